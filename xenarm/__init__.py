@@ -1,0 +1,1 @@
+"""xenarm: a type-1 hypervisor of the Xen family, written in freestanding Python."""

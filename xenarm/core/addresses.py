@@ -1,0 +1,51 @@
+"""Address types that never mix without a named conversion, and the page sizes of the 4 KiB granule."""
+
+from freestanding import Address, fn, u64
+
+__all__ = [
+    "GIB",
+    "KIB",
+    "MIB",
+    "PAGE_SHIFT",
+    "PAGE_SIZE",
+    "GuestPhys",
+    "HostPhys",
+    "VirtAddr",
+    "guest_phys",
+    "host_phys",
+    "identity_virt",
+]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+
+
+class HostPhys(Address, type=u64):
+    """An address on the machine's bus, the output of stage 2 and of EL2's own stage 1."""
+
+
+class GuestPhys(Address, type=u64):
+    """What a guest believes to be physical: the intermediate physical address (IPA), input of stage 2."""
+
+
+class VirtAddr(Address, type=u64):
+    """An address that EL2 itself may load from and store to."""
+
+
+@fn
+def host_phys(value: u64) -> HostPhys:
+    return HostPhys(value)
+
+
+@fn
+def guest_phys(value: u64) -> GuestPhys:
+    return GuestPhys(value)
+
+
+@fn
+def identity_virt(address: HostPhys) -> VirtAddr:
+    """Where EL2 sees a machine address: RAM and devices are mapped at virtual address == physical address."""
+    return VirtAddr(u64(address))
