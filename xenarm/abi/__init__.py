@@ -1,0 +1,1 @@
+"""The public Xen guest interface: numbers that a guest may rely on."""

@@ -1,0 +1,197 @@
+"""The device tree that a domain boots with: what Xen's toolstack and dom0less build for an ARM guest.
+
+Nodes and values follow what Xen 4.17 hands to a dom0less guest, read back from a running one; Linux's bindings
+(psci.yaml, arm,gic.yaml, arm,arch_timer.yaml, arm,sbsa-uart) give their meaning.
+"""
+
+from freestanding import Slice, Struct, View, fn, u32, u64, usize, zeroed
+from xenarm.abi.layout import (
+    GUEST_GICC_BASE,
+    GUEST_GICC_SIZE,
+    GUEST_GICD_BASE,
+    GUEST_GICD_SIZE,
+    GUEST_PL011_BASE,
+    GUEST_PL011_SIZE,
+    GUEST_RAM0_BASE,
+    GUEST_RAM1_BASE,
+    GUEST_TIMER_PHYS_NS_PPI,
+    GUEST_TIMER_PHYS_S_PPI,
+    GUEST_TIMER_VIRT_PPI,
+    GUEST_VPL011_SPI,
+)
+from xenarm.core.result import Result
+from xenarm.devicetree.writer import (
+    FdtWriter,
+    fdt_begin,
+    fdt_begin_at,
+    fdt_cell,
+    fdt_end,
+    fdt_finish,
+    fdt_flag,
+    fdt_head,
+    fdt_new,
+    fdt_put,
+    fdt_put64,
+    fdt_text,
+    fdt_value,
+    fdt_wide,
+)
+
+__all__ = ["GUEST_TREE_ROOM", "GuestTree", "guest_tree_write"]
+
+GUEST_TREE_ROOM = 16 * 1024  # bootargs of 2 KiB and 128 vCPUs fit
+GIC_PHANDLE = 0xFDE8  # Xen's GUEST_PHANDLE_GIC
+UART_PATH = b"/sbsa-uart@22000000"
+assert UART_PATH.endswith(b"%x" % int(GUEST_PL011_BASE))
+
+GIC_SPI = 0
+GIC_PPI = 1
+LEVEL_HIGH = 4
+LEVEL_LOW = 8
+ALL_CPUS = 0xF00  # the GICv2 binding's CPU mask of a PPI
+
+
+class GuestTree(Struct):
+    """What the tree says."""
+
+    vcpus: u32
+    ram0_size: u64  # bytes from GUEST_RAM0_BASE
+    ram1_size: u64  # bytes from GUEST_RAM1_BASE, 0 for none
+    ramdisk: u64  # guest-physical address
+    ramdisk_size: u64  # 0 for none
+    vpl011: bool
+    bootargs: View[u8]
+
+
+@fn
+def write_root(w: FdtWriter) -> None:
+    fdt_cell(w, b"#address-cells", 2)
+    fdt_cell(w, b"#size-cells", 2)
+    fdt_value(w, b"compatible", b"xen,xenvm-4.17\0xen,xenvm\0")
+    fdt_text(w, b"model", b"XENVM-4.17")
+    fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
+
+
+@fn
+def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
+    fdt_begin(w, b"chosen")
+    if len(tree.bootargs) > 0:
+        fdt_text(w, b"bootargs", tree.bootargs)
+    if tree.vpl011:
+        fdt_text(w, b"stdout-path", UART_PATH)
+    if tree.ramdisk_size > 0:
+        fdt_wide(w, b"linux,initrd-start", tree.ramdisk)
+        fdt_wide(w, b"linux,initrd-end", tree.ramdisk + tree.ramdisk_size)
+    fdt_end(w)
+
+
+@fn
+def write_psci(w: FdtWriter) -> None:
+    """`cpu_on` and `cpu_off` are the function numbers of PSCI 0.1, for guests that know no other."""
+    fdt_begin(w, b"psci")
+    fdt_value(w, b"compatible", b"arm,psci-1.0\0arm,psci-0.2\0arm,psci\0")
+    fdt_text(w, b"method", b"hvc")
+    fdt_cell(w, b"cpu_off", 1)
+    fdt_cell(w, b"cpu_on", 2)
+    fdt_end(w)
+
+
+@fn
+def write_cpus(w: FdtWriter, vcpus: u32) -> None:
+    """`reg` is Aff0 of the vCPU's MPIDR."""
+    fdt_begin(w, b"cpus")
+    fdt_cell(w, b"#address-cells", 1)
+    fdt_cell(w, b"#size-cells", 0)
+    for n in range(vcpus):
+        fdt_begin_at(w, b"cpu", u64(n))
+        fdt_text(w, b"compatible", b"arm,armv8")
+        fdt_text(w, b"device_type", b"cpu")
+        fdt_cell(w, b"reg", n)
+        fdt_text(w, b"enable-method", b"psci")
+        fdt_end(w)
+    fdt_end(w)
+
+
+@fn
+def write_memory(w: FdtWriter, tree: GuestTree) -> None:
+    fdt_begin_at(w, b"memory", u64(GUEST_RAM0_BASE))
+    fdt_text(w, b"device_type", b"memory")
+    fdt_head(w, b"reg", 32 if tree.ram1_size > 0 else 16)
+    fdt_put64(w, u64(GUEST_RAM0_BASE))
+    fdt_put64(w, tree.ram0_size)
+    if tree.ram1_size > 0:
+        fdt_put64(w, u64(GUEST_RAM1_BASE))
+        fdt_put64(w, tree.ram1_size)
+    fdt_end(w)
+
+
+@fn
+def write_gic(w: FdtWriter) -> None:
+    fdt_begin_at(w, b"interrupt-controller", u64(GUEST_GICD_BASE))
+    fdt_cell(w, b"#address-cells", 0)
+    fdt_cell(w, b"#interrupt-cells", 3)
+    fdt_flag(w, b"interrupt-controller")
+    fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
+    fdt_head(w, b"reg", 32)
+    fdt_put64(w, u64(GUEST_GICD_BASE))
+    fdt_put64(w, GUEST_GICD_SIZE)
+    fdt_put64(w, u64(GUEST_GICC_BASE))
+    fdt_put64(w, GUEST_GICC_SIZE)
+    fdt_cell(w, b"linux,phandle", GIC_PHANDLE)
+    fdt_cell(w, b"phandle", GIC_PHANDLE)
+    fdt_end(w)
+
+
+@fn
+def put_ppi(w: FdtWriter, intid: u32) -> None:
+    fdt_put(w, GIC_PPI)
+    fdt_put(w, intid - 16)
+    fdt_put(w, ALL_CPUS | LEVEL_LOW)
+
+
+@fn
+def write_timer(w: FdtWriter) -> None:
+    """Secure, non-secure and virtual timer, in the order of Linux's binding; level low is what that asks for."""
+    fdt_begin(w, b"timer")
+    fdt_text(w, b"compatible", b"arm,armv8-timer")
+    fdt_head(w, b"interrupts", 36)
+    put_ppi(w, GUEST_TIMER_PHYS_S_PPI)
+    put_ppi(w, GUEST_TIMER_PHYS_NS_PPI)
+    put_ppi(w, GUEST_TIMER_VIRT_PPI)
+    fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
+    fdt_end(w)
+
+
+@fn
+def write_uart(w: FdtWriter) -> None:
+    fdt_begin_at(w, b"sbsa-uart", u64(GUEST_PL011_BASE))
+    fdt_text(w, b"compatible", b"arm,sbsa-uart")
+    fdt_head(w, b"reg", 16)
+    fdt_put64(w, u64(GUEST_PL011_BASE))
+    fdt_put64(w, GUEST_PL011_SIZE)
+    fdt_head(w, b"interrupts", 12)
+    fdt_put(w, GIC_SPI)
+    fdt_put(w, GUEST_VPL011_SPI - 32)
+    fdt_put(w, LEVEL_HIGH)
+    fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
+    fdt_cell(w, b"current-speed", 115200)
+    fdt_end(w)
+
+
+@fn
+def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
+    """Write the tree; (OK, size in bytes), or NO_MEMORY when `out` is too small."""
+    w = zeroed(FdtWriter)
+    fdt_new(w, out)
+    fdt_begin(w, b"")
+    write_root(w)
+    write_chosen(w, tree)
+    write_psci(w)
+    write_cpus(w, tree.vcpus)
+    write_memory(w, tree)
+    write_gic(w)
+    write_timer(w)
+    if tree.vpl011:
+        write_uart(w)
+    fdt_end(w)
+    return fdt_finish(w)

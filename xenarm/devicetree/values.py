@@ -1,0 +1,371 @@
+"""What properties mean: cells, strings, `reg` through `ranges`, paths, aliases, `compatible`, phandles, interrupts.
+
+Devicetree Specification v0.4, chapters 2 and 3; interrupt specifiers of the GIC from Linux's binding `arm,gic.yaml`.
+"""
+
+from freestanding import Struct, View, fn, u32, u64, usize, zeroed
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import (
+    NO_NODE,
+    ROOT,
+    Fdt,
+    Node,
+    Trail,
+    fdt_children,
+    fdt_name,
+    fdt_nodes,
+    fdt_property,
+    fdt_trace,
+)
+
+__all__ = [
+    "Cells",
+    "Interrupt",
+    "Range",
+    "fdt_by_phandle",
+    "fdt_cells",
+    "fdt_compatible",
+    "fdt_find",
+    "fdt_find_compatible",
+    "fdt_interrupt",
+    "fdt_raw_reg",
+    "fdt_reg",
+    "fdt_status_okay",
+    "fdt_stdout",
+    "fdt_string",
+    "fdt_u32",
+    "fdt_u64",
+    "list_contains",
+]
+
+# Defaults of the specification for a node that says nothing (section 2.3.5). Not inherited from further up.
+DEFAULT_ADDRESS_CELLS = 2
+DEFAULT_SIZE_CELLS = 1
+MOST_CELLS = 3  # PCI's; more is a malformed tree
+
+GIC_SPI = 0
+GIC_PPI = 1
+GIC_FIRST_SPI = 32
+GIC_FIRST_PPI = 16
+GIC_SPIS = 988
+GIC_PPIS = 16
+GIC_TYPE_MASK = 0xF
+GIC_EDGE_RISING = 1
+
+
+class Cells(Struct, frozen=True):
+    """How many cells an address and a size take in the `reg` of a node's children."""
+
+    address: u32
+    size: u32
+
+
+class Range(Struct, frozen=True):
+    """A run of addresses; `result` says whether it could be read."""
+
+    result: Result
+    base: u64
+    size: u64
+
+
+class Interrupt(Struct, frozen=True):
+    """An interrupt of the GIC by its INTID."""
+
+    result: Result
+    intid: u32
+    edge: bool
+
+
+@fn
+def fdt_u32(fdt: Fdt, node: Node, name: View[u8], default: u32) -> u32:
+    """A property of one cell; `default` when it is absent or has another length."""
+    present, value = fdt_property(fdt, node, name)
+    if not present or len(value) != 4:
+        return default
+    return value.load_be32(0)
+
+
+@fn
+def fdt_u64(fdt: Fdt, node: Node, name: View[u8]) -> tuple[Result, u64]:
+    """A number of one or two cells."""
+    present, value = fdt_property(fdt, node, name)
+    if not present:
+        return Result.NOT_FOUND, 0
+    if len(value) == 4:
+        return Result.OK, u64(value.load_be32(0))
+    if len(value) != 8:
+        return Result.INVALID, 0
+    return Result.OK, value.load_be64(0)
+
+
+@fn
+def fdt_string(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
+    """(sound, text) of a string property without its NUL; of a list the first. Absent or unterminated: not sound."""
+    present, value = fdt_property(fdt, node, name)
+    end = value.find(0)
+    if not present or end == len(value):
+        return False, value[:0]
+    return True, value[:end]
+
+
+@fn
+def list_contains(strings: View[u8], wanted: View[u8]) -> bool:
+    """True if a list of NUL-terminated strings has `wanted` in it."""
+    rest = strings
+    while len(rest) > 0:
+        end = rest.find(0)
+        if end == len(wanted) and end < len(rest) and rest[:end].equals(wanted):
+            return True
+        rest = rest[min(end + 1, len(rest)) :]
+    return False
+
+
+@fn
+def fdt_compatible(fdt: Fdt, node: Node, wanted: View[u8]) -> bool:
+    _, value = fdt_property(fdt, node, b"compatible")
+    return list_contains(value, wanted)
+
+
+@fn
+def fdt_find_compatible(fdt: Fdt, wanted: View[u8]) -> Node:
+    """The first node that is compatible and not disabled; NO_NODE when there is none."""
+    for node in fdt_nodes(fdt):
+        if fdt_compatible(fdt, node, wanted) and fdt_status_okay(fdt, node):
+            return node
+    return NO_NODE
+
+
+@fn
+def fdt_status_okay(fdt: Fdt, node: Node) -> bool:
+    """Absent, `okay` or the historical `ok` (specification 2.3.4)."""
+    present, value = fdt_property(fdt, node, b"status")
+    return not present or list_contains(value, b"okay") or list_contains(value, b"ok")
+
+
+@fn
+def fdt_by_phandle(fdt: Fdt, phandle: u32) -> Node:
+    if phandle == 0 or phandle == 0xFFFF_FFFF:  # never valid
+        return NO_NODE
+    for node in fdt_nodes(fdt):
+        own = fdt_u32(fdt, node, b"phandle", 0)
+        if own == phandle or (own == 0 and fdt_u32(fdt, node, b"linux,phandle", 0) == phandle):
+            return node
+    return NO_NODE
+
+
+@fn
+def name_matches(name: View[u8], part: View[u8]) -> bool:
+    """A path's component names a node in full, or without the unit address that the node has."""
+    if len(name) < len(part) or not name[: len(part)].equals(part):
+        return False
+    return len(name) == len(part) or (name[len(part)] == 0x40 and part.find(0x40) == len(part))
+
+
+@fn
+def child_named(fdt: Fdt, node: Node, part: View[u8]) -> Node:
+    for child in fdt_children(fdt, node):
+        if name_matches(fdt_name(fdt, child), part):
+            return child
+    return NO_NODE
+
+
+@fn
+def walk(fdt: Fdt, start: Node, path: View[u8]) -> Node:
+    """Follow `a/b/c` down from `start`; empty components are skipped."""
+    node = start
+    rest = path
+    while len(rest) > 0 and node != NO_NODE:
+        end = rest.find(0x2F)
+        if end > 0:
+            node = child_named(fdt, node, rest[:end])
+        rest = rest[min(end + 1, len(rest)) :]
+    return node
+
+
+@fn
+def fdt_find(fdt: Fdt, path: View[u8]) -> Node:
+    """The node of a path `/a/b`, or of an alias with a path behind it, `serial0/x`; NO_NODE when there is none."""
+    if len(path) == 0:
+        return NO_NODE
+    if path[0] == 0x2F:
+        return walk(fdt, ROOT, path)
+    end = path.find(0x2F)
+    aliases = child_named(fdt, ROOT, b"aliases")
+    if aliases == NO_NODE:
+        return NO_NODE
+    sound, target = fdt_string(fdt, aliases, path[:end])
+    if not sound or len(target) == 0 or target[0] != 0x2F:
+        return NO_NODE
+    node = walk(fdt, ROOT, target)
+    return NO_NODE if node == NO_NODE else walk(fdt, node, path[end:])
+
+
+@fn
+def fdt_stdout(fdt: Fdt) -> Node:
+    """The console's node: `stdout-path` of /chosen (or the older `linux,stdout-path`), less its `:options`."""
+    chosen = child_named(fdt, ROOT, b"chosen")
+    if chosen == NO_NODE:
+        return NO_NODE
+    sound, path = fdt_string(fdt, chosen, b"stdout-path")
+    if not sound:
+        sound, path = fdt_string(fdt, chosen, b"linux,stdout-path")
+    return fdt_find(fdt, path[: path.find(0x3A)]) if sound else NO_NODE
+
+
+@fn
+def fdt_cells(fdt: Fdt, parent: Node) -> Cells:
+    """What the children's `reg` is made of; no more than MOST_CELLS each, 15 standing for anything above."""
+    address = fdt_u32(fdt, parent, b"#address-cells", DEFAULT_ADDRESS_CELLS)
+    size = fdt_u32(fdt, parent, b"#size-cells", DEFAULT_SIZE_CELLS)
+    return Cells(address=min(address, MOST_CELLS + 12), size=min(size, MOST_CELLS + 12))
+
+
+@fn
+def read_number(value: View[u8], at: usize, cells: u32) -> u64:
+    """A number of up to two cells; the caller has checked that it lies inside `value`."""
+    if cells == 0:
+        return 0
+    if cells == 1:
+        return u64(value.load_be32(at))
+    return value.load_be64(at)
+
+
+@fn
+def bad_range(result: Result) -> Range:
+    return Range(result=result, base=0, size=0)
+
+
+@fn
+def reg_entry(value: View[u8], index: u32, cells: Cells) -> Range:
+    """Entry `index` of a `reg`: NOT_FOUND past its end, INVALID when cells or length make no sense."""
+    if cells.address == 0 or cells.address > 2 or cells.size > 2:
+        return bad_range(Result.INVALID)
+    entry = usize(cells.address + cells.size) * 4
+    if len(value) % entry != 0:
+        return bad_range(Result.INVALID)
+    if usize(index) >= len(value) // entry:
+        return bad_range(Result.NOT_FOUND)
+    at = usize(index) * entry
+    base = read_number(value, at, cells.address)
+    size = read_number(value, at + usize(cells.address) * 4, cells.size)
+    fits, _ = checked_end(base, size)
+    return Range(result=Result.OK, base=base, size=size) if fits else bad_range(Result.INVALID)
+
+
+@fn
+def checked_end(base: u64, size: u64) -> tuple[bool, u64]:
+    """Base + size, and whether 64 bits hold it."""
+    if size > 0xFFFF_FFFF_FFFF_FFFF - base:
+        return False, 0
+    return True, base + size
+
+
+@fn
+def fdt_raw_reg(fdt: Fdt, parent: Node, node: Node, index: u32) -> Range:
+    """An entry of `reg` as it stands, in the parent's address space: for memory, reservations and boot modules."""
+    present, value = fdt_property(fdt, node, b"reg")
+    if not present:
+        return bad_range(Result.NOT_FOUND)
+    return reg_entry(value, index, fdt_cells(fdt, parent))
+
+
+@fn
+def through_ranges(ranges: View[u8], here: Cells, above: u32, address: u64, size: u64) -> tuple[Result, u64]:
+    """One bus upwards: the parent's address of a child's, by a `ranges` of (child, parent, length) entries."""
+    if len(ranges) == 0:
+        return Result.OK, address
+    if here.address == 0 or here.address > 2 or above == 0 or above > 2 or here.size == 0 or here.size > 2:
+        return Result.INVALID, 0
+    entry = usize(here.address + above + here.size) * 4
+    at = usize(0)
+    while at < len(ranges) and len(ranges) - at >= entry:
+        child = read_number(ranges, at, here.address)
+        parent = read_number(ranges, at + usize(here.address) * 4, above)
+        length = read_number(ranges, at + usize(here.address + above) * 4, here.size)
+        if address >= child and address - child < length and size <= length - (address - child):
+            fits, moved = checked_end(parent, address - child)
+            return Result.OK if fits else Result.INVALID, moved
+        at += entry
+    return Result.NOT_FOUND, 0
+
+
+@fn
+def translate(fdt: Fdt, trail: Trail, address: u64, size: u64) -> tuple[Result, u64]:
+    """From the address space of the trail's last node's parent up to the root's; a bus without `ranges` ends it."""
+    bus = trail.depth - 1
+    moved = address
+    while bus > 0:
+        present, ranges = fdt_property(fdt, trail.nodes[bus], b"ranges")
+        if not present:
+            return Result.NOT_FOUND, 0
+        here = fdt_cells(fdt, trail.nodes[bus])
+        above = fdt_cells(fdt, trail.nodes[bus - 1])
+        result, moved = through_ranges(ranges, here, above.address, moved, size)
+        if result != Result.OK:
+            return result, 0
+        bus -= 1
+    return Result.OK, moved
+
+
+@fn
+def fdt_reg(fdt: Fdt, node: Node, index: u32) -> Range:
+    """An entry of `reg` as a machine address, translated through the `ranges` of every bus above."""
+    trail = zeroed(Trail)
+    if not fdt_trace(fdt, node, trail) or trail.depth == 0:
+        return bad_range(Result.INVALID)
+    own = fdt_raw_reg(fdt, trail.nodes[trail.depth - 1], node, index)
+    if own.result != Result.OK:
+        return own
+    result, base = translate(fdt, trail, own.base, own.size)
+    fits, _ = checked_end(base, own.size)
+    if result != Result.OK or not fits:
+        return bad_range(Result.INVALID)
+    return Range(result=Result.OK, base=base, size=own.size)
+
+
+@fn
+def bad_interrupt(result: Result) -> Interrupt:
+    return Interrupt(result=result, intid=0, edge=False)
+
+
+@fn
+def interrupt_parent(fdt: Fdt, node: Node) -> Node:
+    """The controller of a node's `interrupts`: its own or the nearest ancestor's `interrupt-parent` (section 2.4.1)."""
+    trail = zeroed(Trail)
+    if not fdt_trace(fdt, node, trail):
+        return NO_NODE
+    for depth in reversed(range(trail.depth + 1)):
+        phandle = fdt_u32(fdt, trail.nodes[depth], b"interrupt-parent", 0)
+        if phandle != 0:
+            return fdt_by_phandle(fdt, phandle)
+    return NO_NODE
+
+
+@fn
+def gic_interrupt(value: View[u8], at: usize) -> Interrupt:
+    """Three cells: kind, number, trigger."""
+    kind = value.load_be32(at)
+    number = value.load_be32(at + 4)
+    edge = value.load_be32(at + 8) & GIC_TYPE_MASK == GIC_EDGE_RISING
+    if kind == GIC_SPI and number < GIC_SPIS:
+        return Interrupt(result=Result.OK, intid=number + GIC_FIRST_SPI, edge=edge)
+    if kind == GIC_PPI and number < GIC_PPIS:
+        return Interrupt(result=Result.OK, intid=number + GIC_FIRST_PPI, edge=edge)
+    return bad_interrupt(Result.INVALID)
+
+
+@fn
+def fdt_interrupt(fdt: Fdt, node: Node, index: u32) -> Interrupt:
+    """Interrupt `index` of a node whose controller is a GIC; NOT_FOUND when it has none or fewer."""
+    present, value = fdt_property(fdt, node, b"interrupts")
+    if not present:
+        return bad_interrupt(Result.NOT_FOUND)
+    controller = interrupt_parent(fdt, node)
+    if controller == NO_NODE:
+        return bad_interrupt(Result.INVALID)
+    cells = usize(fdt_u32(fdt, controller, b"#interrupt-cells", 0))
+    if cells < 3 or cells > 4:  # GICv3 may have a fourth
+        return bad_interrupt(Result.INVALID)
+    if usize(index) >= len(value) // (cells * 4):
+        return bad_interrupt(Result.NOT_FOUND)
+    return gic_interrupt(value, usize(index) * cells * 4)

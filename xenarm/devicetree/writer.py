@@ -1,0 +1,236 @@
+"""Writes a flattened device tree into a slice, front to back (Devicetree Specification v0.4, chapter 5).
+
+Property names go to a strings area of the writer's own until `fdt_finish` puts it behind the structure block. Running
+out of room is remembered, and `fdt_finish` reports it, so that callers need not look after every property.
+"""
+
+from freestanding import Array, Slice, Struct, View, array, fn, u8, u32, u64, usize
+from xenarm.core.result import Result
+
+__all__ = [
+    "FdtWriter",
+    "fdt_begin",
+    "fdt_begin_at",
+    "fdt_cell",
+    "fdt_end",
+    "fdt_finish",
+    "fdt_flag",
+    "fdt_head",
+    "fdt_new",
+    "fdt_put",
+    "fdt_put64",
+    "fdt_text",
+    "fdt_value",
+    "fdt_wide",
+]
+
+MAGIC = 0xD00D_FEED
+VERSION = 17
+COMPATIBLE_VERSION = 16
+HEADER_SIZE = 40
+RESERVE_MAP_SIZE = 16  # only its end
+STRUCTURE_START = HEADER_SIZE + RESERVE_MAP_SIZE
+STRINGS_ROOM = 512
+HEX = b"0123456789abcdef"
+
+BEGIN_NODE = 1
+END_NODE = 2
+PROP = 3
+END = 9
+
+
+class FdtWriter(Struct):
+    """A tree under construction."""
+
+    out: Slice[u8]
+    at: usize  # where the next token goes
+    full: bool  # something did not fit
+    strings_used: usize
+    strings: Array[u8] = array(u8, STRINGS_ROOM)
+
+
+@fn
+def fdt_new(w: FdtWriter, out: Slice[u8]) -> None:
+    """Begin a tree in `out`."""
+    w.out = out
+    w.at = STRUCTURE_START
+    w.strings_used = 0
+    w.full = len(out) < STRUCTURE_START
+    if not w.full:
+        out[:STRUCTURE_START].fill(0)
+
+
+@fn
+def room(w: FdtWriter, size: usize) -> bool:
+    if w.full or len(w.out) - w.at < size:
+        w.full = True
+        return False
+    return True
+
+
+@fn
+def fdt_put(w: FdtWriter, value: u32) -> None:
+    """One cell."""
+    if room(w, 4):
+        w.out.store_be32(w.at, value)
+        w.at += 4
+
+
+@fn
+def put_bytes(w: FdtWriter, value: View[u8]) -> None:
+    """Bytes as they are; `pad` fills up to the next token."""
+    if room(w, len(value)):
+        w.out[w.at : w.at + len(value)].copy_from(value)
+        w.at += len(value)
+
+
+@fn
+def put_zero(w: FdtWriter) -> None:
+    if room(w, 1):
+        w.out[w.at] = 0
+        w.at += 1
+
+
+@fn
+def pad(w: FdtWriter) -> None:
+    while w.at % 4 != 0 and not w.full:
+        put_zero(w)
+
+
+@fn
+def fdt_begin(w: FdtWriter, name: View[u8]) -> None:
+    """Open a node; the root's name is empty."""
+    fdt_put(w, BEGIN_NODE)
+    put_bytes(w, name)
+    put_zero(w)
+    pad(w)
+
+
+@fn
+def put_hex(w: FdtWriter, value: u64) -> None:
+    """A unit address: lower case, no leading zeros (section 2.2.1)."""
+    shift = u32(60)
+    while shift > 0 and value >> shift == 0:
+        shift -= 4
+    while True:
+        digit = usize((value >> shift) & 0xF)
+        put_bytes(w, HEX[digit : digit + 1])
+        if shift == 0:
+            return
+        shift -= 4
+
+
+@fn
+def fdt_begin_at(w: FdtWriter, name: View[u8], address: u64) -> None:
+    """Open a node called `name@address`."""
+    fdt_put(w, BEGIN_NODE)
+    put_bytes(w, name)
+    put_bytes(w, b"@")
+    put_hex(w, address)
+    put_zero(w)
+    pad(w)
+
+
+@fn
+def fdt_end(w: FdtWriter) -> None:
+    fdt_put(w, END_NODE)
+
+
+@fn
+def known_string(w: FdtWriter, name: View[u8]) -> tuple[bool, usize]:
+    """Where `name` stands in the strings area already."""
+    start = usize(0)
+    while start < w.strings_used:
+        length = w.strings[start : w.strings_used].find(0)
+        if length == len(name) and w.strings[start : start + length].equals(name):
+            return True, start
+        start += length + 1
+    return False, start
+
+
+@fn
+def string_offset(w: FdtWriter, name: View[u8]) -> u32:
+    known, start = known_string(w, name)
+    if not known:
+        end = start + len(name)
+        if end >= STRINGS_ROOM:
+            w.full = True
+            return 0
+        w.strings[start:end].copy_from(name)
+        w.strings[end] = 0
+        w.strings_used = end + 1
+    return u32(start)
+
+
+@fn
+def fdt_head(w: FdtWriter, name: View[u8], size: usize) -> None:
+    """A property's head; its `size` bytes follow by `fdt_put` and `fdt_put64`."""
+    fdt_put(w, PROP)
+    fdt_put(w, u32(size))
+    fdt_put(w, string_offset(w, name))
+
+
+@fn
+def fdt_value(w: FdtWriter, name: View[u8], value: View[u8]) -> None:
+    """A property of raw bytes."""
+    fdt_head(w, name, len(value))
+    put_bytes(w, value)
+    pad(w)
+
+
+@fn
+def fdt_flag(w: FdtWriter, name: View[u8]) -> None:
+    """A property without a value."""
+    fdt_head(w, name, 0)
+
+
+@fn
+def fdt_cell(w: FdtWriter, name: View[u8], value: u32) -> None:
+    fdt_head(w, name, 4)
+    fdt_put(w, value)
+
+
+@fn
+def fdt_wide(w: FdtWriter, name: View[u8], value: u64) -> None:
+    """A number of two cells."""
+    fdt_head(w, name, 8)
+    fdt_put64(w, value)
+
+
+@fn
+def fdt_put64(w: FdtWriter, value: u64) -> None:
+    """Two cells."""
+    fdt_put(w, u32(value >> 32))
+    fdt_put(w, u32(value & 0xFFFF_FFFF))
+
+
+@fn
+def fdt_text(w: FdtWriter, name: View[u8], text: View[u8]) -> None:
+    """A string property; `text` comes without its NUL."""
+    fdt_head(w, name, len(text) + 1)
+    put_bytes(w, text)
+    put_zero(w)
+    pad(w)
+
+
+@fn
+def fdt_finish(w: FdtWriter) -> tuple[Result, usize]:
+    """Close the blob: (OK, its size in bytes), or NO_MEMORY when `out` or the strings area was too small."""
+    fdt_put(w, END)
+    structure_size = w.at - STRUCTURE_START
+    strings_start = w.at
+    put_bytes(w, w.strings[: w.strings_used])
+    if w.full:
+        return Result.NO_MEMORY, 0
+    header = w.out
+    header.store_be32(0, MAGIC)
+    header.store_be32(4, u32(w.at))
+    header.store_be32(8, STRUCTURE_START)
+    header.store_be32(12, u32(strings_start))
+    header.store_be32(16, HEADER_SIZE)
+    header.store_be32(20, VERSION)
+    header.store_be32(24, COMPATIBLE_VERSION)
+    header.store_be32(28, 0)
+    header.store_be32(32, u32(w.strings_used))
+    header.store_be32(36, u32(structure_size))
+    return Result.OK, w.at
