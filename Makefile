@@ -1,0 +1,83 @@
+# Thin on purpose: every target calls a Python module that does the work.
+
+board ?= qemu-virt-arm64
+GUEST ?= hello
+CPUS ?= 1
+MEM ?=
+PYTEST_ARGS ?= -n 2
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# The environment is made anew, in place, whenever the pinned requirements change.
+STAMP := $(VENV)/.requirements-$(shell cksum requirements.txt | tr ' ' - | cut -d- -f1,2)
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets
+	@echo "usage: make [TARGET] [board=$(board)]"
+	@awk -F ':.*## ' '/^[a-z_%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB>
+	@$(PY) -m xenarm.tools.run --board $(board) --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM))
+
+.PHONY: test
+test: $(STAMP) ## run all tests: PYTEST_ARGS=... to choose
+	@$(PY) -m xenarm.tools.doctor test --quiet
+	@$(PY) -m pytest tests $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(STAMP) ## measure against Debian's Xen in one run
+	@$(PY) -m xenarm.tools.doctor run --quiet
+	@$(PY) -m xenarm.tools.bench --board $(board)
+
+.PHONY: bench-language
+bench-language: $(STAMP) ## measure the language against C by the same compiler
+	@$(PY) -m freestanding.bench
+
+.PHONY: build
+build: $(STAMP) ## build build/<board>/xenarm (the default target)
+	@$(PY) -m xenarm.tools.build --board $(board)
+
+.PHONY: menuconfig
+menuconfig: $(STAMP) ## edit the board's configuration
+	@$(PY) -m xenarm.tools.kconfig menuconfig --board $(board)
+
+.PHONY: olddefconfig
+olddefconfig: $(STAMP) ## give new symbols in the board's configuration their defaults
+	@$(PY) -m xenarm.tools.kconfig olddefconfig --board $(board)
+
+.PHONY: savedefconfig
+savedefconfig: $(STAMP) ## save the board's configuration as its defconfig
+	@$(PY) -m xenarm.tools.kconfig savedefconfig --board $(board)
+
+%_defconfig: $(STAMP) ## start over from configs/<board>_defconfig
+	@$(PY) -m xenarm.tools.kconfig defconfig --board $*
+
+.PHONY: mypy
+mypy: $(STAMP) ## check the types
+	@$(PY) -m mypy
+
+.PHONY: doctor
+doctor: ## check this machine for what is needed, and install or name what is missing
+	@$(PYTHON) -m xenarm.tools.doctor
+
+.PHONY: clean
+clean: ## remove what was built, but not what was downloaded
+	rm -rf $(filter-out build/debian,$(wildcard build/*))
+
+.PHONY: distclean
+distclean: ## remove everything that is not in the repository
+	rm -rf build $(VENV) .mypy_cache .pytest_cache .hypothesis
+
+# Errors of doctor are the one line to read, so make adds none of its own.
+$(STAMP): requirements.txt
+	@$(PYTHON) -m xenarm.tools.doctor build --quiet
+	@echo "preparing $(VENV) from requirements.txt (once, about 200 MB)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --disable-pip-version-check --requirement requirements.txt
+	@rm -f $(VENV)/.requirements-*
+	@touch $@

@@ -1,0 +1,17 @@
+"""QEMU's `virt` machine with EL2 and a GICv2.
+
+RAM starts at 1 GiB. The memory map is in QEMU's hw/arm/virt.c; -M virt has room for eight CPUs with a GICv2.
+"""
+
+from __future__ import annotations
+
+from xenarm.tools.machine import Board
+
+BOARD = Board(
+    name="qemu-virt-arm64",
+    qemu="qemu-system-aarch64",
+    machine="virt,virtualization=on,gic-version=2",
+    cpu="cortex-a57",
+    ram_base=0x4000_0000,
+    max_cpus=8,
+)

@@ -1,0 +1,83 @@
+"""The values that Kconfig chose, as one immutable object: `from xenarm.config import CONFIG`.
+
+They come from the file that the environment variable XENARM_CONFIG names (`build/<board>/config`), or
+else from the default board's defconfig. A symbol is an attribute here only if it is listed below; a test
+holds the list to the Kconfig file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFCONFIG = ROOT / "configs" / "qemu-virt-arm64_defconfig"
+_ASSIGNMENT = re.compile(r"CONFIG_(\w+)=(.*)")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One attribute for each symbol; Kconfig has what each means."""
+
+    BOARD: str
+    BOARD_QEMU_VIRT_ARM64: bool
+    ARCH: str
+    ARM64: bool
+    MAX_CPUS: int
+    MAX_DOMAINS: int
+    MAX_DOMAIN_CPUS: int
+    MAX_MODULES: int
+    VPL011: bool
+    GICV2: bool
+    GIC_HW_TIMER_LINK: bool
+    UART_PL011: bool
+    LOG_LEVEL: int
+    LOG_LEVEL_ERROR: bool
+    LOG_LEVEL_WARNING: bool
+    LOG_LEVEL_INFO: bool
+    LOG_LEVEL_DEBUG: bool
+    LOG_RING_SIZE: int
+    CHECK_OVERFLOW: bool
+    CHECK_BOUNDS: bool
+    CHECK_NARROWING: bool
+    CHECK_SHIFT: bool
+    CHECK_DIVISION: bool
+    CHECK_ENUM: bool
+    CHECK_ASSERT: bool
+
+
+def _typed(kind: object, name: str, text: str | None, source: str) -> bool | int | str:
+    """A value of the attribute's type from what the file says; an absent bool is off, as Kconfig writes it."""
+    if kind == "bool":
+        return text == "y"
+    if text is None:
+        raise ValueError(f"{source} has no CONFIG_{name}: bring it up to date with 'make olddefconfig'")
+    return int(text, 0) if kind == "int" else text.strip('"')
+
+
+def parse(text: str, source: str) -> Config:
+    """The configuration that a complete .config file holds."""
+    values = {match[1]: match[2] for match in map(_ASSIGNMENT.fullmatch, text.splitlines()) if match}
+    return Config(**{f.name: _typed(f.type, f.name, values.get(f.name), source) for f in fields(Config)})  # type: ignore[arg-type]
+
+
+def expand(defconfig: Path) -> str:
+    """The complete .config text that a defconfig stands for."""
+    import kconfiglib
+
+    kconfig = kconfiglib.Kconfig(str(ROOT / "Kconfig"), warn_to_stderr=False)
+    kconfig.load_config(str(defconfig))
+    return "".join(symbol.config_string for symbol in kconfig.unique_defined_syms)
+
+
+def load() -> Config:
+    """The configuration that this process works with."""
+    chosen = os.environ.get("XENARM_CONFIG")
+    if chosen:
+        return parse(Path(chosen).read_text(), chosen)
+    return parse(expand(DEFCONFIG), str(DEFCONFIG))
+
+
+CONFIG = load()

@@ -1,0 +1,92 @@
+"""A serial console driven by a program: send, and wait for what must come, with a deadline."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import serial
+
+from xenarm.tools.errors import ToolError
+
+SHOWN = 2000  # how much of the console a failure repeats
+
+
+class ConsoleTimeout(ToolError):
+    """What was waited for did not come in time, or the line was closed first."""
+
+
+class Console:
+    """One end of a serial line. All that was received is kept in `transcript`."""
+
+    def __init__(self, url: str) -> None:
+        self._port = serial.serial_for_url(url, timeout=0.05, write_timeout=30)
+        self.transcript = bytearray()
+        self.closed = False
+        self._seen = 0  # how much of the transcript has been matched
+
+    def close(self) -> None:
+        """Let go of the line."""
+        self._port.close()
+
+    def _receive(self) -> None:
+        """Take in what has come, waiting a moment for the first byte."""
+        try:
+            data = self._port.read(1)
+            data += self._port.read(4096) if data else b""
+        except serial.SerialException:  # the other end closed the line
+            self.closed = True
+            return
+        self.transcript += data
+
+    def send(self, data: bytes | str) -> None:
+        """Type."""
+        raw = data.encode() if isinstance(data, str) else data
+        try:
+            self._port.write(raw)
+        except serial.SerialException as error:
+            self.closed = True
+            raise ConsoleTimeout(f"the console closed while typing{self._tail()}") from error
+
+    def send_line(self, line: str) -> None:
+        """Type a line and press return."""
+        self.send(line + "\r")
+
+    def expect(self, pattern: str | bytes, seconds: float) -> re.Match[bytes]:
+        """The first match of a regular expression in what has not been matched yet."""
+        expression = re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
+        deadline = time.monotonic() + seconds
+        while True:
+            found = expression.search(self.transcript, self._seen)
+            if found:
+                self._seen = found.end()
+                # The transcript grows on: give a match over bytes that stay.
+                match = expression.search(bytes(self.transcript), found.start())
+                assert match is not None
+                return match
+            if self.closed:
+                raise ConsoleTimeout(f"the console closed before {expression.pattern!r}{self._tail()}")
+            if time.monotonic() > deadline:
+                raise ConsoleTimeout(f"no {expression.pattern!r} within {seconds:g} s{self._tail()}")
+            self._receive()
+
+    def drain_until_closed(self, seconds: float) -> bool:
+        """Read on until the other end closes the line; False if it does not in time."""
+        deadline = time.monotonic() + seconds
+        while not self.closed and time.monotonic() < deadline:
+            self._receive()
+        return self.closed
+
+    def text(self) -> str:
+        """All that was received, for assertions on it."""
+        return self.transcript.decode("utf-8", "replace")
+
+    def save(self, path: Path) -> None:
+        """Keep the transcript."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.transcript)
+
+    def _tail(self) -> str:
+        last = bytes(self.transcript[-SHOWN:]).decode("utf-8", "replace")
+        return f"; the console ends with:\n{last}" if last else "; the console is empty"

@@ -1,0 +1,60 @@
+"""A device tree that is read, changed and written: the PyPI library `fdt` with its faults kept in here.
+
+Its string class refuses the empty string, so every value is set as bytes. Its list of memory
+reservations is one default argument shared by every tree, so it is emptied before each use.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import fdt
+
+from xenarm.tools.errors import ToolError
+
+
+class Tree:
+    """A device tree; nodes are named by their full path and made when they are first given a property."""
+
+    def __init__(self, blob: bytes) -> None:
+        shared: list[Any] = fdt.FDT().entries
+        shared.clear()
+        try:
+            self._tree = fdt.parse_dtb(blob)
+        except Exception as error:  # the library raises whatever it comes across
+            raise ToolError(f"the device tree cannot be read ({error})") from error
+        self._tree.entries = list(shared)
+
+    def set_bytes(self, path: str, name: str, value: bytes) -> None:
+        """Set a property to any value."""
+        node = self._tree.get_node(path, create=True)
+        if node.exist_property(name):
+            node.remove_property(name)
+        node.append(fdt.PropBytes(name, data=value) if value else fdt.Property(name))
+
+    def set_words(self, path: str, name: str, *words: int) -> None:
+        """Set a property to 32-bit cells."""
+        self.set_bytes(path, name, struct.pack(f">{len(words)}I", *words))
+
+    def set_strings(self, path: str, name: str, *strings: str) -> None:
+        """Set a property to a list of strings."""
+        self.set_bytes(path, name, b"".join(string.encode() + b"\0" for string in strings))
+
+    def set_flag(self, path: str, name: str) -> None:
+        """Set a property that has no value."""
+        self.set_bytes(path, name, b"")
+
+    def remove(self, path: str, name: str) -> None:
+        """Remove a property if it is there."""
+        node = self._tree.get_node(path)
+        if node.exist_property(name):
+            node.remove_property(name)
+
+    def reserve(self, address: int, size: int) -> None:
+        """Add a memory reservation."""
+        self._tree.entries.append({"address": address, "size": size})
+
+    def blob(self) -> bytes:
+        """The tree as a blob."""
+        return bytes(self._tree.to_dtb(version=17))

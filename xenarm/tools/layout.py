@@ -1,0 +1,160 @@
+"""Decides where things lie in memory when the hypervisor starts, and describes them in its device tree.
+
+QEMU places two things itself (hw/arm/boot.c): the image of `-kernel` at the base of RAM plus its
+text_offset, or 2 MiB where that is less than a page; and the device tree at the 2 MiB boundary after
+half of RAM or 128 MiB, whichever is less, or after the image if that is further up.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xenarm.tools.dtb import Tree
+from xenarm.tools.errors import ToolError
+from xenarm.tools.machine import KIB, MIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region
+
+BOOT_STUB = 4 * KIB  # the few instructions with which QEMU enters the image
+DTB_ROOM = 2 * MIB
+MODULE_ALIGNMENT = 2 * MIB  # so that a kernel can be mapped where it lies
+
+
+@dataclass(frozen=True)
+class PlacedModule:
+    """A module and the address that it is loaded at."""
+
+    domain: DomainSpec
+    spec: ModuleSpec
+    address: int
+
+    @property
+    def claim(self) -> tuple[int, int]:
+        """The address and size that the device tree states."""
+        return self.spec.claim or (self.address, self.spec.load_size())
+
+    @property
+    def region(self) -> Region:
+        """What it occupies; a kernel also needs the room that its header asks for."""
+        size = self.spec.load_size()
+        if self.spec.kind is ModuleKind.KERNEL:
+            header = ImageHeader.read(self.spec.path)
+            size = max(size, header.image_size) if header and header.image_size < 64 * MIB else size
+        return Region(f"module {self.spec.path.name} of domain {self.domain.name}", self.address, size)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything placed, and the device tree that says so."""
+
+    machine: Machine
+    hypervisor: Region
+    modules: tuple[PlacedModule, ...]
+    dtb: bytes
+
+
+def align_up(value: int, alignment: int) -> int:
+    """The next multiple of a power of two."""
+    return (value + alignment - 1) & -alignment
+
+
+def hypervisor_region(machine: Machine) -> Region:
+    """Where QEMU loads the image."""
+    header = ImageHeader.read(machine.hypervisor)
+    if header is None:
+        raise ToolError(f"{machine.hypervisor} is no arm64 Image: build it with 'make board={machine.board.name}'")
+    offset = header.text_offset if header.image_size else 0x80000
+    if offset < BOOT_STUB:
+        offset += 2 * MIB
+    size = max(machine.hypervisor.stat().st_size, header.image_size)
+    return Region("the hypervisor", machine.board.ram_base + offset, size)
+
+
+def dtb_region(machine: Machine, hypervisor: Region) -> Region:
+    """Where QEMU puts the device tree."""
+    middle = machine.board.ram_base + min(machine.memory_mib * MIB // 2, 128 * MIB)
+    return Region("the device tree", align_up(max(middle, hypervisor.end), 2 * MIB), DTB_ROOM)
+
+
+def place(machine: Machine, above: int) -> tuple[PlacedModule, ...]:
+    """Put the modules one after the other, above an address."""
+    placed: list[PlacedModule] = []
+    for domain in machine.domains:
+        for spec in domain.modules:
+            module = PlacedModule(domain, spec, align_up(above, MODULE_ALIGNMENT))
+            placed.append(module)
+            above = module.region.end
+    return tuple(placed)
+
+
+def check_regions(regions: Iterable[Region], ram: Region) -> None:
+    """Refuse anything outside RAM, and any two things in one place."""
+    done: list[Region] = []
+    for region in regions:
+        if region.base < ram.base or region.end > ram.end:
+            raise ToolError(f"{region} does not fit into {ram}: give the machine more memory (MEM=<MiB>)")
+        for other in done:
+            if region.overlaps(other):
+                raise ToolError(f"{region} overlaps {other}")
+        done.append(region)
+
+
+def machine_dtb(machine: Machine) -> bytes:
+    """The tree that QEMU makes for this machine."""
+    board = machine.board
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "board.dtb"
+        command = [board.qemu, "-M", f"{board.machine},dumpdtb={path}", "-cpu", board.cpu]
+        command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib), "-display", "none", "-nic", "none"]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        except FileNotFoundError as error:
+            raise ToolError(f"{board.qemu} is not installed: 'make doctor' says what to install") from error
+        if not path.exists():
+            raise ToolError(f"QEMU refuses this machine: {result.stderr.strip()}")
+        return path.read_bytes()
+
+
+def _cells(value: int) -> tuple[int, int]:
+    return value >> 32, value & 0xFFFF_FFFF
+
+
+def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModule]) -> None:
+    """Write one domain's node, as Xen's docs/misc/arm/device-tree/booting.txt defines it."""
+    path = f"/chosen/{domain.name}"
+    tree.set_strings(path, "compatible", "xen,domain")
+    tree.set_words(path, "#address-cells", 2)
+    tree.set_words(path, "#size-cells", 2)
+    tree.set_words(path, "memory", *_cells(domain.memory_kib))
+    tree.set_words(path, "cpus", domain.cpus)
+    if domain.vpl011:
+        tree.set_flag(path, "vpl011")
+    for module in modules:
+        address, size = module.claim
+        node = f"{path}/module@{address:x}"
+        tree.set_strings(node, "compatible", module.spec.kind.value, "multiboot,module")
+        tree.set_words(node, "reg", *_cells(address), *_cells(size))
+        if module.spec.bootargs:
+            tree.set_strings(node, "bootargs", module.spec.bootargs)
+
+
+def compose(machine: Machine) -> Layout:
+    """Place everything, check it, and write the device tree for it."""
+    if machine.cpus > machine.board.max_cpus:
+        raise ToolError(f"{machine.board.name} has at most {machine.board.max_cpus} CPUs, not {machine.cpus}")
+    hypervisor = hypervisor_region(machine)
+    dtb = dtb_region(machine, hypervisor)
+    modules = place(machine, dtb.end)
+    stub = Region("QEMU's boot code", machine.board.ram_base, BOOT_STUB)
+    ram = Region("RAM", machine.board.ram_base, machine.memory_mib * MIB)
+    check_regions([stub, hypervisor, dtb, *(module.region for module in modules)], ram)
+    tree = Tree(machine_dtb(machine))
+    for seed in ("rng-seed", "kaslr-seed"):  # drawn anew at every start: the same machine must give the same bytes
+        tree.remove("/chosen", seed)
+    if machine.bootargs:
+        tree.set_strings("/chosen", "xen,xen-bootargs", machine.bootargs)
+    for domain in machine.domains:
+        describe_domain(tree, domain, [module for module in modules if module.domain is domain])
+    return Layout(machine, hypervisor, modules, tree.blob())

@@ -1,0 +1,126 @@
+"""What a boot consists of: a board, its size, the hypervisor, and the domains with their modules."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from xenarm.tools.errors import ToolError
+from xenarm.tools.paths import shown
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True)
+class Region:
+    """A range of physical addresses that something occupies."""
+
+    what: str
+    base: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first address after it."""
+        return self.base + self.size
+
+    def overlaps(self, other: Region) -> bool:
+        """Whether the two share an address."""
+        return self.base < other.end and other.base < self.end
+
+    def __str__(self) -> str:
+        return f"{self.what} [{self.base:#x}, {self.end:#x})"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board that QEMU emulates."""
+
+    name: str
+    qemu: str
+    machine: str
+    cpu: str
+    ram_base: int
+    max_cpus: int
+
+
+class ModuleKind(Enum):
+    """What a module is to its domain: the name in Xen's multiboot bindings."""
+
+    KERNEL = "multiboot,kernel"
+    RAMDISK = "multiboot,ramdisk"
+    DEVICE_TREE = "multiboot,device-tree"
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """A file that lies in memory when the hypervisor starts.
+
+    `claim` is the (address, size) that the device tree states, when a test wants it to be wrong.
+    """
+
+    kind: ModuleKind
+    path: Path
+    bootargs: str = ""
+    claim: tuple[int, int] | None = None
+
+    def load_size(self) -> int:
+        """How many bytes the file brings into memory."""
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            raise ToolError(f"cannot read module {shown(self.path)}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """A domain that the hypervisor makes at boot, from Xen's dom0less bindings."""
+
+    name: str
+    memory_kib: int
+    modules: tuple[ModuleSpec, ...]
+    cpus: int = 1
+    vpl011: bool = True
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine to start: everything that QEMU is told, but how its console is connected."""
+
+    board: Board
+    hypervisor: Path
+    domains: tuple[DomainSpec, ...]
+    cpus: int = 1
+    memory_mib: int = 1024
+    bootargs: str = ""
+    count_instructions: bool = False
+    extra: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """The fields of an arm64 Image header that decide where a loader puts it.
+
+    Linux's Documentation/arm64/booting.rst, section 4.
+    """
+
+    text_offset: int
+    image_size: int
+
+    MAGIC = b"ARMd"
+
+    @classmethod
+    def read(cls, path: Path) -> ImageHeader | None:
+        """A file's header, or None if it is no arm64 Image."""
+        try:
+            with path.open("rb") as stream:
+                header = stream.read(64)
+        except OSError as error:
+            raise ToolError(f"cannot read {shown(path)}: {error.strerror}") from error
+        if len(header) < 64 or header[56:60] != cls.MAGIC:
+            return None
+        text_offset, image_size = struct.unpack_from("<QQ", header, 8)
+        return cls(text_offset, image_size)

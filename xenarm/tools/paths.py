@@ -1,0 +1,21 @@
+"""Where things lie in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+CONFIGS = ROOT / "configs"
+KCONFIG = ROOT / "Kconfig"
+DEFAULT_BOARD = "qemu-virt-arm64"
+
+
+def board_dir(board: str) -> Path:
+    """The directory that receives everything built for a board."""
+    return BUILD / board
+
+
+def shown(path: Path) -> str:
+    """A path as messages show it: relative to the checkout when it is inside."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,119 @@
+"""Starts QEMU: its command line from a layout, its control channel (QMP), and its certain end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from xenarm.tools.errors import ToolError
+from xenarm.tools.layout import Layout
+
+
+def command_line(layout: Layout, dtb: Path) -> list[str]:
+    """The arguments that make the machine, but for its console; writes the device tree to `dtb`."""
+    machine = layout.machine
+    board = machine.board
+    dtb.parent.mkdir(parents=True, exist_ok=True)
+    dtb.write_bytes(layout.dtb)
+    command = [board.qemu, "-M", board.machine, "-cpu", board.cpu]
+    command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
+    command += ["-display", "none", "-nic", "none", "-no-reboot"]
+    command += ["-kernel", str(machine.hypervisor), "-dtb", str(dtb)]
+    for module in layout.modules:
+        command += ["-device", f"loader,file={module.spec.path},addr={module.address:#x},force-raw=on"]
+    if machine.count_instructions:
+        command += ["-icount", "shift=0,sleep=off"]
+    return [*command, *machine.extra]
+
+
+class Qemu:
+    """A QEMU that is stopped before its first instruction until `resume`; leaving the `with` ends it."""
+
+    def __init__(self, layout: Layout, dtb: Path) -> None:
+        command = command_line(layout, dtb)
+        command += ["-chardev", "socket,id=serial0,host=127.0.0.1,port=0,server=on,wait=off"]
+        command += ["-serial", "chardev:serial0", "-qmp", "stdio", "-S"]
+        self.command = command
+        self._log = dtb.with_suffix(".qemu-log")
+        with self._log.open("w") as log:
+            try:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1
+                )
+            except FileNotFoundError as error:
+                raise ToolError(f"{command[0]} is not installed: 'make doctor' says what to install") from error
+
+    def __enter__(self) -> Qemu:
+        try:
+            self._receive(lambda message: "QMP" in message)
+            self.execute("qmp_capabilities")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def _receive(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next message of a kind; events in between are dropped."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message: dict[str, Any] = json.loads(line)
+            if wanted(message):
+                return message
+        raise ToolError(f"QEMU ended: {self._log.read_text().strip() or 'it said nothing'}")
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Run a QMP command and return its answer."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        except BrokenPipeError:
+            pass  # it ended: what it said on the way out is read below
+        answer = self._receive(lambda message: "return" in message or "error" in message)
+        if "error" in answer:
+            raise ToolError(f"QEMU refused {command}: {answer['error']['desc']}")
+        return answer["return"]
+
+    def monitor(self, line: str) -> str:
+        """Run a command of the human monitor."""
+        answer: str = self.execute("human-monitor-command", **{"command-line": line})
+        return answer
+
+    def serial_url(self) -> str:
+        """The address of the serial port, for pyserial."""
+        for device in self.execute("query-chardev"):
+            if device["label"] == "serial0":
+                # "disconnected:tcp:127.0.0.1:45678,server=on"
+                host, port = device["filename"].split("tcp:")[1].split(",")[0].rsplit(":", 1)
+                return f"socket://{host}:{port}"
+        raise ToolError("QEMU has no serial port")
+
+    def resume(self) -> None:
+        """Let the machine run."""
+        self.execute("cont")
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit status, if QEMU ends by itself in time."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """End it, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass

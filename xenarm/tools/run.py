@@ -1,0 +1,76 @@
+"""Boots a board's image in QEMU with a guest, and leaves the person at its console."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from boards import board as board_named
+from xenarm.tools import build, debian, doctor
+from xenarm.tools.errors import ToolError, run_tool
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import KIB, DomainSpec, Machine, ModuleKind, ModuleSpec
+from xenarm.tools.paths import DEFAULT_BOARD, board_dir
+from xenarm.tools.qemu import command_line
+
+DEBIAN_BOOTARGS = "console=ttyAMA0 earlycon=pl011,0x22000000"
+GUEST_NAMES = ("hello", "debian")
+ESCAPE = 0x1D  # CTRL-], because CTRL-a belongs to the hypervisor's own console
+
+
+def debian_domain(cpus: int = 1, memory_mib: int = 256, name: str = "debian", bootargs: str = "") -> DomainSpec:
+    """Debian's kernel with a busybox shell."""
+    files = debian.fetch()
+    kernel = ModuleSpec(ModuleKind.KERNEL, files.kernel, f"{DEBIAN_BOOTARGS} {bootargs}".strip())
+    return DomainSpec(name, memory_mib * KIB, (kernel, ModuleSpec(ModuleKind.RAMDISK, files.initramfs)), cpus)
+
+
+def own_domain(board: str, guest: str, cpus: int = 1, memory_mib: int = 64) -> DomainSpec:
+    """One of the small guests from guests/."""
+    return DomainSpec(guest, memory_mib * KIB, (ModuleSpec(ModuleKind.KERNEL, build.guest_job(board, guest).output),), cpus)
+
+
+def guest_domain(board: str, guest: str, cpus: int, memory_mib: int | None) -> DomainSpec:
+    """The domain that GUEST names, with MEM if it was given."""
+    if guest == "debian":
+        return debian_domain(cpus, memory_mib or 256)
+    return own_domain(board, guest, cpus, memory_mib or 64)
+
+
+def interactive_command(machine: Machine, dtb: Path) -> list[str]:
+    """QEMU on this terminal: every key reaches the guest, CTRL-C and CTRL-a too; CTRL-] is QEMU's own."""
+    return [*command_line(compose(machine), dtb), "-serial", "mon:stdio", "-echr", str(ESCAPE)]
+
+
+def main() -> None:
+    """Build, and replace this process by QEMU."""
+    parser = argparse.ArgumentParser(prog="run", description="boot a guest on the hypervisor, in QEMU")
+    parser.add_argument("--board", default=DEFAULT_BOARD)
+    parser.add_argument("--guest", default="hello", help=f"one of: {', '.join(GUEST_NAMES)}")
+    parser.add_argument("--cpus", type=int, default=1, help="virtual CPUs of the guest, and CPUs of the machine")
+    parser.add_argument("--mem", type=int, help="the guest's memory in MiB")
+    parser.add_argument("--no-build", action="store_true", help="take the images as they are")
+    arguments = parser.parse_args()
+    if arguments.guest not in GUEST_NAMES:
+        raise ToolError(f"there is no guest '{arguments.guest}'; the guests are: {', '.join(GUEST_NAMES)}")
+    doctor.provide("run")
+    if not arguments.no_build:
+        build.build(arguments.board, () if arguments.guest == "debian" else (arguments.guest,))
+    domain = guest_domain(arguments.board, arguments.guest, arguments.cpus, arguments.mem)
+    machine = Machine(
+        board=board_named(arguments.board),
+        hypervisor=build.hypervisor_job(arguments.board).output,
+        domains=(domain,),
+        cpus=arguments.cpus,
+        memory_mib=max(1024, 2 * domain.memory_kib // KIB + 512),
+    )
+    command = interactive_command(machine, board_dir(arguments.board) / "run" / f"{arguments.guest}.dtb")
+    print(f"booting {arguments.guest} in QEMU; to quit, press CTRL-] and then x")
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    run_tool(main)
