@@ -1,0 +1,251 @@
+"""Entry: the arm64 Image header, page tables of the image, the MMU, a stack, and on to the first function.
+
+All of it fits the image's first page, which stays mapped at its machine address too, read-only, so that turning the MMU on
+does not pull the ground away. Before the MMU is on nothing but constants is loaded: addresses are PC-relative, loops count in registers.
+"""
+
+from freestanding import assembly, offset_of, size_of
+
+from xenarm.arm64.layout import IMAGE_VIRT, MAIR, SECTIONS, TEXT, VA_BITS
+from xenarm.arm64.registers import CPTR_RES1, SCTLR_EL1_RES1, SCTLR_EL2_RES1, Hcr, Sctlr, Tcr, Tcr1
+from xenarm.core.domain import SLOT_SHIFT, CpuSlot
+
+__all__ = ["IMAGE_FLAGS"]
+
+IMAGE_FLAGS = 0b1010  # little-endian, 4 KiB pages, anywhere in memory (Linux Documentation/arm64/booting.rst)
+TABLE_DESCRIPTOR = 3
+PAGE_BIT = 2
+BOOT_TABLES = 7  # level 0; levels 1-3 of the image; levels 1-3 of the first page at its machine address
+
+SCTLR_ON = int(Sctlr(M=True, C=True, SA=True, I=True, WXN=True))
+T0SZ = 64 - VA_BITS
+WALKS = {"IRGN0": 1, "ORGN0": 1, "SH0": 3}
+
+
+def move(register: str, value: int) -> str:
+    """Load a constant without touching memory."""
+    parts = [(value >> shift & 0xFFFF, shift) for shift in range(0, 64, 16)]
+    used = [(part, shift) for part, shift in parts if part] or [(0, 0)]
+    lines = [f"    {'movk' if i else 'movz'} {register}, #{part:#x}, lsl #{shift}" for i, (part, shift) in enumerate(used)]
+    return "\n".join(lines)
+
+
+def map_section(start: str, end: str, attributes: int) -> str:
+    """Fill the image's level 3 table (x22) for one run of pages; x24 is the image's machine address."""
+    return f"""
+    adrp x0, {start}
+    adrp x1, {end}
+{move("x2", attributes | PAGE_BIT)}
+1:  cmp x0, x1
+    b.hs 2f
+    sub x3, x0, x24
+    lsr x3, x3, #12
+    orr x4, x0, x2
+    str x4, [x22, x3, lsl #3]
+    add x0, x0, #4096
+    b 1b
+2:
+"""
+
+
+def link_tables(upper: str, lower: str, index: str) -> str:
+    return f"""
+    orr x4, {lower}, #{TABLE_DESCRIPTOR}
+    str x4, [{upper}, {index}, lsl #3]
+"""
+
+
+def invalidate_tables() -> str:
+    """Lines that a cache holds of the tables, older than what was written with the MMU off (Arm ARM D7.5.9)."""
+    return """
+    adrp x0, __tables_start
+    adrp x1, __tables_end
+    mrs x2, ctr_el0
+    ubfx x2, x2, #16, #4
+    mov x3, #4
+    lsl x2, x3, x2
+1:  dc ivac, x0
+    add x0, x0, x2
+    cmp x0, x1
+    b.lo 1b
+    dsb sy
+"""
+
+
+BUILD_TABLES = f"""
+build_tables:
+{invalidate_tables()}
+    adrp x0, __tables_start
+    adrp x1, __tables_end
+1:  stp xzr, xzr, [x0], #16
+    cmp x0, x1
+    b.lo 1b
+    adrp x24, __image_start
+    adrp x19, boot_tables
+    add x20, x19, #0x1000
+    add x21, x19, #0x2000
+    add x22, x19, #0x3000
+    mov x5, #{IMAGE_VIRT >> 39 & 511}
+{link_tables("x19", "x20", "x5")}
+    mov x5, #{IMAGE_VIRT >> 30 & 511}
+{link_tables("x20", "x21", "x5")}
+    mov x5, #{IMAGE_VIRT >> 21 & 511}
+{link_tables("x21", "x22", "x5")}
+{"".join(map_section(*section) for section in SECTIONS)}
+    add x20, x19, #0x4000
+    add x21, x19, #0x5000
+    add x22, x19, #0x6000
+    ubfx x5, x24, #39, #9
+{link_tables("x19", "x20", "x5")}
+    ubfx x5, x24, #30, #9
+{link_tables("x20", "x21", "x5")}
+    ubfx x5, x24, #21, #9
+{link_tables("x21", "x22", "x5")}
+    ubfx x5, x24, #12, #9
+{move("x2", TEXT | PAGE_BIT)}
+    orr x4, x24, x2
+    str x4, [x22, x5, lsl #3]
+{invalidate_tables()}
+    ret
+"""
+
+
+def enable_mmu(el: int) -> str:
+    """Turn on the MMU and caches of exception level 1 or 2; x6 is left with the CPU's physical address size."""
+    tcr = int(Tcr1(T0SZ=T0SZ, EPD1=True, **WALKS) if el == 1 else Tcr(T0SZ=T0SZ, RES1_23=True, RES1_31=True, **WALKS))
+    size_at = 32 if el == 1 else 16
+    res1 = SCTLR_EL1_RES1 if el == 1 else SCTLR_EL2_RES1
+    return f"""
+{move("x0", MAIR)}
+    msr mair_el{el}, x0
+    mrs x6, id_aa64mmfr0_el1
+    and x6, x6, #0xf
+    mov x1, #5
+    cmp x6, x1
+    csel x6, x6, x1, lo
+{move("x0", tcr)}
+    orr x0, x0, x6, lsl #{size_at}
+    msr tcr_el{el}, x0
+    adrp x0, boot_tables
+    msr ttbr0_el{el}, x0
+    isb
+    tlbi {"vmalle1" if el == 1 else "alle2"}
+    ic iallu
+    dsb nsh
+    isb
+{move("x0", res1 | SCTLR_ON)}
+    msr sctlr_el{el}, x0
+    isb
+"""
+
+
+SETTLE_EL2 = f"""
+{move("x0", int(Hcr(RW=True)))}
+    msr hcr_el2, x0
+    isb
+{move("x0", CPTR_RES1)}
+    msr cptr_el2, x0
+"""
+
+STACK_OF_CPU = f"""
+    adrp x2, __slots_start
+    add x3, x25, #1
+    add x2, x2, x3, lsl #{SLOT_SHIFT}
+    sub x2, x2, #{size_of(CpuSlot) - offset_of(CpuSlot, "vcpu")}
+    mov sp, x2
+    mov x29, xzr
+    mov x30, xzr
+"""
+
+# x25: this CPU's number; x26: the device tree; x24: the image's machine address; x27: the exception level.
+HEAD = f"""
+    .section .head.text, "ax"
+    .global _start
+_start:
+    b first_cpu
+    .long 0
+    .quad 0
+    .quad __image_size
+    .quad {IMAGE_FLAGS}
+    .quad 0, 0, 0
+    .ascii "ARM\\x64"
+    .long 0
+
+first_cpu:
+    mov x26, x0
+    mov x25, xzr
+    mrs x27, CurrentEL
+    lsr x27, x27, #2
+    cmp x27, #3
+    b.eq stopped
+    bl build_tables
+    ldr x28, =first_cpu_virtual
+    cmp x27, #1
+    b.eq at_el1
+    b at_el2
+
+    .global secondary_start
+secondary_start:
+    mov x25, x0
+    mrs x27, CurrentEL
+    lsr x27, x27, #2
+    cmp x27, #2
+    b.ne stopped
+    adrp x24, __image_start
+    ldr x28, =secondary_cpu_virtual
+at_el2:
+    msr daifset, #0xf
+{SETTLE_EL2}
+{enable_mmu(2)}
+    br x28
+at_el1:
+{enable_mmu(1)}
+    br x28
+stopped:
+    wfe
+    b stopped
+{BUILD_TABLES}
+
+first_cpu_virtual:
+    adrp x0, __bss_start
+    adrp x1, __image_end
+1:  stp xzr, xzr, [x0]
+    stp xzr, xzr, [x0, #16]
+    stp xzr, xzr, [x0, #32]
+    stp xzr, xzr, [x0, #48]
+    add x0, x0, #64
+    cmp x0, x1
+    b.lo 1b
+{STACK_OF_CPU}
+    cmp x27, #2
+    b.ne 2f
+    adrp x0, vectors
+    add x0, x0, :lo12:vectors
+    msr vbar_el2, x0
+    isb
+2:  mov x0, x26
+    mov x1, x24
+    mov x2, x27
+    bl boot_first_cpu
+    b stopped
+
+secondary_cpu_virtual:
+{STACK_OF_CPU}
+    adrp x0, vectors
+    add x0, x0, :lo12:vectors
+    msr vbar_el2, x0
+    isb
+    mov x0, x25
+    bl boot_secondary_cpu
+    b stopped
+    .ltorg
+
+    .section .bss.tables, "aw", %nobits
+    .balign 4096
+    .global boot_tables
+boot_tables:
+    .space {BOOT_TABLES * 4096}
+"""
+
+
+assembly(HEAD, arch="aarch64")

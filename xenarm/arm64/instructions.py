@@ -1,0 +1,154 @@
+"""Single instructions as declared operations: barriers, hints, cache and TLB maintenance, device loads and stores.
+
+The bodies are the models that CPython runs: hints and maintenance do nothing there, devices go to `BUS`.
+A device access keeps its order among other operations only; where memory must be seen first, say a barrier.
+"""
+
+from typing import Any
+
+from freestanding import operation, u8, u16, u32, u64
+
+__all__ = [
+    "BUS",
+    "ModelBus",
+    "address_translate_el1_read",
+    "address_translate_el1_write",
+    "cpu_relax",
+    "data_sync_all",
+    "data_sync_inner",
+    "data_sync_inner_stores",
+    "data_sync_local",
+    "dcache_clean_invalidate_set_way",
+    "dcache_clean_invalidate_va",
+    "dcache_clean_va",
+    "icache_invalidate_all_inner",
+    "instruction_sync",
+    "mmio_read8",
+    "mmio_read16",
+    "mmio_read32",
+    "mmio_read64",
+    "mmio_write8",
+    "mmio_write16",
+    "mmio_write32",
+    "mmio_write64",
+    "read_link_frame",
+    "read_stack_pointer",
+    "send_event",
+    "tlb_invalidate_el2",
+    "tlb_invalidate_el2_va",
+    "tlb_invalidate_guest_all",
+    "tlb_invalidate_guest_ipa",
+    "tlb_invalidate_guest_stage1",
+    "wait_for_event",
+    "wait_for_interrupt",
+]
+
+
+class ModelBus:
+    """The devices of a test: address to value, with hooks that a test may override."""
+
+    def __init__(self) -> None:
+        self.memory: dict[int, int] = {}
+
+    def read(self, address: int, width: int) -> int:
+        return self.memory.get(address, 0) & ((1 << 8 * width) - 1)
+
+    def write(self, address: int, width: int, value: int) -> None:
+        self.memory[address] = value
+
+
+BUS = ModelBus()
+
+
+def _hint(name: str, instruction: str, *, memory: bool = True) -> Any:
+    """An operation without operands; `memory` keeps the compiler from moving accesses across it."""
+
+    def model() -> None:
+        return None
+
+    model.__name__ = model.__qualname__ = name
+    return operation(aarch64=instruction, clobbers=("memory",) if memory else ())(model)
+
+
+cpu_relax = _hint("cpu_relax", "yield")
+wait_for_interrupt = _hint("wait_for_interrupt", "wfi")
+wait_for_event = _hint("wait_for_event", "wfe")
+send_event = _hint("send_event", "sev")
+instruction_sync = _hint("instruction_sync", "isb")
+data_sync_all = _hint("data_sync_all", "dsb sy")
+data_sync_inner = _hint("data_sync_inner", "dsb ish")
+data_sync_inner_stores = _hint("data_sync_inner_stores", "dsb ishst")
+data_sync_local = _hint("data_sync_local", "dsb nsh")
+icache_invalidate_all_inner = _hint("icache_invalidate_all_inner", "ic ialluis")
+tlb_invalidate_el2 = _hint("tlb_invalidate_el2", "tlbi alle2is")
+tlb_invalidate_guest_all = _hint("tlb_invalidate_guest_all", "tlbi vmalls12e1is")
+tlb_invalidate_guest_stage1 = _hint("tlb_invalidate_guest_stage1", "tlbi vmalle1is")
+
+
+def _maintenance(name: str, instruction: str) -> Any:
+    """An operation on one address (or, for TLBI, an address in the register format of Arm ARM D8.14)."""
+
+    def model(value: u64) -> None:
+        return None
+
+    model.__name__ = model.__qualname__ = name
+    return operation(aarch64=f"{instruction}, {{value}}", clobbers=("memory",))(model)
+
+
+dcache_clean_va = _maintenance("dcache_clean_va", "dc cvac")
+dcache_clean_invalidate_va = _maintenance("dcache_clean_invalidate_va", "dc civac")
+dcache_clean_invalidate_set_way = _maintenance("dcache_clean_invalidate_set_way", "dc cisw")
+tlb_invalidate_el2_va = _maintenance("tlb_invalidate_el2_va", "tlbi vae2is")
+tlb_invalidate_guest_ipa = _maintenance("tlb_invalidate_guest_ipa", "tlbi ipas2e1is")
+address_translate_el1_read = _maintenance("address_translate_el1_read", "at s1e1r")
+address_translate_el1_write = _maintenance("address_translate_el1_write", "at s1e1w")
+
+
+@operation(aarch64="ldrb {ret:w}, [{address}]")
+def mmio_read8(address: u64) -> u8:
+    return u8(BUS.read(address, 1))
+
+
+@operation(aarch64="ldrh {ret:w}, [{address}]")
+def mmio_read16(address: u64) -> u16:
+    return u16(BUS.read(address, 2))
+
+
+@operation(aarch64="ldr {ret:w}, [{address}]")
+def mmio_read32(address: u64) -> u32:
+    return u32(BUS.read(address, 4))
+
+
+@operation(aarch64="ldr {ret}, [{address}]")
+def mmio_read64(address: u64) -> u64:
+    return u64(BUS.read(address, 8))
+
+
+@operation(aarch64="strb {value:w}, [{address}]")
+def mmio_write8(address: u64, value: u8) -> None:
+    BUS.write(address, 1, value)
+
+
+@operation(aarch64="strh {value:w}, [{address}]")
+def mmio_write16(address: u64, value: u16) -> None:
+    BUS.write(address, 2, value)
+
+
+@operation(aarch64="str {value:w}, [{address}]")
+def mmio_write32(address: u64, value: u32) -> None:
+    BUS.write(address, 4, value)
+
+
+@operation(aarch64="str {value}, [{address}]")
+def mmio_write64(address: u64, value: u64) -> None:
+    BUS.write(address, 8, value)
+
+
+@operation(aarch64="mov {ret}, sp")
+def read_stack_pointer() -> u64:
+    return u64(0)
+
+
+@operation(aarch64="mov {ret}, x29")
+def read_link_frame() -> u64:
+    return u64(0)

@@ -1,0 +1,73 @@
+"""What the virtual GICv2 remembers: words of 32 interrupts, the shared distributor, one vCPU's part.
+
+A vCPU's own word (SGIs and PPIs), its list registers and their cached values are touched only by the CPU that runs it, without a lock;
+others leave mail. Shared words belong to the distributor's lock.
+"""
+
+from freestanding import Array, Atomic, Struct, array, atomic, u8, u32
+
+from xenarm.config import CONFIG
+from xenarm.core.spinlock import Spinlock
+
+__all__ = ["LIST_REGISTERS", "NOT_LISTED", "SGIS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "Vgicd", "VgicCpu"]
+
+SGIS = 16
+VGIC_INTIDS: int = CONFIG.VGIC_INTIDS
+SHARED_WORDS = VGIC_INTIDS // 32 - 1
+LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, implementations have 4
+NOT_LISTED = 0xFF
+
+assert VGIC_INTIDS % 32 == 0 and 64 <= VGIC_INTIDS <= 1020 - 1020 % 32, "VGIC_INTIDS is a multiple of 32 from 64 to 992"
+
+
+class IrqWord(Struct):
+    """32 interrupts, one bit each.
+
+    Pending here means: not (only) in a list register. `on` is enabled and its group forwarded by GICD_CTLR. `listed` bits are in a list register,
+    where pending and active state lives meanwhile.
+    """
+
+    enabled: u32
+    on: u32
+    pending: u32
+    active: u32
+    level: u32
+    edge: u32
+    group1: u32
+    listed: u32
+    recall: u32  # pending state to be taken back from another CPU's list register
+    drop: u32  # pending state to be forgotten there
+    deactivate: u32  # active state to be forgotten there
+    priority: Array[u8] = array(u8, 32)
+    targets: Array[u8] = array(u8, 32)
+    holder: Array[u8] = array(u8, 32)  # whose list register, where listed
+    template: Array[u32] = array(u32, 32)  # list-register value less its state bits
+
+
+class Vgicd(Struct):
+    """The distributor of one domain."""
+
+    lock: Spinlock
+    ctlr: u32
+    words: Array[IrqWord] = array(IrqWord, SHARED_WORDS)
+
+
+class Mail(Struct):
+    """SGIs from other vCPUs: one bit for each sender."""
+
+    senders: Atomic[u32] = atomic(u32)
+
+
+class VgicCpu(Struct):
+    """One vCPU's banked registers and list registers. Everything but the atomics belongs to the CPU that runs the vCPU."""
+
+    own: IrqWord
+    sgi_senders: Array[u8] = array(u8, SGIS)
+    lr_of: Array[u8] = array(u8, 32)  # which list register holds an own interrupt, plus one
+    lr: Array[u32] = array(u32, LIST_REGISTERS)  # as last written
+    lr_used: u32  # may hold something; a clear bit is surely free
+    refill: bool  # more is pending than there are list registers: GICH_HCR.UIE is on
+    mail: Array[Mail] = array(Mail, SGIS)
+    mail_flags: Atomic[u32] = atomic(u32)
+    attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed
+    kicked: Atomic[u32] = atomic(u32)

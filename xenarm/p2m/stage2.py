@@ -1,0 +1,308 @@
+"""Stage-2 translation tables (VMSAv8-64, 4 KiB granule): map, unmap, translate.
+
+A live entry is never changed into another live one: it is made invalid, the TLBs are cleaned, then the new one is written
+(break-before-make, Arm ARM D8.14.1). Tables come from the page allocator and are counted per domain.
+"""
+
+from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64
+
+from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, instruction_sync
+from xenarm.arm64.instructions import tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
+from xenarm.arm64.registers import Vtcr, read_aa64mmfr0, read_vttbr_el2, write_vtcr_el2, write_vttbr_el2
+from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, GuestPhys, HostPhys
+from xenarm.core.memory import page_alloc, pages_alloc
+from xenarm.core.result import Result
+from xenarm.p2m.state import P2m, Vmid
+
+__all__ = [
+    "IPA_BITS",
+    "MemoryKind",
+    "Stage2Entry",
+    "Vmid",
+    "p2m_activate",
+    "p2m_init",
+    "p2m_map",
+    "p2m_translate",
+    "p2m_unmap",
+    "stage2_enable",
+]
+
+MAPS_MEMORY = True
+
+IPA_BITS = 40
+ENTRIES = 512
+ROOT_PAGES = 2  # level 1, two tables one after the other: 1024 GiB of guest-physical space (D8.2.3, concatenated tables)
+ROOT_LEVEL = 1
+LAST_LEVEL = 3
+VTTBR_VMID_SHIFT = 48
+
+
+class MemoryKind(IntEnum, type=u8):
+    """What a mapping is for; it decides memory type and permissions."""
+
+    RAM = 0  # normal write-back, read, write, execute
+    DEVICE = 1  # Device-nGnRE, read, write, never execute
+    ROM = 2  # normal write-back, read, execute
+
+
+class Stage2Entry(Bits, type=u64):
+    """A stage-2 descriptor (D8.3.1, D8.3.2)."""
+
+    VALID: bool = bits(0)
+    TABLE: bool = bits(1)  # in a level 3 entry: page
+    MEMATTR: u32 = bits(5, 2)
+    S2AP: u32 = bits(7, 6)
+    SH: u32 = bits(9, 8)
+    AF: bool = bits(10)
+    FRAME: u64 = bits(47, 12)
+    XN: bool = bits(54)
+
+
+class Stage2Table(Struct):
+    """One page of descriptors."""
+
+    entries: Array[u64] = array(u64, ENTRIES)
+
+
+RAM_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b1111, S2AP=0b11, SH=0b11, AF=True))
+DEVICE_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b0001, S2AP=0b11, SH=0b10, AF=True, XN=True))
+ROM_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b1111, S2AP=0b01, SH=0b11, AF=True))
+VALID = int(Stage2Entry(VALID=True))
+TABLE = int(Stage2Entry(TABLE=True))
+FRAME_MASK = int(Stage2Entry(FRAME=(1 << 36) - 1))
+VTCR_COMMON = int(Vtcr(T0SZ=64 - IPA_BITS, SL0=1, IRGN0=1, ORGN0=1, SH0=3, RES1=True))
+VTCR_PS_SHIFT = 16
+LARGEST_PARANGE = 5  # 48 bits: what a descriptor of the 4 KiB granule holds without LPA
+
+
+@fn
+def level_shift(level: u32) -> u32:
+    """log2 of what one entry of that level maps: 30, 21, 12 for levels 1, 2, 3."""
+    return PAGE_SHIFT + (LAST_LEVEL - level) * 9
+
+
+@fn
+def table_at(base: u64) -> Stage2Table:
+    return Ptr[Stage2Table](base).ref()
+
+
+@fn
+def root_table(p: P2m, ipa: u64) -> Stage2Table:
+    return table_at(u64(p.root) + ((ipa >> 39) & 1) * PAGE_SIZE)
+
+
+@fn
+def entry_index(ipa: u64, level: u32) -> u64:
+    return (ipa >> level_shift(level)) & (ENTRIES - 1)
+
+
+@fn
+def is_table(entry: u64, level: u32) -> bool:
+    return level < LAST_LEVEL and entry & (VALID | TABLE) == VALID | TABLE
+
+
+@fn
+def leaf(pa: u64, attributes: u64, level: u32) -> u64:
+    """A block or page descriptor; in level 3 the table bit says page."""
+    return pa | attributes | (TABLE if level == LAST_LEVEL else u64(0))
+
+
+@fn
+def attributes_of(kind: MemoryKind) -> u64:
+    match kind:
+        case MemoryKind.RAM:
+            return RAM_ATTRIBUTES
+        case MemoryKind.DEVICE:
+            return DEVICE_ATTRIBUTES
+        case MemoryKind.ROM:
+            return ROM_ATTRIBUTES
+
+
+@fn
+def stage2_enable() -> None:
+    """Set VTCR_EL2 on this CPU: 40-bit guest-physical addresses, the CPU's own physical size."""
+    parange = min(read_aa64mmfr0() & 0xF, u64(LARGEST_PARANGE))
+    write_vtcr_el2(VTCR_COMMON | parange << VTCR_PS_SHIFT)
+    instruction_sync()
+
+
+@fn
+def p2m_init(p: P2m, vmid: Vmid) -> Result:
+    """Give a domain empty tables. NO_MEMORY when there are no two adjacent free pages; INVALID for VMID 0."""
+    if u16(vmid) == 0 or u16(vmid) > 0xFF:
+        return Result.INVALID
+    root = pages_alloc(ROOT_PAGES, ROOT_PAGES * PAGE_SIZE)
+    if u64(root) == 0:
+        return Result.NO_MEMORY
+    for i in range(ROOT_PAGES):
+        clear_table(table_at(u64(root) + u64(i) * PAGE_SIZE))
+    p.root = root
+    p.vmid = vmid
+    p.vttbr = u64(root) | u64(u16(vmid)) << VTTBR_VMID_SHIFT
+    p.table_pages = ROOT_PAGES
+    data_sync_inner_stores()
+    return Result.OK
+
+
+@fn
+def clear_table(table: Stage2Table) -> None:
+    for i in range(ENTRIES):
+        table.entries[i] = 0
+
+
+@fn
+def p2m_activate(p: P2m) -> None:
+    """Make this CPU translate its guest's accesses by these tables."""
+    write_vttbr_el2(p.vttbr)
+    instruction_sync()
+
+
+@fn
+def flush_ipa(p: P2m, ipa: u64) -> None:
+    """Forget what the TLBs hold of one guest-physical address, and every stage-1 result that went through it (D8.14.5)."""
+    before = read_vttbr_el2()
+    write_vttbr_el2(p.vttbr)
+    instruction_sync()
+    data_sync_inner_stores()
+    tlb_invalidate_guest_ipa(ipa >> PAGE_SHIFT)
+    data_sync_inner()
+    tlb_invalidate_guest_stage1()
+    data_sync_inner()
+    write_vttbr_el2(before)
+    instruction_sync()
+
+
+@fn
+def replace_entry(p: P2m, table: Stage2Table, index: u64, ipa: u64, value: u64) -> None:
+    """Break before make; an entry that was invalid cannot be in a TLB and is simply written."""
+    if table.entries[index] & VALID != 0:
+        table.entries[index] = 0
+        flush_ipa(p, ipa)
+    table.entries[index] = value
+
+
+@fn
+def split_block(p: P2m, table: Stage2Table, index: u64, ipa: u64, level: u32) -> Result:
+    """Put a table in an entry's place: of the same mapping in smaller pieces, or empty where nothing was mapped."""
+    page = page_alloc()
+    if u64(page) == 0:
+        return Result.NO_MEMORY
+    p.table_pages += 1
+    old = table.entries[index]
+    lower = table_at(u64(page))
+    step = u64(1) << level_shift(level + 1)
+    for i in range(ENTRIES):
+        piece = (old & FRAME_MASK) + u64(i) * step
+        lower.entries[i] = leaf(piece, old & ~u64(FRAME_MASK | TABLE), level + 1) if old & VALID != 0 else u64(0)
+    data_sync_inner_stores()
+    replace_entry(p, table, index, ipa, u64(page) | VALID | TABLE)
+    return Result.OK
+
+
+@fn
+def fits_entry(ipa: u64, pa: u64, size: u64, level: u32) -> bool:
+    span = u64(1) << level_shift(level)
+    return size >= span and is_aligned(ipa | pa, span)
+
+
+@fn
+def map_one(p: P2m, ipa: u64, pa: u64, size: u64, attributes: u64) -> tuple[Result, u64]:
+    """Write the largest entry that fits at `ipa`; gives how much it maps. A table that is already there is kept and gone into."""
+    table = root_table(p, ipa)
+    level = u32(ROOT_LEVEL)
+    while True:
+        index = entry_index(ipa, level)
+        entry = table.entries[index]
+        if fits_entry(ipa, pa, size, level) and not is_table(entry, level):
+            replace_entry(p, table, index, ipa, leaf(pa, attributes, level))
+            return Result.OK, u64(1) << level_shift(level)
+        if not is_table(entry, level):
+            result = split_block(p, table, index, ipa, level)
+            if result != Result.OK:
+                return result, 0
+        table = table_at(table.entries[index] & FRAME_MASK)
+        level += 1
+
+
+@fn
+def range_is_sound(ipa: u64, size: u64) -> bool:
+    limit = u64(1) << IPA_BITS
+    return is_aligned(ipa | size, PAGE_SIZE) and ipa < limit and size <= limit - ipa
+
+
+@fn
+def p2m_map(p: P2m, ipa: GuestPhys, pa: HostPhys, size: u64, kind: MemoryKind) -> Result:
+    """Map `size` bytes; what was mapped there before is replaced. Picks 1 GiB, 2 MiB or 4 KiB entries.
+
+    INVALID: not page-aligned, or beyond the 40-bit guest-physical space. NO_MEMORY: no page for a table; the part before it stays mapped.
+    """
+    if not range_is_sound(u64(ipa), size) or not is_aligned(u64(pa), PAGE_SIZE):
+        return Result.INVALID
+    attributes = attributes_of(kind)
+    done = u64(0)
+    with p.lock:
+        while done < size:
+            result, step = map_one(p, u64(ipa) + done, u64(pa) + done, size - done, attributes)
+            if result != Result.OK:
+                return result
+            done += step
+        data_sync_inner_stores()
+        instruction_sync()
+    return Result.OK
+
+
+@fn
+def unmap_one(p: P2m, ipa: u64, size: u64) -> tuple[Result, u64]:
+    """Clear the entry that maps `ipa`, split first where it maps more than is to go; gives how much was cleared or found empty."""
+    table = root_table(p, ipa)
+    level = u32(ROOT_LEVEL)
+    while True:
+        index = entry_index(ipa, level)
+        entry = table.entries[index]
+        span = u64(1) << level_shift(level)
+        if entry & VALID == 0:
+            return Result.OK, span - (ipa & (span - 1))
+        if not is_table(entry, level):
+            if fits_entry(ipa, 0, size, level):
+                replace_entry(p, table, index, ipa, 0)
+                return Result.OK, span
+            result = split_block(p, table, index, ipa, level)
+            if result != Result.OK:
+                return result, 0
+        table = table_at(table.entries[index] & FRAME_MASK)
+        level += 1
+
+
+@fn
+def p2m_unmap(p: P2m, ipa: GuestPhys, size: u64) -> Result:
+    """Take a range away from the guest; its tables stay for later. INVALID and NO_MEMORY as for `p2m_map`."""
+    if not range_is_sound(u64(ipa), size):
+        return Result.INVALID
+    done = u64(0)
+    with p.lock:
+        while done < size:
+            result, step = unmap_one(p, u64(ipa) + done, size - done)
+            if result != Result.OK:
+                return result
+            done += min(step, size - done)
+        data_sync_inner()
+    return Result.OK
+
+
+@fn
+def p2m_translate(p: P2m, ipa: GuestPhys) -> tuple[Result, HostPhys]:
+    """Where a guest-physical address lies. NOT_FOUND when nothing is mapped there. Reads without the lock: entries are single words."""
+    address = u64(ipa)
+    if address >= u64(1) << IPA_BITS:
+        return Result.NOT_FOUND, HostPhys(0)
+    table = root_table(p, address)
+    level = u32(ROOT_LEVEL)
+    while True:
+        entry = table.entries[entry_index(address, level)]
+        if entry & VALID == 0:
+            return Result.NOT_FOUND, HostPhys(0)
+        if not is_table(entry, level):
+            span = u64(1) << level_shift(level)
+            return Result.OK, HostPhys((entry & FRAME_MASK & ~(span - 1)) | (address & (span - 1)))
+        table = table_at(entry & FRAME_MASK)
+        level += 1
