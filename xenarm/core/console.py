@@ -1,0 +1,341 @@
+"""The one serial line, shared: input goes to the domain in focus, output is kept line by line.
+
+A single domain has the line to itself. With several, each line begins with the domain's name, and a line that another
+one interrupts is shown again from its beginning. CTRL-a three times moves the input to the next domain, as in Xen.
+Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl011.lock` only the distributor's.
+"""
+
+from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, zeroed
+from xenarm.abi.layout import GUEST_PL011_BASE, GUEST_VPL011_SPI
+from xenarm.arch import arch_counter, arch_counter_hz
+from xenarm.config import CONFIG
+from xenarm.core.access import Access, Outcome
+from xenarm.core.domain import DOMAINS, Domain, DomainState, Vcpu, domain_name
+from xenarm.core.log import NOBODY, TERMINAL, log_replay, log_warning, printk
+from xenarm.core.result import Result
+from xenarm.core.spinlock import Spinlock
+from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, Effect, Vpl011, vpl011_access, vpl011_queue, vpl011_room
+from xenarm.devicetree.reader import Fdt
+from xenarm.drivers.serial import SERIAL, serial_find, serial_get, serial_put, serial_receive, serial_rescue, serial_write
+from xenarm.gic.vgic import vgic_set_spi_level
+
+__all__ = [
+    "console_focus_next",
+    "console_init_early",
+    "console_interrupt",
+    "console_irq",
+    "console_poll",
+    "console_rescue",
+    "console_start",
+    "vpl011_mmio",
+]
+
+SWITCH = 0x01  # CTRL-a
+SWITCH_COUNT = 3
+LINE_SIZE = 256
+WAITING_SIZE = 2048
+MOST_INPUT = 4096  # characters handled in one interrupt: a flood of input must not keep the CPU
+PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others waiting
+
+
+class Output(Struct):
+    """A domain's output. Guarded by the terminal's lock."""
+
+    length: u32  # of the unfinished line; LINE_SIZE when it was longer, and is then not repeated
+    returned: bool  # a carriage return has come, and what follows it not yet
+    waiting: u32  # characters that wait until the terminal is free
+    line: Array[u8] = array(u8, LINE_SIZE)
+    text: Array[u8] = array(u8, WAITING_SIZE)
+
+
+class Console(Struct):
+    """Where input goes. `waiting` is a hint, read without a lock."""
+
+    lock: Spinlock
+    focus: u32  # a domain's id, or NOBODY
+    switches: u32  # CTRL-a in a row
+    held: bool  # the port's receive interrupt is off until the focused domain has read
+    waiting: bool  # some domain's text waits
+    last: u64  # counter value of the newest character shown; guarded by the terminal's lock
+
+
+OUTPUTS = array(Output, CONFIG.MAX_DOMAINS)
+CONSOLE = zeroed(Console)
+CONSOLE.focus = u32(NOBODY)
+
+
+# ---- the serial port -------------------------------------------------------------------------------------------------
+
+
+@fn
+def console_init_early(fdt: Fdt) -> None:
+    """Find the port and say what was logged so far. Without one the log stays in memory."""
+    found = serial_find(fdt)
+    log_replay()
+    if found != Result.OK:
+        log_warning(f"/chosen: stdout-path names no serial port that can be driven ({found}); another one is used if there is any")
+
+
+@fn
+def console_rescue() -> None:
+    """There is no sound device tree: use the board's own port, to say so."""
+    serial_rescue()
+    log_replay()
+
+
+@fn
+def console_interrupt() -> u32:
+    """INTID of the port's interrupt; 0 when it has none."""
+    return SERIAL.intid
+
+
+@fn
+def console_start() -> None:
+    """The domains are built: decide whether lines carry names, and let input in."""
+    live = u32(0)
+    for i in range(CONFIG.MAX_DOMAINS):
+        live += 1 if has_console(DOMAINS[i]) else 0
+    TERMINAL.shared = live > 1
+    CONSOLE.focus = next_focus(NOBODY)
+    if live > 1:
+        printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}; CTRL-a three times moves it to the next domain")
+    serial_receive(True)
+
+
+# ---- output ----------------------------------------------------------------------------------------------------------
+
+
+@fn
+def show(d: Domain, out: Output, character: u8) -> None:
+    """Put a character on the terminal, which is free or shows a line of this domain."""
+    if TERMINAL.owner == NOBODY:
+        serial_write(b"(")
+        serial_write(domain_name(d))
+        serial_write(b") ")
+        if out.length < LINE_SIZE:
+            serial_write(out.line[: out.length])
+        TERMINAL.owner = d.id
+    if character == 0x0A:
+        serial_write(b"\n")
+        TERMINAL.owner = NOBODY
+        out.length = 0
+        return
+    serial_put(character)
+    if out.length < LINE_SIZE:
+        out.line[out.length] = character
+        out.length += 1
+
+
+@fn
+def show_waiting(d: Domain, out: Output) -> None:
+    for i in range(out.waiting):
+        show(d, out, out.text[i])
+    out.waiting = 0
+
+
+@fn
+def show_all_waiting() -> None:
+    """The terminal has become free: whoever waits may speak; one with an unfinished line keeps it."""
+    waits = False
+    for i in range(CONFIG.MAX_DOMAINS):
+        out = OUTPUTS[i]
+        if out.waiting > 0 and TERMINAL.owner == NOBODY:
+            show_waiting(DOMAINS[i], out)
+        waits = waits or out.waiting > 0
+    CONSOLE.waiting = waits
+
+
+@fn
+def owner_is_silent() -> bool:
+    return (arch_counter() - CONSOLE.last) * 1000 > arch_counter_hz() * PATIENCE_MS
+
+
+@fn
+def interrupt_owner() -> None:
+    """End the line on the terminal. Its domain shows it again from the start when it goes on."""
+    serial_write(b"\n")
+    TERMINAL.owner = NOBODY
+
+
+@fn
+def put_shared(d: Domain, out: Output, character: u8) -> None:
+    """One of several domains prints. On somebody else's line it waits, unless that one is silent or room runs out."""
+    if TERMINAL.owner != NOBODY and TERMINAL.owner != d.id:
+        if not owner_is_silent() and out.waiting < WAITING_SIZE:
+            out.text[out.waiting] = character
+            out.waiting += 1
+            CONSOLE.waiting = True
+            return
+        interrupt_owner()
+    show_waiting(d, out)
+    if TERMINAL.owner == NOBODY or TERMINAL.owner == d.id:
+        show(d, out, character)
+    CONSOLE.last = arch_counter()
+    if TERMINAL.owner == NOBODY and CONSOLE.waiting:
+        show_all_waiting()
+
+
+@fn
+def put_returns(d: Domain, out: Output, character: u8) -> None:
+    """Carriage returns: part of a line's end, or the start of a line that is written anew, name and all."""
+    if character == 0x0D:
+        out.returned = True
+        return
+    if out.returned and character != 0x0A:
+        put_shared(d, out, 0x0A)
+    out.returned = False
+    put_shared(d, out, character)
+
+
+@fn
+def put_alone(d: Domain, character: u8) -> None:
+    """The only domain: every character as it comes."""
+    serial_put(character)
+    TERMINAL.owner = NOBODY if character == 0x0A else d.id
+
+
+@fn
+def console_put(d: Domain, character: u8) -> None:
+    """A domain prints a character."""
+    with TERMINAL.lock:
+        if TERMINAL.shared:
+            put_returns(d, OUTPUTS[d.id], character)
+        else:
+            put_alone(d, character)
+
+
+@fn
+def console_poll() -> None:
+    """Now and then, from any CPU: show text that waits behind the line of a domain that has fallen silent."""
+    if not CONSOLE.waiting:
+        return
+    with TERMINAL.lock:
+        if TERMINAL.owner != NOBODY and owner_is_silent():
+            interrupt_owner()
+        if TERMINAL.owner == NOBODY:
+            show_all_waiting()
+
+
+# ---- input -----------------------------------------------------------------------------------------------------------
+
+
+@fn
+def has_console(d: Domain) -> bool:
+    return d.state.load() == u32(DomainState.RUNNING) and VPL011S[d.id].present
+
+
+@fn
+def next_focus(focus: u32) -> u32:
+    """The next living domain with a serial port after `focus`; NOBODY when there is none."""
+    start = focus + 1 if focus != NOBODY else u32(0)
+    for i in range(CONFIG.MAX_DOMAINS):
+        candidate = (start + u32(i)) % CONFIG.MAX_DOMAINS
+        if has_console(DOMAINS[candidate]):
+            return candidate
+    return NOBODY
+
+
+@fn
+def console_focus_next() -> None:
+    """Move the input on. The caller holds the console's lock."""
+    CONSOLE.focus = next_focus(CONSOLE.focus)
+    if CONSOLE.focus == NOBODY:
+        printk(f"input goes to no domain: none is left")
+    else:
+        printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}")
+
+
+@fn
+def update_interrupt(d: Domain, u: Vpl011) -> None:
+    """Bring the virtual interrupt in line with the device. Whoever changes the device calls it last, so no change is lost."""
+    if u.line == u.asserted:
+        return
+    with u.lock:
+        u.asserted = u.line
+        vgic_set_spi_level(d, GUEST_VPL011_SPI, u.asserted)
+
+
+@fn
+def deliver(character: u8) -> None:
+    """To the focused domain. What its queue does not take is lost: only with several domains, see `hold`."""
+    if CONSOLE.focus != NOBODY:
+        d = DOMAINS[CONSOLE.focus]
+        if not vpl011_queue(VPL011S[d.id], character):
+            return
+        update_interrupt(d, VPL011S[d.id])
+
+
+@fn
+def receive(character: u8) -> None:
+    """A typed character. CTRL-a is held back until it is clear that it does not come three times."""
+    if character == SWITCH:
+        CONSOLE.switches += 1
+        if CONSOLE.switches == SWITCH_COUNT:
+            CONSOLE.switches = 0
+            console_focus_next()
+        return
+    for _ in range(CONSOLE.switches):
+        deliver(SWITCH)
+    CONSOLE.switches = 0
+    deliver(character)
+
+
+@fn
+def hold() -> bool:
+    """Whether input must wait in the port. With several domains it never does: CTRL-a must get through to leave a
+    domain that does not read."""
+    if TERMINAL.shared or CONSOLE.focus == NOBODY:
+        return False
+    return vpl011_room(VPL011S[CONSOLE.focus]) < SWITCH_COUNT
+
+
+@fn
+def drain() -> None:
+    """Take what the port has received; the caller holds the console's lock."""
+    if CONSOLE.focus != NOBODY and not has_console(DOMAINS[CONSOLE.focus]):
+        CONSOLE.focus = next_focus(CONSOLE.focus)
+    for _ in range(MOST_INPUT):
+        if hold():
+            CONSOLE.held = True
+            serial_receive(False)
+            return
+        received, character = serial_get()
+        if not received:
+            return
+        receive(character)
+
+
+@fn
+def console_irq() -> None:
+    """The port's interrupt."""
+    with CONSOLE.lock:
+        drain()
+    console_poll()
+
+
+@fn
+def resume() -> None:
+    """The focused domain has read: input that waits in the port may come in, once there is a good part of the queue free."""
+    with CONSOLE.lock:
+        if CONSOLE.held and CONSOLE.focus != NOBODY and vpl011_room(VPL011S[CONSOLE.focus]) >= QUEUE_SIZE // 2:
+            CONSOLE.held = False
+            serial_receive(True)
+            drain()
+
+
+@fn
+def vpl011_mmio(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
+    """The domain's serial port, at GUEST_PL011_BASE."""
+    u = VPL011S[d.id]
+    offset = u32(u64(a.address) - u64(GUEST_PL011_BASE))
+    outcome, value, effect = vpl011_access(u, offset, a.width, a.write, truncate(u32, a.value))
+    match effect:
+        case Effect.SENT:
+            console_put(d, u8(a.value & 0xFF))
+        case Effect.TOOK:
+            if CONSOLE.held:
+                resume()
+        case Effect.NONE:
+            pass
+    update_interrupt(d, u)
+    return outcome, u64(value)

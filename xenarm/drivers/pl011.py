@@ -1,0 +1,74 @@
+"""Arm's PL011 and its subset, the SBSA generic UART (Arm DDI 0183G; SBSA, appendix "Generic UART").
+
+The baud rate stays what the firmware has set: nothing here knows the clock.
+"""
+
+from freestanding import fn, u8, u32, u64
+from xenarm.arm64.instructions import cpu_relax, mmio_read32, mmio_write32
+from xenarm.drivers.pl011_registers import (
+    CR,
+    DR,
+    FR,
+    ICR,
+    IMSC,
+    LCR_H,
+    Control,
+    Flags,
+    Interrupts,
+    LineControl,
+)
+
+__all__ = ["pl011_get", "pl011_put", "pl011_receive", "pl011_setup", "sbsa_setup"]
+
+# A character takes 87 us at 115,200 baud, 8.3 ms at 1,200; a port that takes longer than this many looks is dead.
+PATIENCE = 1_000_000
+RECEIVE = int(Interrupts(RX=True, RT=True))
+
+
+@fn
+def flags(base: u64) -> Flags:
+    return Flags.from_raw(mmio_read32(base + FR))
+
+
+@fn
+def sbsa_setup(base: u64) -> None:
+    """Interrupts off; an SBSA port has nothing else to set."""
+    mmio_write32(base + IMSC, 0)
+    mmio_write32(base + ICR, Interrupts.from_raw(0x7FF).raw)
+
+
+@fn
+def pl011_setup(base: u64) -> None:
+    """Eight bits, no parity, FIFOs on. The line control may change only while the port is off (section 3.3.8)."""
+    for _ in range(PATIENCE):
+        if not flags(base).BUSY:
+            break
+        cpu_relax()
+    mmio_write32(base + CR, 0)
+    mmio_write32(base + LCR_H, LineControl(WLEN=3, FEN=True).raw)
+    mmio_write32(base + CR, Control(UARTEN=True, TXE=True, RXE=True, RTS=True, DTR=True).raw)
+    sbsa_setup(base)
+
+
+@fn
+def pl011_put(base: u64, character: u8) -> None:
+    """Send one character; given up when the port stays full."""
+    for _ in range(PATIENCE):
+        if not flags(base).TXFF:
+            mmio_write32(base + DR, u32(character))
+            return
+        cpu_relax()
+
+
+@fn
+def pl011_get(base: u64) -> tuple[bool, u8]:
+    """(True, the next character received), or (False, 0). Bits 8 to 11 of UARTDR are errors of the line."""
+    if flags(base).RXFE:
+        return False, 0
+    return True, u8(mmio_read32(base + DR) & 0xFF)
+
+
+@fn
+def pl011_receive(base: u64, on: bool) -> None:
+    """Switch the receive interrupts. Off, input stays in the FIFO, and flow control holds the sender."""
+    mmio_write32(base + IMSC, RECEIVE if on else 0)

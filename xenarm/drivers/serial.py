@@ -1,0 +1,139 @@
+"""The one physical serial port: found by `stdout-path`, driven through a table of drivers keyed by `compatible`.
+
+Nothing here locks: `core/log.py` owns the lock of the terminal.
+"""
+
+from collections.abc import Callable
+
+from freestanding import Struct, View, fn, table, u8, u32, u64, zeroed
+from xenarm.config import CONFIG
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node
+from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
+from xenarm.drivers.pl011 import pl011_get, pl011_put, pl011_receive, pl011_setup, sbsa_setup
+
+__all__ = [
+    "SERIAL",
+    "serial_attach",
+    "serial_find",
+    "serial_get",
+    "serial_put",
+    "serial_receive",
+    "serial_rescue",
+    "serial_write",
+]
+
+
+class SerialDriver(Struct, frozen=True):
+    """What a port's driver can do; every function takes the base of its registers."""
+
+    compatible: View[u8]
+    setup: Callable[[u64], None]
+    put: Callable[[u64, u8], None]
+    get: Callable[[u64], tuple[bool, u8]]
+    receive: Callable[[u64, bool], None]
+
+
+class Serial(Struct):
+    """The port in use; none as long as `base` is 0."""
+
+    base: u64
+    driver: u32  # row of SERIAL_DRIVERS
+    intid: u32  # its interrupt, 0 for none
+    edge: bool
+
+
+SERIAL = zeroed(Serial)
+SERIAL_DRIVERS = table(
+    SerialDriver,
+    [
+        SerialDriver(b"arm,pl011", pl011_setup, pl011_put, pl011_get, pl011_receive),
+        SerialDriver(b"arm,sbsa-uart", sbsa_setup, pl011_put, pl011_get, pl011_receive),
+    ],
+)
+
+
+@fn
+def driver_of(fdt: Fdt, node: Node) -> tuple[bool, u32]:
+    for i, driver in enumerate(SERIAL_DRIVERS):
+        if fdt_compatible(fdt, node, driver.compatible):
+            return True, u32(i)
+    return False, 0
+
+
+@fn
+def serial_find(fdt: Fdt) -> Result:
+    """Look up the console's port: NOT_FOUND without `stdout-path`, DENIED without a driver, INVALID without `reg`.
+
+    Then any other port that there is a driver for is used.
+    """
+    result = use(fdt, fdt_stdout(fdt))
+    if result != Result.OK:
+        for driver in SERIAL_DRIVERS:
+            if use(fdt, fdt_find_compatible(fdt, driver.compatible)) == Result.OK:
+                return result
+    return result
+
+
+@fn
+def use(fdt: Fdt, node: Node) -> Result:
+    """Make the port of a node the console."""
+    if node == NO_NODE:
+        return Result.NOT_FOUND
+    known, driver = driver_of(fdt, node)
+    if not known:
+        return Result.DENIED
+    place = fdt_reg(fdt, node, 0)
+    if place.result != Result.OK:
+        return Result.INVALID
+    interrupt = fdt_interrupt(fdt, node, 0)
+    SERIAL.intid = interrupt.intid
+    SERIAL.edge = interrupt.edge
+    serial_attach(place.base, driver)
+    return Result.OK
+
+
+@fn
+def serial_attach(base: u64, driver: u32) -> None:
+    """Make the port at `base` the console."""
+    SERIAL.base = base
+    SERIAL.driver = driver
+    SERIAL_DRIVERS[driver].setup(base)
+
+
+@fn
+def serial_rescue() -> None:
+    """The board's own port, for when there is no device tree that could name one."""
+    if CONFIG.RESCUE_UART != 0 and SERIAL.base == 0:
+        serial_attach(CONFIG.RESCUE_UART, 0)
+
+
+@fn
+def serial_put(character: u8) -> None:
+    """Send one character as it is; nowhere without a port."""
+    if SERIAL.base != 0:
+        SERIAL_DRIVERS[SERIAL.driver].put(SERIAL.base, character)
+
+
+@fn
+def serial_write(text: View[u8]) -> None:
+    """Send text, with the carriage return that a terminal wants before a line feed."""
+    for character in text:
+        if character == 0x0A:
+            serial_put(0x0D)
+        serial_put(character)
+
+
+@fn
+def serial_get() -> tuple[bool, u8]:
+    """(True, a character received), or (False, 0)."""
+    if SERIAL.base == 0:
+        return False, 0
+    return SERIAL_DRIVERS[SERIAL.driver].get(SERIAL.base)
+
+
+@fn
+def serial_receive(on: bool) -> None:
+    """Let the port interrupt when it has received something, or not."""
+    if SERIAL.base != 0:
+        SERIAL_DRIVERS[SERIAL.driver].receive(SERIAL.base, on)
