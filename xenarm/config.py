@@ -32,6 +32,8 @@ class Config:
     VPL011: bool
     GICV2: bool
     GIC_HW_TIMER_LINK: bool
+    VGIC_INTIDS: int
+    EL2_TABLE_PAGES: int
     UART_PL011: bool
     LOG_LEVEL: int
     LOG_LEVEL_ERROR: bool
@@ -39,6 +41,7 @@ class Config:
     LOG_LEVEL_INFO: bool
     LOG_LEVEL_DEBUG: bool
     LOG_RING_SIZE: int
+    RESCUE_UART: int
     CHECK_OVERFLOW: bool
     CHECK_BOUNDS: bool
     CHECK_NARROWING: bool

@@ -11,6 +11,8 @@ import serial
 from xenarm.tools.errors import ToolError
 
 SHOWN = 2000  # how much of the console a failure repeats
+ECHO_PIECE = 16  # bytes typed before their echo is waited for
+ECHO_SECONDS = 20.0
 
 
 class ConsoleTimeout(ToolError):
@@ -50,8 +52,15 @@ class Console:
             raise ConsoleTimeout(f"the console closed while typing{self._tail()}") from error
 
     def send_line(self, line: str) -> None:
-        """Type a line and press return."""
-        self.send(line + "\r")
+        """Type a line and press return, no faster than the other end echoes it.
+
+        Serial ports drop what comes faster than it is read: Xen's takes 32 bytes at a time.
+        """
+        for start in range(0, len(line), ECHO_PIECE):
+            piece = line[start : start + ECHO_PIECE]
+            self.send(piece)
+            self.expect(re.escape(piece), ECHO_SECONDS)
+        self.send("\r")
 
     def expect(self, pattern: str | bytes, seconds: float) -> re.Match[bytes]:
         """The first match of a regular expression in what has not been matched yet."""

@@ -194,6 +194,11 @@ def guest_archive(busybox: bytes) -> bytes:
     )
 
 
+def busybox() -> bytes:
+    """The program that is the guest's user space."""
+    return _only(DEBIAN / "arm64" / "root", "*bin/busybox").read_bytes()
+
+
 def _write_if_changed(path: Path, data: bytes) -> None:
     """Replace a file at once, so that a boot in progress or an interrupted run never sees half of it."""
     if not path.exists() or path.read_bytes() != data:
@@ -237,7 +242,7 @@ def _fetch_locked(say: Callable[[str], None]) -> DebianFiles:
         packed = _only(root / "boot", "vmlinuz-*")
         _write_if_changed(files.kernel, kernel_image(packed.read_bytes(), packed.name))
         _write_if_changed(files.xen, _only(root / "boot", "xen-*-arm64").read_bytes())
-    _write_if_changed(files.initramfs, guest_archive(_only(root, "*bin/busybox").read_bytes()))
+    _write_if_changed(files.initramfs, guest_archive(busybox()))
     return files
 
 

@@ -33,6 +33,7 @@ def defconfig_path(board: str) -> Path:
 
 def _load(path: Path) -> kconfiglib.Kconfig:
     kconfig = kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False)
+    kconfig.warn_assign_undef = True
     kconfig.load_config(str(path))
     if kconfig.warnings:
         first = kconfig.warnings[0].strip().splitlines()[0]

@@ -51,8 +51,10 @@ class Layout:
 
     machine: Machine
     hypervisor: Region
+    device_tree: Region
     modules: tuple[PlacedModule, ...]
     dtb: bytes
+    exact_dtb: bool = False  # hand over these very bytes, past QEMU's own reading of them
 
 
 def align_up(value: int, alignment: int) -> int:
@@ -157,4 +159,4 @@ def compose(machine: Machine) -> Layout:
         tree.set_strings("/chosen", "xen,xen-bootargs", machine.bootargs)
     for domain in machine.domains:
         describe_domain(tree, domain, [module for module in modules if module.domain is domain])
-    return Layout(machine, hypervisor, modules, tree.blob())
+    return Layout(machine, hypervisor, dtb, modules, tree.blob())

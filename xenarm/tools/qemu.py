@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,29 @@ from typing import Any
 
 from xenarm.tools.errors import ToolError
 from xenarm.tools.layout import Layout
+
+
+def _load(path: Path, address: int) -> list[str]:
+    return ["-device", f"loader,file={path},addr={address:#x},force-raw=on"]
+
+
+def _entry_by_kernel(layout: Layout, dtb: Path) -> list[str]:
+    return ["-kernel", str(layout.machine.hypervisor), "-dtb", str(dtb)]
+
+
+def _entry_by_stub(layout: Layout, dtb: Path) -> list[str]:
+    """The registers and places that `-kernel` gives, with a device tree that QEMU does not look at."""
+    stub = dtb.with_suffix(".stub")
+    # ldr x0, dtb; mov x1, xzr; mov x2, xzr; mov x3, xzr; ldr x4, image; br x4; dtb: .quad; image: .quad
+    words = (0x580000C0, 0xAA1F03E1, 0xAA1F03E2, 0xAA1F03E3, 0x58000084, 0xD61F0080)
+    stub.write_bytes(struct.pack("<6I2Q", *words, layout.device_tree.base, layout.hypervisor.base))
+    start = layout.machine.board.ram_base
+    return [
+        *_load(layout.machine.hypervisor, layout.hypervisor.base),
+        *_load(dtb, layout.device_tree.base),
+        "-device",
+        f"loader,file={stub},addr={start:#x},force-raw=on,cpu-num=0",
+    ]
 
 
 def command_line(layout: Layout, dtb: Path) -> list[str]:
@@ -22,9 +46,9 @@ def command_line(layout: Layout, dtb: Path) -> list[str]:
     command = [board.qemu, "-M", board.machine, "-cpu", board.cpu]
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
     command += ["-display", "none", "-nic", "none", "-no-reboot"]
-    command += ["-kernel", str(machine.hypervisor), "-dtb", str(dtb)]
+    command += _entry_by_stub(layout, dtb) if layout.exact_dtb else _entry_by_kernel(layout, dtb)
     for module in layout.modules:
-        command += ["-device", f"loader,file={module.spec.path},addr={module.address:#x},force-raw=on"]
+        command += _load(module.spec.path, module.address)
     if machine.count_instructions:
         command += ["-icount", "shift=0,sleep=off"]
     return [*command, *machine.extra]

@@ -1,0 +1,82 @@
+"""What all tests share: the images under test, and machines that boot them."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from boards import board
+from xenarm.tools import build, doctor
+from xenarm.tools.hypervisor import Hypervisor, debian_xen, ours
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import DomainSpec, Machine
+from xenarm.tools.paths import BUILD, DEFAULT_BOARD
+from xenarm.tools.session import Session, booted
+
+Boot = Callable[..., AbstractContextManager[Session]]
+
+
+@pytest.fixture(scope="session")
+def built_board(request: pytest.FixtureRequest) -> str:
+    """The default board, built once for all the processes of a test run."""
+    doctor.provide("test")
+    run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / ".test-build").open("a+") as stamp:
+        fcntl.flock(stamp, fcntl.LOCK_EX)
+        stamp.seek(0)
+        if not run or stamp.read() != run:
+            build.build(DEFAULT_BOARD, quiet=True)
+            stamp.truncate(0)
+            stamp.write(run)
+            stamp.flush()
+    return DEFAULT_BOARD
+
+
+@pytest.fixture(scope="session")
+def xenarm(built_board: str) -> Hypervisor:
+    """Our image."""
+    return ours(built_board)
+
+
+@pytest.fixture(scope="session")
+def xen() -> Hypervisor:
+    """Debian's Xen, on which every scenario can be tried first."""
+    doctor.provide("test")
+    return debian_xen()
+
+
+@pytest.fixture(params=["xenarm", "xen"])
+def hypervisor(request: pytest.FixtureRequest) -> Hypervisor:
+    """Each hypervisor in turn: what Xen does with the same test shows that the test is right."""
+    chosen: Hypervisor = request.getfixturevalue(request.param)
+    return chosen
+
+
+@pytest.fixture
+def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
+    """Boots domains on a hypervisor: `with boot(xenarm, domain, cpus=4) as session`."""
+    name = re.sub(r"[^\w.-]+", "_", request.node.name)
+    with ExitStack() as stack:
+
+        @contextmanager
+        def start(
+            hypervisor: Hypervisor, *domains: DomainSpec, cpus: int = 1, memory_mib: int = 1024, dtb: bytes | None = None
+        ) -> Iterator[Session]:
+            machine = Machine(board(DEFAULT_BOARD), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs)
+            with booted(compose(machine), name, dtb=dtb) as session:
+                yield session
+
+        yield start
+        stack.close()
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A directory of this test's own."""
+    return tmp_path

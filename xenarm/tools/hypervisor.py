@@ -1,0 +1,39 @@
+"""The hypervisors that the tests and the benchmark drive: ours, and Debian's Xen beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xenarm.tools import build, debian
+from xenarm.tools.console import Console
+
+SWITCH_INPUT = b"\x01\x01\x01"  # CTRL-a three times
+
+
+@dataclass(frozen=True)
+class Hypervisor:
+    """An image, what it is told at boot, and how it differs where a test has to know."""
+
+    name: str
+    image: Path
+    bootargs: str = ""
+    powers_off: bool = True  # the machine, when the last domain has ended
+    switch_after: str = ""  # the keyboard reaches the first domain only when switched after this line
+
+    def focus_first_domain(self, console: Console, seconds: float = 60) -> None:
+        """See that typing reaches the first domain."""
+        if self.switch_after:
+            console.expect(self.switch_after, seconds)
+            console.send(SWITCH_INPUT)
+
+
+def ours(board: str) -> Hypervisor:
+    """The image that has been built for a board."""
+    return Hypervisor("xenarm", build.hypervisor_job(board).output)
+
+
+def debian_xen(extra: str = "") -> Hypervisor:
+    """Debian's Xen. It stays up without domains, and reads its own input until told otherwise."""
+    bootargs = f"console=dtuart dtuart=/pl011@9000000 {extra}".strip()
+    return Hypervisor("xen", debian.fetch().xen, bootargs, powers_off=False, switch_after="init memory")
