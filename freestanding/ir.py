@@ -372,6 +372,7 @@ class Program:
     functions: list[FunctionIR]
     statics: list[Static]           # in order of discovery; Var and live graphs refer to them by identity of `live`
     checks: frozenset[str]          # kinds that are on
+    by_function: dict[Function, FunctionIR] = field(default_factory=dict)   # for functions met in live data
 
 
 def effects(e: Expr) -> Effect:
@@ -481,3 +482,51 @@ def children(e: Expr) -> list[Expr]:
         case TupleItem():
             return [e.tuple]
     return []
+
+
+def walk(e: Expr) -> list[Expr]:
+    """The expression and everything below it."""
+    found = [e]
+    for child in children(e):
+        found.extend(walk(child))
+    return found
+
+
+def expressions(s: Stmt) -> list[Expr]:
+    """The top expressions of one statement (not of statements inside it)."""
+    match s:
+        case Let() | Eval():
+            return [s.value]
+        case New():
+            return [v for _, v in s.fields]
+        case SetField():
+            return [s.object, s.value]
+        case SetIndex():
+            return [s.base, s.index, s.value]
+        case If() | While():
+            return [s.condition]
+        case ForRange():
+            return [s.start, s.stop]
+        case Return():
+            return [] if s.value is None else [s.value]
+    return []
+
+
+def blocks(s: Stmt) -> list[list[Stmt]]:
+    """The statement lists inside a statement."""
+    match s:
+        case If():
+            return [s.then, s.otherwise]
+        case While() | ForRange() | Block():
+            return [s.body]
+    return []
+
+
+def statements(body: list[Stmt]) -> list[Stmt]:
+    """Every statement, outer ones first."""
+    found: list[Stmt] = []
+    for s in body:
+        found.append(s)
+        for inner in blocks(s):
+            found.extend(statements(inner))
+    return found
