@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from xenarm.tools.errors import ToolError
+from xenarm.tools.gdbstub import GdbStub
 from xenarm.tools.layout import Layout
 
 
@@ -61,6 +62,7 @@ class Qemu:
         command = command_line(layout, dtb)
         command += ["-chardev", "socket,id=serial0,host=127.0.0.1,port=0,server=on,wait=off"]
         command += ["-serial", "chardev:serial0", "-qmp", "stdio", "-S"]
+        command += ["-chardev", "socket,id=gdb0,host=127.0.0.1,port=0,server=on,wait=off", "-gdb", "chardev:gdb0"]
         self.command = command
         self._log = dtb.with_suffix(".qemu-log")
         with self._log.open("w") as log:
@@ -111,14 +113,28 @@ class Qemu:
         answer: str = self.execute("human-monitor-command", **{"command-line": line})
         return answer
 
-    def serial_url(self) -> str:
-        """The address of the serial port, for pyserial."""
+    def _listening(self, label: str) -> tuple[str, int]:
+        """Where one of QEMU's sockets listens: the system chose the port, so that machines never collide."""
         for device in self.execute("query-chardev"):
-            if device["label"] == "serial0":
+            if device["label"] == label:
                 # "disconnected:tcp:127.0.0.1:45678,server=on"
                 host, port = device["filename"].split("tcp:")[1].split(",")[0].rsplit(":", 1)
-                return f"socket://{host}:{port}"
-        raise ToolError("QEMU has no serial port")
+                return host, int(port)
+        raise ToolError(f"QEMU has no character device {label}")
+
+    def serial_url(self) -> str:
+        """The address of the serial port, for pyserial."""
+        host, port = self._listening("serial0")
+        return f"socket://{host}:{port}"
+
+    def gdb(self, seconds: float) -> GdbStub:
+        """A connection to the gdb stub, which stops the machine."""
+        return GdbStub(*self._listening("gdb0"), seconds)
+
+    def instructions(self) -> int:
+        """How many instructions the machine has executed since reset, when it counts them (-icount)."""
+        count: int = self.execute("query-replay")["icount"]
+        return count
 
     def resume(self) -> None:
         """Let the machine run."""

@@ -1,0 +1,214 @@
+"""Measures the hypervisor against Debian's Xen on one emulated machine, and prints the ratios.
+
+Under `-icount shift=0` QEMU executes one instruction per nanosecond of guest time, so a guest that reads
+its counter counts instructions, and the counts repeat exactly. Seconds are printed and judge nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console as Terminal
+from rich.table import Table
+
+from boards import board as board_named
+from xenarm.tools import build, doctor
+from xenarm.tools.errors import ToolError, run_tool
+from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor, debian_xen, ours
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import KIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec
+from xenarm.tools.paths import DEFAULT_BOARD, board_dir
+from xenarm.tools.session import Session, booted
+
+GUEST_RAM = 0x4000_0000  # of every domain, by Xen's public guest memory map
+GUEST_MEMORY_KIB = 64 * KIB
+MACHINE_MIB = 1024
+BOOT_SECONDS = 120
+THIRD = 1 / 3
+
+# What the guest prints as `bench <name> <instructions>`, and what each name means. Its last line is `bench end`.
+OPERATIONS = {
+    "psci_version": "PSCI_VERSION call",
+    "gicd_typer": "GICD_TYPER read",
+    "sgi_self": "SGI to self until its handler",
+    "timer": "virtual timer until its handler",
+    "timer_wfi": "the same from WFI",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of both hypervisors, where less is better."""
+
+    what: str
+    ours: int | None
+    xen: int | None
+    unit: str
+    target: float = THIRD
+    limit: int | None = None  # an absolute target beside the ratio
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one boot of the benchmark guest tells."""
+
+    first_instruction: int
+    operations: dict[str, int]
+
+
+def machine(board: str, hypervisor: Hypervisor, kernel: Path, count: bool) -> Machine:
+    """The board with one domain of 64 MiB and one vCPU."""
+    domain = DomainSpec("bench", GUEST_MEMORY_KIB, (ModuleSpec(ModuleKind.KERNEL, kernel),))
+    return Machine(
+        board_named(board), hypervisor.image, (domain,), 1, MACHINE_MIB, hypervisor.bootargs, count_instructions=count
+    )
+
+
+def guest_entry(kernel: Path) -> int:
+    """The address of the guest's first instruction."""
+    header = ImageHeader.read(kernel)
+    if header is None:
+        raise ToolError(f"{kernel.name} is no arm64 Image")
+    return GUEST_RAM + header.text_offset
+
+
+def instructions_to_guest(session: Session, entry: int, hypervisor_entry: int) -> int:
+    """Run from reset to the guest's first instruction; how many that took."""
+    with session.qemu.gdb(BOOT_SECONDS) as stub:
+        # QEMU's own boot code may lie at the guest's address, so that comes first.
+        for address in (hypervisor_entry, entry):
+            stub.break_at(address)
+            stub.resume_until_stop()
+            stub.clear(address)
+        if "EL1" not in session.qemu.monitor("info registers"):
+            raise ToolError(f"what runs at {entry:#x} is not the guest")
+        return session.qemu.instructions()
+
+
+def read_operations(session: Session) -> dict[str, int]:
+    """The guest's own figures, up to its last line."""
+    session.console.expect(r"\bbench end\b", BOOT_SECONDS)
+    found = re.findall(r"\bbench (\w+) (\d+)", session.console.text())
+    return {name: int(count) for name, count in found}
+
+
+def measure(board: str, hypervisor: Hypervisor, kernel: Path) -> Figures:
+    """Boot the benchmark guest and take its figures."""
+    layout = compose(machine(board, hypervisor, kernel, count=True))
+    with booted(layout, f"bench-{hypervisor.name}", paused=True) as session:
+        first = instructions_to_guest(session, guest_entry(kernel), layout.hypervisor.base)
+        session.qemu.resume()
+        return Figures(first, read_operations(session))
+
+
+def idle_guest(directory: Path) -> Path:
+    """A guest that does nothing: `wfi; b .-4` behind an Image header."""
+    path = directory / "idle.Image"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 4096, 0xA, 0, 0, 0, b"ARMd", 0)
+    path.write_bytes(header + struct.pack("<2I", 0xD503207F, 0x17FFFFFF))
+    return path
+
+
+def xen_memory_kib(session: Session) -> int:
+    """What Xen has taken, from its memory report: all that is neither free nor the domain's."""
+    console = session.console
+    console.expect("init memory", BOOT_SECONDS)
+    for _ in range(3):  # the domains come first, then Xen itself
+        console.send(SWITCH_INPUT)
+        if console.expect(r"Serial input to (\w+)", 10)[1] == b"Xen":
+            break
+    console.send("m")
+    free = int(console.expect(r"Dom heap: (\d+)kB free", 10)[1])
+    return MACHINE_MIB * KIB - free - GUEST_MEMORY_KIB
+
+
+def our_memory_kib(session: Session) -> int:
+    """What our hypervisor says that it has taken."""
+    return int(session.console.expect(r"hypervisor uses (\d+) KiB", BOOT_SECONDS)[1])
+
+
+def memory_used(board: str, hypervisor: Hypervisor, read: Callable[[Session], int]) -> int:
+    """The memory that a hypervisor uses with one idle guest."""
+    layout = compose(machine(board, hypervisor, idle_guest(board_dir(board) / "guests"), count=False))
+    with booted(layout, f"bench-memory-{hypervisor.name}") as session:
+        return read(session)
+
+
+def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Callable[[str], None]) -> list[Row]:
+    """Measure everything, one machine at a time."""
+    say("counting instructions on xenarm")
+    our_figures = measure(board, mine, kernel)
+    say("counting instructions on Debian's Xen")
+    xen_figures = measure(board, xen, kernel)
+    say("comparing memory")
+    table = [
+        Row(what, our_figures.operations.get(name), xen_figures.operations.get(name), "instructions")
+        for name, what in OPERATIONS.items()
+    ]
+    return [
+        *table,
+        Row("reset to the guest's first", our_figures.first_instruction, xen_figures.first_instruction, "instructions"),
+        Row("image", mine.image.stat().st_size, xen.image.stat().st_size, "bytes", limit=160 * KIB),
+        Row(
+            "memory with one guest",
+            memory_used(board, mine, our_memory_kib),
+            memory_used(board, xen, xen_memory_kib),
+            "KiB",
+        ),
+    ]
+
+
+def verdict(row: Row) -> str:
+    """Whether a figure is where it should be."""
+    if row.ours is None or row.xen is None:
+        return "not measured"
+    reached = row.ours <= row.target * row.xen and (row.limit is None or row.ours <= row.limit)
+    return "reached" if reached else "MISSED"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def show(terminal: Terminal, measured: list[Row], build_seconds: float) -> None:
+    """Print the table."""
+    table = Table("", "xenarm", "Xen 4.17", "ratio", "target", "", title="xenarm against Debian's Xen, less is better")
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    for row in measured:
+        ratio = f"{row.ours / row.xen:.4f}" if row.ours is not None and row.xen else "-"
+        target = f"{row.target:.4f}" + (f", {row.limit:,}" if row.limit else "")
+        table.add_row(f"{row.what}, {row.unit}", _number(row.ours), _number(row.xen), ratio, target, verdict(row))
+    terminal.print(table)
+    terminal.print(f"image built in {build_seconds:.1f} s (target 15 s)")
+
+
+def main() -> None:
+    """Build, measure, print."""
+    parser = argparse.ArgumentParser(prog="bench", description="measure against Debian's Xen")
+    parser.add_argument("--board", default=DEFAULT_BOARD)
+    parser.add_argument("--no-build", action="store_true", help="take the images as they are")
+    arguments = parser.parse_args()
+    board = arguments.board
+    terminal = Terminal()
+    doctor.provide("run")
+    seconds = 0.0 if arguments.no_build else build.build(board, ("bench",))
+    with terminal.status("") as status:
+        measured = rows(
+            board,
+            ours(board),
+            debian_xen("timer_slop=0"),
+            build.guest_job(board, "bench").output,
+            lambda text: status.update(text),
+        )
+    show(terminal, measured, seconds)
+
+
+if __name__ == "__main__":
+    run_tool(main)

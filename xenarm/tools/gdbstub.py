@@ -1,0 +1,73 @@
+"""A small client of QEMU's gdb stub: break at an address, go on, look at registers.
+
+The protocol is in gdb's manual, "Remote Serial Protocol". Unlike gdb itself it needs no symbols, no
+architecture description, and no package.
+"""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+
+from xenarm.tools.errors import ToolError
+
+
+class GdbStub:
+    """A connection to the stub; the machine stands still whenever no `resume` is under way."""
+
+    def __init__(self, host: str, port: int, seconds: float) -> None:
+        self._socket = socket.create_connection((host, port), seconds)
+        self._socket.settimeout(seconds)
+        self._buffer = b""
+
+    def __enter__(self) -> GdbStub:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def _byte(self) -> bytes:
+        if not self._buffer:
+            try:
+                self._buffer = self._socket.recv(4096)
+            except TimeoutError as error:
+                raise ToolError("the machine did not reach the breakpoint in time") from error
+            if not self._buffer:
+                raise ToolError("QEMU ended before the machine reached the breakpoint")
+        first, self._buffer = self._buffer[:1], self._buffer[1:]
+        return first
+
+    def _send(self, packet: str) -> None:
+        checksum = sum(packet.encode()) & 0xFF
+        self._socket.sendall(f"${packet}#{checksum:02x}".encode())
+
+    def _answer(self) -> str:
+        while self._byte() != b"$":
+            pass  # acknowledgements
+        text = b""
+        while (byte := self._byte()) != b"#":
+            text += byte
+        self._byte(), self._byte()  # the checksum: TCP has one of its own
+        self._socket.sendall(b"+")
+        return text.decode()
+
+    def _ask(self, packet: str) -> str:
+        self._send(packet)
+        return self._answer()
+
+    def break_at(self, address: int) -> None:
+        """Stop whenever the program counter reaches an address, whatever the translation regime."""
+        if self._ask(f"Z1,{address:x},4") != "OK":
+            raise ToolError(f"QEMU's gdb stub refuses a breakpoint at {address:#x}")
+
+    def clear(self, address: int) -> None:
+        """Remove a breakpoint."""
+        self._ask(f"z1,{address:x},4")
+
+    def resume_until_stop(self) -> None:
+        """Let the machine run until it stops."""
+        answer = self._ask("c")
+        if not answer.startswith("T05"):
+            raise ToolError(f"the machine stopped otherwise than at the breakpoint ({answer})")
