@@ -3,7 +3,7 @@
 Devicetree Specification v0.4, chapters 2 and 3; interrupt specifiers of the GIC from Linux's binding `arm,gic.yaml`.
 """
 
-from freestanding import Struct, View, fn, u32, u64, usize, zeroed
+from freestanding import Slice, Struct, View, fn, u8, u32, u64, usize, zeroed
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import (
     NO_NODE,
@@ -28,6 +28,7 @@ __all__ = [
     "fdt_find",
     "fdt_find_compatible",
     "fdt_interrupt",
+    "fdt_path",
     "fdt_raw_reg",
     "fdt_reg",
     "fdt_status_okay",
@@ -369,3 +370,24 @@ def fdt_interrupt(fdt: Fdt, node: Node, index: u32) -> Interrupt:
     if usize(index) >= len(value) // (cells * 4):
         return bad_interrupt(Result.NOT_FOUND)
     return gic_interrupt(value, usize(index) * cells * 4)
+
+
+@fn
+def fdt_path(fdt: Fdt, node: Node, out: Slice[u8]) -> usize:
+    """Write the node's full path into `out`, cut where it ends; its length."""
+    trail = zeroed(Trail)
+    if not fdt_trace(fdt, node, trail):
+        return 0
+    at = usize(0)
+    for depth in range(1, trail.depth + 1):
+        name = fdt_name(fdt, trail.nodes[depth])
+        if at < len(out):
+            out[at] = 0x2F
+            at += 1
+        size = min(len(name), len(out) - at)
+        out[at : at + size].copy_from(name[:size])
+        at += size
+    if at == 0 and len(out) > 0:
+        out[0] = 0x2F
+        at = 1
+    return at

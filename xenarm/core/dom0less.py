@@ -1,0 +1,169 @@
+"""Domains out of the host's device tree: each is planned, then built; what is wrong with one does not touch the others."""
+
+from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
+from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE
+from xenarm.arch import arch_vcpu_reset, cpus_online, vcpu_assign
+from xenarm.config import CONFIG
+from xenarm.core.addresses import KIB, GuestPhys
+from xenarm.core.console import console_start, vpl011_mmio
+from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_release, guest_memory_write, ram0_size, ram1_size
+from xenarm.core.log import log_error, log_warning, printk
+from xenarm.core.mmio import mmio_register, mmio_reset
+from xenarm.core.plan import Module, Plan, node_path, plan_domain, short_name
+from xenarm.core.result import Result
+from xenarm.core.memory import is_boot_module
+from xenarm.core.vpl011 import VPL011S, vpl011_reset
+from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
+from xenarm.devicetree.values import fdt_compatible, fdt_find
+from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface
+from xenarm.gic.vgicd import vgicd_access
+from xenarm.p2m.stage2 import p2m_init
+from xenarm.p2m.state import Vmid
+
+__all__ = ["domains_create"]
+
+MAPS_MEMORY = True
+
+
+class TreeBuffer(Struct):
+    """Where guest trees are written, one after the other."""
+
+    bytes: Array[u8] = array(u8, GUEST_TREE_ROOM)
+
+
+BUFFER = zeroed(TreeBuffer)
+
+
+@fn
+def load_module(d: Domain, at: u64, module: Module) -> Result:
+    if module.size == 0:
+        return Result.OK
+    return guest_memory_write(d, GuestPhys(at), Ptr[u8](usize(module.base)).slice(usize(module.size)))
+
+
+@fn
+def load_tree(d: Domain, plan: Plan) -> Result:
+    tree = zeroed(GuestTree)
+    tree.vcpus = plan.vcpus
+    tree.ram0_size = ram0_size(plan.memory)
+    tree.ram1_size = ram1_size(plan.memory)
+    tree.ramdisk = plan.ramdisk_at
+    tree.ramdisk_size = plan.ramdisk.size
+    tree.vpl011 = plan.vpl011
+    tree.bootargs = plan.bootargs
+    result, size = guest_tree_write(tree, BUFFER.bytes)
+    if result != Result.OK:
+        return result
+    return guest_memory_write(d, GuestPhys(plan.tree_at), BUFFER.bytes[:size])
+
+
+@fn
+def load(d: Domain, plan: Plan) -> Result:
+    """Fill the domain's RAM."""
+    result = load_module(d, plan.entry, plan.kernel)
+    if result == Result.OK:
+        result = load_module(d, plan.ramdisk_at, plan.ramdisk)
+    if result == Result.OK:
+        result = load_tree(d, plan)
+    return result
+
+
+@fn
+def add_devices(d: Domain, plan: Plan) -> Result:
+    """The distributor and the serial port; stage 2 shows the CPU interface."""
+    mmio_reset(d)
+    vgic_init(d)
+    VPL011S[d.id].present = False
+    result = vgic_map_cpu_interface(d)
+    if result == Result.OK:
+        result = mmio_register(d, GUEST_GICD_BASE, GUEST_GICD_SIZE, vgicd_access)
+    if result == Result.OK and plan.vpl011 and CONFIG.VPL011:
+        vpl011_reset(VPL011S[d.id])
+        result = mmio_register(d, GUEST_PL011_BASE, GUEST_PL011_SIZE, vpl011_mmio)
+    return result
+
+
+@fn
+def add_vcpus(d: Domain, plan: Plan) -> Result:
+    """The first vCPU starts at the kernel with the tree's address in x0 (Linux's arm64 boot protocol); PSCI starts the others."""
+    for i in range(plan.vcpus):
+        v = vcpu_assign(d)
+        if v is None:
+            return Result.NO_MEMORY
+        if i == 0:
+            arch_vcpu_reset(v, GuestPhys(plan.entry), plan.tree_at)
+    return Result.OK
+
+
+@fn
+def fill(d: Domain, plan: Plan) -> Result:
+    """Everything that makes the domain, the CPUs last: they cannot be given back."""
+    result = p2m_init(d.p2m, Vmid(d.id + 1))
+    if result == Result.OK:
+        result = guest_memory_create(d, plan.memory)
+    if result == Result.OK:
+        result = add_devices(d, plan)
+    if result == Result.OK:
+        result = load(d, plan)
+    if result == Result.OK:
+        result = add_vcpus(d, plan)
+    return result
+
+
+@fn
+def build(fdt: Fdt, plan: Plan) -> bool:
+    """Make the domain of a sound plan. What can still fail is that memory is too scattered."""
+    d = domain_create(short_name(fdt, plan.node))
+    if d is None:
+        log_error(
+            f"{short_name(fdt, plan.node)} does not start: {node_path(fdt, plan.node)}: compatible: "
+            f"{CONFIG.MAX_DOMAINS} domains exist already; raise CONFIG_MAX_DOMAINS"
+        )
+        return False
+    result = fill(d, plan)
+    if result != Result.OK:
+        log_error(
+            f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {plan.memory // KIB} KiB in pages "
+            f"cannot be had ({result}); ask for less"
+        )
+        guest_memory_release(d)
+        domain_discard(d)
+        return False
+    d.state.store(u32(DomainState.RUNNING))
+    printk(f"{domain_name(d)}: {plan.memory // KIB} KiB, {plan.vcpus} CPUs, kernel at {plan.entry:#x}, tree at {plan.tree_at:#x}")
+    return True
+
+
+@fn
+def cpus_left() -> u32:
+    """CPUs that no domain has."""
+    left = cpus_online()
+    for i in range(CONFIG.MAX_DOMAINS):
+        if DOMAINS[i].state.load() != u32(DomainState.UNUSED):
+            left -= min(left, DOMAINS[i].vcpu_count)
+    return left
+
+
+@fn
+def create(fdt: Fdt, node: Node) -> bool:
+    plan = zeroed(Plan)
+    return plan_domain(fdt, node, cpus_left(), plan) and build(fdt, plan)
+
+
+@fn
+def domains_create(fdt: Fdt) -> u32:
+    """Build every domain that is sound, with one clear line for every one that is not. How many there are."""
+    chosen = fdt_find(fdt, b"/chosen")
+    count = u32(0)
+    if chosen != NO_NODE:
+        for node in fdt_children(fdt, chosen):
+            if fdt_compatible(fdt, node, b"xen,domain"):
+                count += 1 if create(fdt, node) else 0
+            elif is_boot_module(fdt, node):
+                log_warning(f"{node_path(fdt, node)} is in no domain: ignored; put it into a node compatible with xen,domain")
+    if count == 0:
+        log_error(f"/chosen: no domain can be started; it needs a sound node compatible with xen,domain")
+    console_start()
+    return count

@@ -1,0 +1,128 @@
+"""A domain's RAM: machine memory taken in pieces as large as can be, mapped where Xen's guests have theirs, and written to."""
+
+from freestanding import Array, Ptr, Struct, View, array, fn, u32, u64, usize
+from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
+from xenarm.arch import dcache_clean_invalidate
+from xenarm.config import CONFIG
+from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
+from xenarm.core.domain import Domain
+from xenarm.core.memory import memory_take, pages_free
+from xenarm.core.result import Result
+from xenarm.p2m.stage2 import MemoryKind, p2m_map
+
+__all__ = ["guest_memory_create", "guest_memory_release", "guest_memory_write", "ram0_size", "ram1_size"]
+
+MAPS_MEMORY = True
+MOST_PIECES = 32
+
+
+class Piece(Struct):
+    """Guest-physical memory and the machine memory behind it."""
+
+    ipa: u64
+    base: u64
+    size: u64
+
+
+class GuestMemory(Struct):
+    """A domain's RAM, sorted by guest-physical address."""
+
+    count: u32
+    pieces: Array[Piece] = array(Piece, MOST_PIECES)
+
+
+GUEST_MEMORY = array(GuestMemory, CONFIG.MAX_DOMAINS)
+
+
+@fn
+def ram0_size(size: u64) -> u64:
+    """How much of a domain's RAM lies in the low bank."""
+    return min(size, GUEST_RAM0_SIZE)
+
+
+@fn
+def ram1_size(size: u64) -> u64:
+    return size - ram0_size(size)
+
+
+@fn
+def take(most: u64) -> tuple[u64, u64]:
+    """Memory for superpages as long as there is any: 1 GiB, then 2 MiB, then 4 KiB."""
+    base, size = memory_take(most, GIB)
+    if size == 0:
+        base, size = memory_take(most, 2 * MIB)
+    if size == 0:
+        base, size = memory_take(most, PAGE_SIZE)
+    return base, size
+
+
+@fn
+def add_piece(d: Domain, ipa: u64, most: u64) -> tuple[Result, u64]:
+    """Take and map one piece: (result, its size). A piece that was taken is on the list, mapped or not."""
+    memory = GUEST_MEMORY[d.id]
+    if memory.count == MOST_PIECES:
+        return Result.NO_MEMORY, 0
+    base, size = take(most)
+    if size == 0:
+        return Result.NO_MEMORY, 0
+    piece = memory.pieces[memory.count]
+    piece.ipa = ipa
+    piece.base = base
+    piece.size = size
+    memory.count += 1
+    return p2m_map(d.p2m, GuestPhys(ipa), HostPhys(base), size, MemoryKind.RAM), size
+
+
+@fn
+def fill_bank(d: Domain, ipa: u64, size: u64) -> Result:
+    done = u64(0)
+    while done < size:
+        result, got = add_piece(d, ipa + done, size - done)
+        if result != Result.OK:
+            return result
+        done += got
+    return Result.OK
+
+
+@fn
+def guest_memory_create(d: Domain, size: u64) -> Result:
+    """Give a domain `size` bytes of RAM, whole pages. On an error the caller releases what was taken."""
+    GUEST_MEMORY[d.id].count = 0
+    result = fill_bank(d, u64(GUEST_RAM0_BASE), ram0_size(size))
+    if result != Result.OK:
+        return result
+    return fill_bank(d, u64(GUEST_RAM1_BASE), ram1_size(size))
+
+
+@fn
+def guest_memory_release(d: Domain) -> None:
+    """Give back the RAM of a domain that never ran."""
+    memory = GUEST_MEMORY[d.id]
+    for i in range(memory.count):
+        pages_free(HostPhys(memory.pieces[i].base), memory.pieces[i].size // PAGE_SIZE)
+    memory.count = 0
+
+
+@fn
+def write_piece(piece: Piece, at: u64, data: View[u8]) -> u64:
+    """The part of `data` that falls into a piece, `at` being inside it: how much that was."""
+    size = min(u64(len(data)), piece.size - (at - piece.ipa))
+    base = piece.base + (at - piece.ipa)
+    Ptr[u8](usize(base)).slice(usize(size)).copy_from(data[: usize(size)])
+    dcache_clean_invalidate(HostPhys(base), size)
+    return size
+
+
+@fn
+def guest_memory_write(d: Domain, ipa: GuestPhys, data: View[u8]) -> Result:
+    """Copy into a domain's RAM, and out of the caches, since it starts with them off. INVALID outside its RAM."""
+    memory = GUEST_MEMORY[d.id]
+    at = u64(ipa)
+    rest = data
+    for i in range(memory.count):
+        piece = memory.pieces[i]
+        if len(rest) > 0 and piece.ipa <= at and at - piece.ipa < piece.size:
+            size = write_piece(piece, at, rest)
+            at += size
+            rest = rest[usize(size) :]
+    return Result.OK if len(rest) == 0 else Result.INVALID
