@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mypy.nodes import ARG_NAMED_OPT, ARG_OPT, ARG_POS, MDEF, Argument, AssignmentStmt, Expression, MypyFile, NameExpr, RefExpr, SymbolTableNode, TypeInfo, Var
+from mypy.nodes import (ARG_NAMED_OPT, ARG_OPT, ARG_POS, MDEF, Argument, AssignmentStmt, CallExpr, ClassDef, Decorator, Expression,
+                        FuncDef, IfStmt, MypyFile, NameExpr, OverloadedFuncDef, RefExpr, Statement, SymbolTableNode, TempNode,
+                        TypeInfo, Var)
 from mypy.plugin import ClassDefContext, FunctionContext, MethodContext, MethodSigContext, Plugin
 from mypy.plugins.common import add_method_to_class
+from mypy.types import (AnyType, CallableType, FunctionLike, Instance, NoneType, TupleType, Type, TypeOfAny, UnionType,
+                        get_proper_type)
 from mypy.typestate import type_state
-from mypy.types import AnyType, CallableType, FunctionLike, Instance, NoneType, TupleType, Type, TypeOfAny, UnionType, get_proper_type
 
 HOME = "freestanding"
 PLAIN = ("u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize")
@@ -32,6 +35,7 @@ class Language(Plugin):
         super().__init__(options)
         self._scanned: set[str] = set()
         self._promoted: set[str] = set()
+        self._functions: dict[str, set[int]] = {}
 
     # ---- promotions -------------------------------------------------------------------------------------------------
 
@@ -130,14 +134,25 @@ class Language(Plugin):
 
     def range(self, ctx: FunctionContext) -> Type:
         kind = one_type(ctx)
+        if kind is None and self._in_language(ctx):
+            kind = Instance(self._type_info("usize"), [])
         return Instance(self._type_info("_Range"), [kind]) if kind is not None else ctx.default_return_type
+
+    def _in_language(self, ctx: FunctionContext) -> bool:
+        """Whether the place stands in a function of the language, and not in import-time Python."""
+        checker: Any = ctx.api
+        if checker.tree.fullname not in self._functions:
+            self._functions[checker.tree.fullname] = decorated(checker.tree.defs)
+        here = checker.scope.current_function()
+        return here is not None and here.line in self._functions[checker.tree.fullname]
 
     def enumerate(self, ctx: FunctionContext) -> Type:
         kind = get_proper_type(ctx.arg_types[0][0])
         made = get_proper_type(ctx.default_return_type)
         if not (isinstance(kind, Instance) and is_a(kind.type, "View") and isinstance(made, Instance)):
             return ctx.default_return_type
-        pair = TupleType([Instance(self._type_info("usize"), []), made.args[0]], ctx.api.named_generic_type("builtins.tuple", [AnyType(TypeOfAny.special_form)]))
+        pair = TupleType([Instance(self._type_info("usize"), []), made.args[0]],
+                         ctx.api.named_generic_type("builtins.tuple", [AnyType(TypeOfAny.special_form)]))
         return ctx.api.named_generic_type("typing.Iterator", [pair])
 
     # ---- addresses and distinct integers ----------------------------------------------------------------------------
@@ -204,6 +219,32 @@ def _add_property(info: TypeInfo, name: str, kind: Type) -> None:
     info.names[name] = SymbolTableNode(MDEF, var, plugin_generated=True)
 
 
+def decorated(statements: list[Statement]) -> set[int]:
+    """The lines of the functions that carry `@fn` or its kin."""
+    lines: set[int] = set()
+    for node in statements:
+        match node:
+            case Decorator():
+                if any(map(_is_door, node.original_decorators)):
+                    lines.add(node.func.line)
+                lines |= decorated(node.func.body.body)
+            case FuncDef():
+                lines |= decorated(node.body.body)
+            case OverloadedFuncDef():
+                lines |= decorated(list(node.items))
+            case ClassDef():
+                lines |= decorated(node.defs.body)
+            case IfStmt():
+                for block in (*node.body, *([node.else_body] if node.else_body else [])):
+                    lines |= decorated(block.body)
+    return lines
+
+
+def _is_door(decorator: Expression) -> bool:
+    name = decorator.callee if isinstance(decorator, CallExpr) else decorator
+    return isinstance(name, RefExpr) and name.fullname in (f"{HOME}.fn", f"{HOME}.export")
+
+
 # ---- structs --------------------------------------------------------------------------------------------------------------
 
 def struct_class(ctx: ClassDefContext) -> None:
@@ -230,7 +271,6 @@ def struct_class(ctx: ClassDefContext) -> None:
 
 
 def _no_value(statement: AssignmentStmt) -> bool:
-    from mypy.nodes import TempNode
     return isinstance(statement.rvalue, TempNode) and statement.rvalue.no_rhs
 
 

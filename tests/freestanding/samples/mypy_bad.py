@@ -134,4 +134,6 @@ def widths(a: u32, b: u64) -> u32:
     b + clz(b)  # bad
     t = a if b == 2 else 5
     t + b  # bad
+    for k in range(8):
+        k + b  # bad
     return 1 + b  # bad

@@ -110,8 +110,9 @@ def arith(a: u32, b: u64, s: i32, n: usize) -> u64:
     for j in range(0, n, 2):
         n = n + j
     for k in range(8):
-        x = x + k
-        y = y + k
+        n = n + k
+    for k32 in range(u32(8)):
+        x = x + k32
     z = min(a, 5)
     x = max(x, z)
     x = wrapping_add(a, 1)
