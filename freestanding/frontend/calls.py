@@ -266,7 +266,7 @@ class Calls(Text):
         """`u32(x)`: the same value, checked when it may not fit."""
         e = self.one_argument(node)
         if isinstance(e.type, t.LiteralType):
-            return self.adapt(cast(ir.Const, e).value, kind, node.args[0])
+            return self.coerce(e, kind, node.args[0])
         if not isinstance(e.type, (t.IntType, t.BoolType, t.EnumType, t.BitsType)):
             self.fail(node.args[0], f"{e.type} has no integer value")
         low, high = kind.limits(self.pointer_bits)
@@ -280,9 +280,9 @@ class Calls(Text):
         e = self.one_argument(node)
         if isinstance(e.type, t.LiteralType):
             try:
-                return ir.Const(kind, kind.cls(cast(ir.Const, e).value))
+                return ir.Const(kind, kind.cls(self.literal(e, node).value))
             except ValueError:
-                self.fail(node.args[0], f"{cast(ir.Const, e).value} is no member of {kind}")
+                self.fail(node.args[0], f"{self.literal(e, node).value} is no member of {kind}")
         if not isinstance(e.type, t.IntType):
             self.fail(node.args[0], f"{kind} is made from an integer, and this is {e.type}")
         return ir.Convert(kind, e, "enum", self.site(node))
@@ -397,7 +397,7 @@ class Calls(Text):
         left, right = self._pair(node)
         if isinstance(left.type, t.LiteralType) and isinstance(right.type, t.LiteralType):
             pick = min if name == "min" else max
-            return ir.Const(t.LITERAL, pick(cast(ir.Const, left).value, cast(ir.Const, right).value))
+            return ir.Const(t.LITERAL, pick(self.literal(left, node).value, self.literal(right, node).value))
         left, right = self.unify(left, right, node, "the operands")
         if not isinstance(left.type, t.IntType):
             self.fail(node, f"{name} is of integers, and these are {left.type}")

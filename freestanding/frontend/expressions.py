@@ -54,6 +54,12 @@ class Expressions(Core):
     def typed(self, node: ast.expr, wanted: t.Type, what: str = "") -> Expr:
         return self.coerce(self.expr(node), wanted, node, what)
 
+    def literal(self, e: Expr, node: ast.AST) -> ir.Const:
+        """A bare integer that is one number (not a choice between two)."""
+        if not isinstance(e, ir.Const):
+            self.fail(node, "a choice between bare literals has no width here", "write u32(...) for one of them")
+        return e
+
     def condition(self, node: ast.expr) -> Expr:
         e = self.value(node)
         if e.type != t.BOOL:
@@ -98,7 +104,7 @@ class Expressions(Core):
     def operate(self, op: str, left: Expr, right: Expr, node: ast.expr | ast.stmt, mode: str = "checked") -> Expr:
         """Apply a binary operator to typed operands."""
         if isinstance(left.type, t.LiteralType) and isinstance(right.type, t.LiteralType):
-            return self._fold_literals(op, cast(ir.Const, left), cast(ir.Const, right), node)
+            return self._fold_literals(op, self.literal(left, node), self.literal(right, node), node)
         if op in ("<<", ">>"):
             return self._shift(op, left, right, node)
         if isinstance(left.type, t.IntType) and left.type.is_address and op in ("+", "-"):
@@ -127,13 +133,13 @@ class Expressions(Core):
     def _shift(self, op: str, left: Expr, right: Expr, node: ast.AST) -> Expr:
         kind = left.type
         if isinstance(kind, t.LiteralType):
-            self.fail(node, "a bare literal has no width to shift in", f"write u32({cast(ir.Const, left).value}) {op} ...")
+            self.fail(node, "a bare literal has no width to shift in", f"write u32({self.literal(left, node).value}) {op} ...")
         if not isinstance(kind, t.IntType):
             self.fail(node, f"'{op}' works on integers, and this is {kind}")
         if op == "<<" and kind.signed:
             self.fail(node, "a signed '<<' is not in the language", f"truncate(u{kind.bits(self.pointer_bits)}, ...) first")
         if isinstance(right.type, t.LiteralType):
-            amount = cast(ir.Const, right).value
+            amount = self.literal(right, node).value
             if not 0 <= amount < kind.bits(self.pointer_bits):
                 self.fail(node, f"a shift by {amount} of {kind} is a shift by its width or more")
             right = ir.Const(t.U32, amount)
@@ -216,7 +222,7 @@ class Expressions(Core):
             self.fail(node, "'in' is not in the language", "compare with each, or use .find()")
         sign = COMPARISONS[type(op)]
         if isinstance(left.type, t.LiteralType) and isinstance(right.type, t.LiteralType):
-            return ir.Const(t.BOOL, _COMPARE[sign](cast(ir.Const, left).value, cast(ir.Const, right).value))
+            return ir.Const(t.BOOL, _COMPARE[sign](self.literal(left, node).value, self.literal(right, node).value))
         left, right = self.unify(left, right, node, f"operands of '{sign}'")
         self._check_comparable(sign, left.type, node)
         if isinstance(left, ir.Const) and isinstance(right, ir.Const) and sign in _COMPARE:
@@ -283,8 +289,6 @@ class Expressions(Core):
             self.out.extend(then_early if condition.value else else_early)
             return then if condition.value else otherwise
         kind = otherwise.type if isinstance(otherwise.type, t.RefType) and otherwise.type.nullable else then.type
-        if isinstance(kind, t.LiteralType):
-            self.fail(node, "two bare literals have no width", "write u32(...) for one of them")
         if not then_early and not else_early:
             return ir.Select(kind, condition, then, otherwise)
         var = self.new_var("t", kind, temporary=True)
@@ -432,7 +436,7 @@ class Expressions(Core):
     def index_of(self, kind: t.Type, index: Expr, node: ast.expr) -> tuple[Expr, bool]:
         length = kind.length if isinstance(kind, (t.ArrayType, t.TableType)) else None
         if isinstance(index.type, t.LiteralType):
-            number = cast(ir.Const, index).value
+            number = self.literal(index, node).value
             if number < 0 or (length is not None and number >= length):
                 self.fail(node, f"index {number} lies outside {kind}", "len(x) - 1 is the last" if number < 0 else "")
             return ir.Const(t.USIZE, number), length is None

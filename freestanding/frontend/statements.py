@@ -132,7 +132,7 @@ class Statements(Calls):
         if var is None:
             if isinstance(value.type, t.LiteralType):
                 self.fail(cast(Any, node).value if hasattr(node, "value") else node, "a bare literal has no width of its own",
-                          f"write {name} = u32({cast(ir.Const, value).value}), or {name}: u32 = ...")
+                          f"write {name} = u32(...), or {name}: u32 = ...")
             if isinstance(value.type, (t.NoneValueType, t.VoidType, t.TextType)):
                 self.fail(node, f"{name} has no type yet", f"declare it: {name}: S | None = None")
             var = self.scope.names[name] = self.new_var(name, kind or value.type)

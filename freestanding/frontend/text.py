@@ -58,7 +58,7 @@ class Text(Expressions):
             self.fail(node, "!r, !s and !a are not in the language")
         prefix, zero, width, letter = self._specification(node)
         if isinstance(e.type, t.LiteralType):
-            number = cast(ir.Const, e).value
+            number = self.literal(e, node).value
             return pending + format(number, f"{prefix}{zero}{width}{letter}").encode()
         if isinstance(e, Known) and e.type == t.TEXT:
             return pending + str(e.value).encode()
