@@ -574,8 +574,6 @@ class Statements(Calls):
         for position, case in enumerate(node.cases):
             test = self._pattern(case.pattern, subject)
             last = position == len(node.cases) - 1
-            if test is None and case.guard is None and not last:
-                self.fail(node.cases[position + 1].pattern, "this case is never reached")
             if whole and last and case.guard is None:
                 test = None
             self.flow = start.copy()

@@ -27,7 +27,7 @@ class Text(Expressions):
         if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], (ast.JoinedStr, ast.Constant)):
             self.fail(node, "a printer takes one text: \"...\" or f\"...\"")
         parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
-        fields = [p for p in parts if isinstance(p, ast.FormattedValue)]
+        fields = [ast.copy_location(p, node.args[0]) for p in parts if isinstance(p, ast.FormattedValue)]
         values = self.operands([lambda f=f: self.value(f.value) for f in fields],   # type: ignore[misc]
                                self.site(node), Effect.WRITE | Effect.PANIC)
         self.invoke(printer.begin, [], node)
