@@ -5,22 +5,33 @@ one interrupts is shown again from its beginning. CTRL-a three times moves the i
 Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl011.lock` only the distributor's.
 """
 
-from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, zeroed
+from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_PL011_BASE, GUEST_VPL011_SPI
-from xenarm.arch import arch_counter, arch_counter_hz
+from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
 from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
+from xenarm.core.addresses import HostPhys
 from xenarm.core.domain import DOMAINS, Domain, DomainState, Vcpu, domain_name
 from xenarm.core.log import NOBODY, TERMINAL, log_replay, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, Effect, Vpl011, vpl011_access, vpl011_queue, vpl011_room
 from xenarm.devicetree.reader import Fdt
-from xenarm.drivers.serial import SERIAL, serial_find, serial_get, serial_put, serial_receive, serial_rescue, serial_write
+from xenarm.drivers.serial import (
+    SERIAL,
+    SERIAL_SIZE,
+    serial_find,
+    serial_get,
+    serial_put,
+    serial_receive,
+    serial_rescue,
+    serial_setup,
+    serial_write,
+)
 from xenarm.gic.vgic import vgic_set_spi_level
 
 __all__ = [
-    "console_focus_next",
+    "console_domain_ended",
     "console_init_early",
     "console_interrupt",
     "console_irq",
@@ -41,7 +52,7 @@ PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others 
 class Output(Struct):
     """A domain's output. Guarded by the terminal's lock."""
 
-    length: u32  # of the unfinished line; LINE_SIZE when it was longer, and is then not repeated
+    length: usize  # of the unfinished line; LINE_SIZE when it was longer, and is then not repeated
     returned: bool  # a carriage return has come, and what follows it not yet
     waiting: u32  # characters that wait until the terminal is free
     line: Array[u8] = array(u8, LINE_SIZE)
@@ -71,7 +82,7 @@ CONSOLE.focus = u32(NOBODY)
 def console_init_early(fdt: Fdt) -> None:
     """Find the port and say what was logged so far. Without one the log stays in memory."""
     found = serial_find(fdt)
-    log_replay()
+    open_port()
     if found != Result.OK:
         log_warning(f"/chosen: stdout-path names no serial port that can be driven ({found}); another one is used if there is any")
 
@@ -80,7 +91,15 @@ def console_init_early(fdt: Fdt) -> None:
 def console_rescue() -> None:
     """There is no sound device tree: use the board's own port, to say so."""
     serial_rescue()
-    log_replay()
+    open_port()
+
+
+@fn
+def open_port() -> None:
+    if SERIAL.base != 0:
+        mmu_map_device(HostPhys(SERIAL.base), SERIAL_SIZE)
+        serial_setup()
+        log_replay()
 
 
 @fn
@@ -236,12 +255,10 @@ def next_focus(focus: u32) -> u32:
 
 
 @fn
-def console_focus_next() -> None:
+def focus_next() -> None:
     """Move the input on. The caller holds the console's lock."""
     CONSOLE.focus = next_focus(CONSOLE.focus)
-    if CONSOLE.focus == NOBODY:
-        printk(f"input goes to no domain: none is left")
-    else:
+    if CONSOLE.focus != NOBODY:
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}")
 
 
@@ -272,7 +289,7 @@ def receive(character: u8) -> None:
         CONSOLE.switches += 1
         if CONSOLE.switches == SWITCH_COUNT:
             CONSOLE.switches = 0
-            console_focus_next()
+            focus_next()
         return
     for _ in range(CONSOLE.switches):
         deliver(SWITCH)
@@ -311,6 +328,26 @@ def console_irq() -> None:
     with CONSOLE.lock:
         drain()
     console_poll()
+
+
+@fn
+def console_domain_ended(d: Domain) -> None:
+    """A domain has left state RUNNING: what it printed is shown to the end, and input moves on."""
+    with TERMINAL.lock:
+        out = OUTPUTS[d.id]
+        if out.waiting > 0:
+            if TERMINAL.owner != NOBODY and TERMINAL.owner != d.id:
+                interrupt_owner()
+            show_waiting(d, out)
+        if TERMINAL.owner == d.id:
+            interrupt_owner()
+        out.length = 0
+        out.returned = False
+    with CONSOLE.lock:
+        if CONSOLE.focus == d.id:
+            focus_next()
+            CONSOLE.held = False
+            serial_receive(True)
 
 
 @fn

@@ -1,6 +1,6 @@
 """A domain's RAM: machine memory taken in pieces as large as can be, mapped where Xen's guests have theirs, and written to."""
 
-from freestanding import Array, Ptr, Struct, View, array, fn, u32, u64, usize
+from freestanding import Array, Ptr, Struct, View, array, fn, u8, u32, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
 from xenarm.arch import dcache_clean_invalidate
 from xenarm.config import CONFIG

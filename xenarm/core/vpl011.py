@@ -271,7 +271,7 @@ def vpl011_access(u: Vpl011, offset: u32, width: u32, write: bool, value: u32) -
 
     Unknown offsets read as zero and ignore writes; a wider or misaligned access is forbidden.
     """
-    if width > 4 or offset & (width - 1) != 0:
+    if width == 0 or width > 4 or offset & (width - 1) != 0:
         return Outcome.FORBIDDEN, 0, Effect.NONE
     for register in REGISTERS:
         if register.offset <= offset < register.offset + 4:
@@ -280,5 +280,5 @@ def vpl011_access(u: Vpl011, offset: u32, width: u32, write: bool, value: u32) -
                 result = perform(u, register, offset - register.offset, write, value)
                 update_line(u)
                 effect = access_effect(offset, write, had, u.head)
-            return Outcome.HANDLED, result & (0xFFFF_FFFF >> (32 - 8 * width)), effect
+            return Outcome.HANDLED, result & (u32(0xFFFF_FFFF) >> (32 - 8 * width)), effect
     return Outcome.HANDLED, 0, Effect.NONE

@@ -4,7 +4,7 @@ Nodes and values follow what Xen 4.17 hands to a dom0less guest, read back from 
 (psci.yaml, arm,gic.yaml, arm,arch_timer.yaml, arm,sbsa-uart) give their meaning.
 """
 
-from freestanding import Slice, Struct, View, fn, u32, u64, usize, zeroed
+from freestanding import Slice, Struct, View, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import (
     GUEST_GICC_BASE,
     GUEST_GICC_SIZE,

@@ -14,12 +14,14 @@ from xenarm.drivers.pl011 import pl011_get, pl011_put, pl011_receive, pl011_setu
 
 __all__ = [
     "SERIAL",
+    "SERIAL_SIZE",
     "serial_attach",
     "serial_find",
     "serial_get",
     "serial_put",
     "serial_receive",
     "serial_rescue",
+    "serial_setup",
     "serial_write",
 ]
 
@@ -44,6 +46,7 @@ class Serial(Struct):
 
 
 SERIAL = zeroed(Serial)
+SERIAL_SIZE = 0x1000  # of the registers of every port in the table
 SERIAL_DRIVERS = table(
     SerialDriver,
     [
@@ -95,10 +98,16 @@ def use(fdt: Fdt, node: Node) -> Result:
 
 @fn
 def serial_attach(base: u64, driver: u32) -> None:
-    """Make the port at `base` the console."""
+    """Make the port at `base` the console. Its registers must be mapped before `serial_setup`."""
     SERIAL.base = base
     SERIAL.driver = driver
-    SERIAL_DRIVERS[driver].setup(base)
+
+
+@fn
+def serial_setup() -> None:
+    """Bring the port into a known state."""
+    if SERIAL.base != 0:
+        SERIAL_DRIVERS[SERIAL.driver].setup(SERIAL.base)
 
 
 @fn
