@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xenarm.arm64.layout import IMAGE_ALIGN, IMAGE_VIRT
 from xenarm.core.addresses import PAGE_SIZE
+from xenarm.core.domain import SLOT_SIZE
 
 __all__ = ["CFLAGS", "LINKER_SCRIPT", "flat_image"]
 
@@ -65,6 +66,7 @@ SECTIONS
         *(.bss.pool)
         . = ALIGN({PAGE_SIZE});
         __bss_start = .;
+        . = ALIGN({SLOT_SIZE});
         __slots_start = .;
         *(.bss.slots)
         *(.bss .bss.* COMMON)

@@ -90,16 +90,13 @@ def level_shift(level: u32) -> u32:
 
 
 @fn
-def new_table(old: u64, level: u32) -> u64:
-    """A table from the pool that maps what `old` mapped as a block of `level`, or nothing."""
+def new_table() -> u64:
+    """An empty table from the pool."""
     assert MMU.pool_used < TABLE_PAGES, "EL2's translation tables are full: raise CONFIG_EL2_TABLE_PAGES"
     table = POOL[MMU.pool_used]
     MMU.pool_used += 1
-    step = u64(1) << level_shift(level + 1)
     for i in range(ENTRIES):
-        piece = (old & FRAME_MASK) + u64(i) * step
-        bits = old & ~u64(FRAME_MASK) | (PAGE_BIT if level + 1 == LAST_LEVEL else u64(0))
-        table.entries[i] = piece | bits if old & VALID != 0 else u64(0)
+        table.entries[i] = 0
     data_sync_inner_stores()
     return image_physical(address_of(table))
 
@@ -113,19 +110,22 @@ def entry_fits(address: u64, size: u64, level: u32) -> bool:
 
 @fn
 def map_one(address: u64, size: u64, attributes: u64) -> u64:
-    """Identity-map with the largest entry that fits; gives how much that was."""
+    """Identity-map with the largest entry that fits, unless it is mapped already; gives how much that settles."""
     table = image_table(image_physical(usize(BOOT_TABLES)))
     level = u32(0)
     while True:
         index = (address >> level_shift(level)) & (ENTRIES - 1)
         entry = table.entries[index]
+        span = u64(1) << level_shift(level)
         has_table = level < LAST_LEVEL and entry & TABLE == TABLE
+        if entry & VALID != 0 and not has_table:
+            return span - (address & (span - 1))
         if entry_fits(address, size, level) and not has_table:
             page = PAGE_BIT if level == LAST_LEVEL else u64(0)
             table.entries[index] = address | attributes | page
-            return u64(1) << level_shift(level)
+            return span
         if not has_table:
-            entry = new_table(entry, level) | TABLE
+            entry = new_table() | TABLE
             table.entries[index] = entry
         table = image_table(entry & FRAME_MASK)
         level += 1
@@ -133,7 +133,7 @@ def map_one(address: u64, size: u64, attributes: u64) -> u64:
 
 @fn
 def map_range(base: u64, size: u64, attributes: u64) -> None:
-    """Identity-map whole pages. What is mapped already is only ever mapped again as the same memory, so nothing needs to be broken first."""
+    """Identity-map whole pages. What is mapped already stays: a machine address never changes what it is."""
     first = base & ~u64(PAGE_SIZE - 1)
     last = (base + size + (PAGE_SIZE - 1)) & ~u64(PAGE_SIZE - 1)
     assert last <= u64(1) << VA_BITS, "a machine address beyond what EL2 maps"
@@ -170,7 +170,7 @@ def mmu_map_device(base: HostPhys, size: u64) -> None:
 def mmu_guard_stacks() -> None:
     """Take away the page below each CPU's stack, so that an overflow faults instead of writing elsewhere."""
     for cpu in range(MAX_CPUS):
-        guard = usize(address_of(CPU_SLOTS[cpu]))
+        guard = address_of(CPU_SLOTS[cpu].guard)
         unmap_image_page(u64(guard - usize(IMAGE_START)))
     data_sync_inner_stores()
     tlb_invalidate_el2()

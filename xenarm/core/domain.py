@@ -11,6 +11,7 @@ from xenarm.p2m.state import P2m
 
 __all__ = [
     "CPU_SLOTS",
+    "CRASH_SIZE",
     "DOMAINS",
     "DOMAIN_NAME_MAX",
     "MAX_CPUS",
@@ -94,16 +95,18 @@ class Domain(Struct):
 
 SLOT_SHIFT = 14
 SLOT_SIZE = 1 << SLOT_SHIFT
+CRASH_SIZE = 0x1000
 GUARD_SIZE = 0x1000
-STACK_SIZE = SLOT_SIZE - GUARD_SIZE - size_of(Vcpu)
+STACK_SIZE = SLOT_SIZE - CRASH_SIZE - GUARD_SIZE - size_of(Vcpu)
 
 assert STACK_SIZE >= 0x1000, "a vCPU leaves too little stack in its slot"
 assert size_of(Vcpu) % 16 == 0, "SP must be 16-byte aligned"
 
 
 class CpuSlot(Struct):
-    """A CPU's EL2 stack, growing down towards an unmapped page, and the vCPU that this CPU runs."""
+    """A CPU's EL2 stack, growing down towards an unmapped page, and the vCPU that this CPU runs. Below: where it reports its own faults."""
 
+    crash: Array[u8] = array(u8, CRASH_SIZE)
     guard: Array[u8] = array(u8, GUARD_SIZE)
     stack: Array[u8] = array(u8, STACK_SIZE)
     vcpu: Vcpu
@@ -111,7 +114,7 @@ class CpuSlot(Struct):
 
 assert size_of(CpuSlot) == SLOT_SIZE
 
-CPU_SLOTS = place(array(CpuSlot, MAX_CPUS), align=GUARD_SIZE, section=".bss.slots")
+CPU_SLOTS = place(array(CpuSlot, MAX_CPUS), align=SLOT_SIZE, section=".bss.slots")
 DOMAINS = array(Domain, MAX_DOMAINS)
 
 

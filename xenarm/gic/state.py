@@ -9,13 +9,12 @@ from freestanding import Array, Atomic, Struct, array, atomic, u8, u32
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
 
-__all__ = ["LIST_REGISTERS", "NOT_LISTED", "SGIS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "Vgicd", "VgicCpu"]
+__all__ = ["LIST_REGISTERS", "SGIS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "Vgicd", "VgicCpu"]
 
 SGIS = 16
 VGIC_INTIDS: int = CONFIG.VGIC_INTIDS
 SHARED_WORDS = VGIC_INTIDS // 32 - 1
 LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, implementations have 4
-NOT_LISTED = 0xFF
 
 assert VGIC_INTIDS % 32 == 0 and 64 <= VGIC_INTIDS <= 1020 - 1020 % 32, "VGIC_INTIDS is a multiple of 32 from 64 to 992"
 
@@ -23,8 +22,7 @@ assert VGIC_INTIDS % 32 == 0 and 64 <= VGIC_INTIDS <= 1020 - 1020 % 32, "VGIC_IN
 class IrqWord(Struct):
     """32 interrupts, one bit each.
 
-    Pending here means: not (only) in a list register. `on` is enabled and its group forwarded by GICD_CTLR. `listed` bits are in a list register,
-    where pending and active state lives meanwhile.
+    `pending` and `active` are what no list register holds; `on` is enabled and the group forwarded by GICD_CTLR.
     """
 
     enabled: u32
@@ -34,13 +32,12 @@ class IrqWord(Struct):
     level: u32
     edge: u32
     group1: u32
-    listed: u32
     recall: u32  # pending state to be taken back from another CPU's list register
     drop: u32  # pending state to be forgotten there
     deactivate: u32  # active state to be forgotten there
     priority: Array[u8] = array(u8, 32)
     targets: Array[u8] = array(u8, 32)
-    holder: Array[u8] = array(u8, 32)  # whose list register, where listed
+    holder: Array[u8] = array(u8, 32)  # shared ones: whose list register holds it, a vCPU's id plus one. Only that vCPU's CPU clears it
     template: Array[u32] = array(u32, 32)  # list-register value less its state bits
 
 
@@ -63,10 +60,11 @@ class VgicCpu(Struct):
 
     own: IrqWord
     sgi_senders: Array[u8] = array(u8, SGIS)
-    lr_of: Array[u8] = array(u8, 32)  # which list register holds an own interrupt, plus one
+    listed: u32  # own interrupts that are in a list register
+    lr_of: Array[u8] = array(u8, 32)  # in which one
     lr: Array[u32] = array(u32, LIST_REGISTERS)  # as last written
     lr_used: u32  # may hold something; a clear bit is surely free
-    refill: bool  # more is pending than there are list registers: GICH_HCR.UIE is on
+    short: bool  # more is pending than there are list registers: GICH_HCR.UIE is on
     mail: Array[Mail] = array(Mail, SGIS)
     mail_flags: Atomic[u32] = atomic(u32)
     attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed

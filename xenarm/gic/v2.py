@@ -53,6 +53,7 @@ class GicV2(Struct):
     gicv_size: u64
     intids: u32
     list_registers: u32
+    list_mask: u32  # one bit for each
     maintenance_ppi: u32
     interface: Array[u8] = array(u8, MAX_CPUS)  # each CPU's bit in ITARGETSR and SGIR
 
@@ -183,6 +184,7 @@ def own_interface() -> u8:
 @fn
 def gich_init() -> None:
     GIC.list_registers = min((gich_read(Gich.VTR) & 0x3F) + 1, u32(LIST_REGISTERS))
+    GIC.list_mask = (u32(1) << GIC.list_registers) - 1
     for index in range(GIC.list_registers):
         gich_write_lr(index, 0)
     gich_write(Gich.APR, 0)

@@ -1,0 +1,15 @@
+"""Xen's hypercalls on ARM (public/arch-arm.h, public/xen.h): `hvc #0xEA1`, the number in x16, the result in x0."""
+
+__all__ = ["ENOSYS", "HYPERCALL_TAG", "XENVER_VERSION", "XEN_VERSION_NUMBER", "Hypercall"]
+
+HYPERCALL_TAG = 0xEA1
+ENOSYS = 38
+XENVER_VERSION = 0
+XEN_VERSION_NUMBER = 4 << 16 | 17  # the release whose interface this follows
+
+
+class Hypercall:
+    """Hypercall numbers."""
+
+    XEN_VERSION = 17
+    CONSOLE_IO = 18

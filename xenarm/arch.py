@@ -1,0 +1,39 @@
+"""What the core may ask of the architecture: one list, picked by the configuration."""
+
+from xenarm.arm64.cpu import cpu_index, this_vcpu
+from xenarm.arm64.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_read32, mmio_read64
+from xenarm.arm64.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
+from xenarm.arm64.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
+from xenarm.arm64.mmu import dcache_clean_invalidate, icache_invalidate, image_size, image_start, mmu_map_device, mmu_map_ram
+from xenarm.arm64.vcpu import arch_vcpu_reset, cpus_online, vcpu_assign, vcpus_release
+from xenarm.config import CONFIG
+
+assert CONFIG.ARCH == "arm64", f"no architecture {CONFIG.ARCH}"
+
+__all__ = [
+    "arch_counter",
+    "arch_counter_hz",
+    "arch_machine_off",
+    "arch_machine_reset",
+    "arch_vcpu_reset",
+    "cpu_index",
+    "cpu_relax",
+    "cpus_online",
+    "dcache_clean_invalidate",
+    "icache_invalidate",
+    "image_size",
+    "image_start",
+    "mmio_read16",
+    "mmio_read32",
+    "mmio_read64",
+    "mmio_read8",
+    "mmio_write16",
+    "mmio_write32",
+    "mmio_write64",
+    "mmio_write8",
+    "mmu_map_device",
+    "mmu_map_ram",
+    "this_vcpu",
+    "vcpu_assign",
+    "vcpus_release",
+]

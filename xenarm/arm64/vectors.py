@@ -1,0 +1,149 @@
+"""EL2's exception vectors, the ways into and out of a guest, and the moves of FP/SIMD state.
+
+While a guest runs, SP_EL2 points at its `Vcpu`, and the stack is free below it. A trap saves the registers that a C function may change and
+calls `trap_sync`; what that cannot answer goes the full way, where all registers lie in the frame. ELR_EL2 and SPSR_EL2 stay where they are.
+"""
+
+from freestanding import Array, Struct, array, assembly, external, offset_of, size_of, u64
+from xenarm.core.domain import CRASH_SIZE, SLOT_SIZE, Vcpu
+
+__all__ = ["CrashFrame", "enter_guest", "fp_restore", "fp_save"]
+
+
+class CrashFrame(Struct):
+    """What the vectors save of the hypervisor's own state when it is at fault: at the start of the CPU's slot."""
+
+    regs: Array[u64] = array(u64, 31)
+    sp: u64
+    elr: u64
+    spsr: u64
+    esr: u64
+    far: u64
+
+
+REGS = offset_of(Vcpu, "regs")
+FP = offset_of(Vcpu, "fp")
+CALLER_SAVED = tuple((n, n + 1) for n in range(0, 18, 2))  # x18 is never touched: the image is compiled to keep off it
+CALLEE_SAVED = tuple((n, n + 1) for n in range(18, 30, 2))
+
+assert REGS == 0, "SP points at the frame"
+assert size_of(CrashFrame) == 36 * 8 and offset_of(CrashFrame, "sp") == 31 * 8
+
+
+def move_pairs(instruction: str, pairs: tuple[tuple[int, int], ...]) -> str:
+    return "\n".join(f"    {instruction} x{a}, x{b}, [sp, #{REGS + 8 * a}]" for a, b in pairs)
+
+
+SAVE = f"{move_pairs('stp', CALLER_SAVED)}\n    str x30, [sp, #{REGS + 240}]"
+RESTORE = f"{move_pairs('ldp', CALLER_SAVED)}\n    ldr x30, [sp, #{REGS + 240}]"
+LEAVE = f"{RESTORE}\n    eret\n    dsb nsh\n    isb"  # nothing is fetched past ERET
+
+
+def vector(body: str) -> str:
+    return f"    .balign 128\n{body}\n"
+
+
+def own_fault(kind: int) -> str:
+    """The hypervisor itself is at fault: x0 is kept in TPIDR_EL2, which nothing else uses."""
+    return f"""
+    msr tpidr_el2, x0
+    mov x0, #{kind}
+    b el2_fault
+"""
+
+
+def guest_call(function: str) -> str:
+    return f"{SAVE}\n    mov x0, sp\n    bl {function}\n{LEAVE}"
+
+
+GUEST_SYNC = f"{SAVE}\n    mov x0, sp\n    bl trap_sync\n    cbnz x0, guest_full\n{LEAVE}"
+GUEST_IRQ = guest_call("trap_irq")
+GUEST_FIQ = guest_call("trap_fiq")
+GUEST_SERROR = guest_call("trap_serror")
+FROM_GUEST = [GUEST_SYNC, GUEST_IRQ, GUEST_FIQ, GUEST_SERROR]
+TABLE = [own_fault(n) for n in range(8)] + 2 * FROM_GUEST  # an AArch32 process of the guest enters like its kernel
+
+VECTORS = f"""
+    .section .vectors.text, "ax"
+    .balign 2048
+    .global vectors
+vectors:
+{"".join(vector(body) for body in TABLE)}
+    .balign 128
+guest_full:
+{move_pairs("stp", CALLEE_SAVED)}
+    mov x0, sp
+    mov x29, xzr
+    bl trap_full
+guest_leave:
+{move_pairs("ldp", CALLEE_SAVED)}
+{LEAVE}
+
+    .global enter_guest
+enter_guest:
+    mov sp, x0
+    b guest_leave
+
+el2_fault:
+    mov x0, sp
+    and x0, x0, #{~(SLOT_SIZE - 1) & 0xFFFFFFFFFFFFFFFF:#x}
+{chr(10).join(f"    stp x{n}, x{n + 1}, [x0, #{8 * n}]" for n in range(1, 29, 2))}
+    stp x29, x30, [x0, #{8 * 29}]
+    mrs x1, tpidr_el2
+    str x1, [x0]
+    mov x1, sp
+    mrs x2, elr_el2
+    stp x1, x2, [x0, #{offset_of(CrashFrame, "sp")}]
+    mrs x1, spsr_el2
+    mrs x2, esr_el2
+    stp x1, x2, [x0, #{offset_of(CrashFrame, "spsr")}]
+    mrs x1, far_el2
+    str x1, [x0, #{offset_of(CrashFrame, "far")}]
+    add x1, x0, #{CRASH_SIZE}
+    mov sp, x1
+    bl panic_exception
+1:  wfe
+    b 1b
+"""
+
+
+def move_fp(pair: str, special: str) -> str:
+    """V0 to V31 in pairs from x0, then FPCR and FPSR."""
+    lines = [f"    {pair} q{n}, q{n + 1}, [x0, #{16 * n}]" for n in range(0, 32, 2)]
+    return "\n".join(lines) + f"\n{special}\n    ret\n"
+
+
+FP_CODE = f"""
+    .section .text.fp_switch, "ax"
+    .arch_extension fp
+    .arch_extension simd
+    .global fp_save
+fp_save:
+    add x0, x0, #{FP}
+{move_fp("stp", "    mrs x1, fpcr" + chr(10) + "    mrs x2, fpsr" + chr(10) + "    stp x1, x2, [x0, #512]")}
+    .global fp_restore
+fp_restore:
+    add x0, x0, #{FP}
+{move_fp("ldp", "    ldp x1, x2, [x0, #512]" + chr(10) + "    msr fpcr, x1" + chr(10) + "    msr fpsr, x2")}
+    .global fp_switch_end
+fp_switch_end:
+"""
+
+assembly(VECTORS, arch="aarch64")
+assembly(FP_CODE, arch="aarch64")
+
+
+@external("enter_guest")
+def enter_guest(v: Vcpu) -> None:
+    """Load all general registers from the frame and ERET; the stack below the frame is free again. Does not return."""
+    raise NotImplementedError("a guest needs an emulated CPU")
+
+
+@external("fp_save")
+def fp_save(v: Vcpu) -> None:
+    """Store this CPU's FP/SIMD registers to the vCPU."""
+
+
+@external("fp_restore")
+def fp_restore(v: Vcpu) -> None:
+    """Load this CPU's FP/SIMD registers from the vCPU."""

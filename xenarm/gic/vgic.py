@@ -1,0 +1,284 @@
+"""The virtual GICv2's doings: interrupts raised, delivered to the right vCPU, looked at again.
+
+A vCPU's own interrupts are raised by the CPU that runs it, without a lock; another CPU leaves mail and kicks. Shared interrupts
+are raised under the distributor's lock, from any CPU.
+"""
+
+from freestanding import ctz, fn, truncate, u8, u32
+
+from xenarm.arm64.cpu import this_vcpu
+from xenarm.core.domain import Domain, Vcpu, vcpu_domain
+from xenarm.gic.lists import lists_collect, lists_refill, own_flush, own_list, own_ready, own_strip, shared_list, shared_ready, shared_strip
+from xenarm.gic.registers import Gich, LrState
+from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
+from xenarm.gic.v2 import gic_kick, gich_read, gich_read_lr, gich_write_lr
+
+__all__ = [
+    "refill_if_short",
+    "shared_deliver",
+    "vcpu_has_interrupt",
+    "vcpu_kick",
+    "vgic_attend",
+    "vgic_init",
+    "vgic_maintenance",
+    "vgic_raise_own",
+    "vgic_raise_sgi",
+    "vgic_set_own_level",
+    "vgic_set_spi_level",
+    "vgic_update_on",
+    "vgic_vcpu_reset",
+    "word_update_template",
+]
+
+GROUP0 = 1
+GROUP1 = 2
+SGI_BITS = 0xFFFF
+
+
+# ---- state ------------------------------------------------------------------------------------------------------------
+
+
+@fn
+def word_update_template(w: IrqWord, first: u32, bit_index: u32) -> None:
+    """What a list register holds of an interrupt beside its state: number, priority (5 bits of it), group."""
+    group = LrState.GROUP1 if (w.group1 >> bit_index) & 1 != 0 else u32(0)
+    w.template[bit_index] = (first + bit_index) | (u32(w.priority[bit_index]) & 0xF8) << 20 | group
+
+
+@fn
+def word_reset(w: IrqWord, first: u32) -> None:
+    w.enabled = 0
+    w.on = 0
+    w.pending = 0
+    w.active = 0
+    w.level = 0
+    w.edge = 0
+    w.group1 = 0
+    w.recall = 0
+    w.drop = 0
+    w.deactivate = 0
+    for i in range(u32(32)):
+        w.priority[i] = 0
+        w.targets[i] = 0
+        w.holder[i] = 0
+        word_update_template(w, first, i)
+
+
+@fn
+def vgic_init(d: Domain) -> None:
+    """The distributor as after reset: everything off, priority 0, SPIs level-sensitive and aimed at no vCPU."""
+    d.vgic.ctlr = 0
+    for n in range(u32(SHARED_WORDS)):
+        word_reset(d.vgic.words[n], n * 32 + 32)
+
+
+@fn
+def vgic_vcpu_reset(v: Vcpu) -> None:
+    """A vCPU's banked registers as after reset; on its own CPU, its list registers too. SGIs are edge-triggered and always enabled."""
+    word_reset(v.vgic.own, 0)
+    v.vgic.own.edge = SGI_BITS
+    v.vgic.own.enabled = SGI_BITS
+    v.vgic.listed = 0
+    v.vgic.lr_used = 0
+    v.vgic.short = False
+    v.vgic.mail_flags.store(0)
+    v.vgic.attention.store(0)
+    for sgi in range(u32(SGIS)):
+        v.vgic.sgi_senders[sgi] = 0
+        v.vgic.mail[sgi].senders.store(0)
+    vgic_update_on(v.vgic.own, vcpu_domain(v).vgic.ctlr)
+
+
+@fn
+def vgic_update_on(w: IrqWord, ctlr: u32) -> None:
+    """Rebuild `on` after a change of enables, groups or GICD_CTLR."""
+    forwarded = u32(0)
+    if ctlr & GROUP0 != 0:
+        forwarded |= ~w.group1
+    if ctlr & GROUP1 != 0:
+        forwarded |= w.group1
+    w.on = w.enabled & forwarded
+
+
+@fn
+def vcpu_has_interrupt(v: Vcpu) -> bool:
+    """Whether an interrupt is pending for the vCPU that this CPU runs: what ends its WFI."""
+    used = v.vgic.lr_used
+    while used != 0:
+        if gich_read_lr(ctz(used)) & LrState.PENDING != 0:
+            return True
+        used &= used - 1
+    return own_ready(v) != 0
+
+
+# ---- other CPUs -------------------------------------------------------------------------------------------------------
+
+
+@fn
+def vcpu_kick(v: Vcpu) -> None:
+    """Make the vCPU's CPU look at its mail, once for all that came since it last looked."""
+    if v.vgic.kicked.exchange(1) == 0:
+        gic_kick(v.cpu)
+
+
+@fn
+def take_mail(v: Vcpu) -> None:
+    """SGIs that other vCPUs sent."""
+    flags = v.vgic.mail_flags.exchange(0)
+    v.vgic.own.pending |= flags
+    while flags != 0:
+        sgi = ctz(flags)
+        flags &= flags - 1
+        v.vgic.sgi_senders[sgi] |= truncate(u8, v.vgic.mail[sgi].senders.exchange(0))
+
+
+@fn
+def vgic_attend(v: Vcpu) -> None:
+    """After a kick: mail, and shared interrupts that changed."""
+    v.vgic.kicked.store(0)
+    if v.vgic.mail_flags.load_acquire() != 0:
+        take_mail(v)
+    if v.vgic.attention.exchange(0) != 0:
+        shared_attend(vcpu_domain(v), v)
+    own_flush(v)
+
+
+# ---- own interrupts ---------------------------------------------------------------------------------------------------
+
+
+@fn
+def vgic_raise_own(v: Vcpu, intid: u32) -> None:
+    """An edge of one of the vCPU's PPIs, on its own CPU."""
+    bit = u32(1) << intid
+    v.vgic.own.pending |= bit
+    if v.vgic.own.on & bit != 0 and not own_list(v, intid):
+        lists_refill(v)
+
+
+@fn
+def vgic_set_own_level(v: Vcpu, intid: u32, level: bool) -> None:
+    """The line of a level-sensitive PPI, on the vCPU's own CPU."""
+    bit = u32(1) << intid
+    own = v.vgic.own
+    if not level:
+        own.level &= ~bit
+        return
+    own.level |= bit
+    if own_ready(v) & bit != 0 and not own_list(v, intid):
+        lists_refill(v)
+
+
+@fn
+def vgic_raise_sgi(target: Vcpu, sgi: u32, sender: u32) -> None:
+    """An SGI from the vCPU that this CPU runs, to itself or to another of its domain."""
+    if target.id == sender:
+        target.vgic.sgi_senders[sgi] |= u8(1) << sender
+        vgic_raise_own(target, sgi)
+        return
+    _ = target.vgic.mail[sgi].senders.fetch_or(u32(1) << sender)
+    _ = target.vgic.mail_flags.fetch_or(u32(1) << sgi)
+    vcpu_kick(target)
+
+
+# ---- shared interrupts ------------------------------------------------------------------------------------------------
+
+
+@fn
+def shared_vcpu(d: Domain, w: IrqWord, bit_index: u32) -> Vcpu | None:
+    """Who is to have a shared interrupt: whoever holds it, else the first of its targets."""
+    holder = u32(w.holder[bit_index])
+    index = holder - 1 if holder != 0 else ctz(w.targets[bit_index])
+    return d.vcpus[index] if index < d.vcpu_count else None
+
+
+@fn
+def shared_deliver(d: Domain, n: u32, bits: u32) -> None:
+    """Bring ready interrupts of shared word n on their way. The lock is held."""
+    w = d.vgic.words[n]
+    rest = bits & shared_ready(w)
+    me = this_vcpu()
+    while rest != 0:
+        bit_index = ctz(rest)
+        rest &= rest - 1
+        v = shared_vcpu(d, w, bit_index)
+        if v is None:
+            continue
+        if v is me:
+            if not shared_list(v, w, n * 32 + 32 + bit_index):
+                v.vgic.short = True
+        else:
+            v.vgic.attention.store_release(1)
+            vcpu_kick(v)
+
+
+@fn
+def take_back(v: Vcpu, w: IrqWord, first: u32) -> None:
+    """Do to this CPU's list registers what other CPUs wrote to the distributor's registers. The lock is held."""
+    rest = w.recall | w.drop | w.deactivate
+    while rest != 0:
+        bit_index = ctz(rest)
+        bit = u32(1) << bit_index
+        rest &= rest - 1
+        if u32(w.holder[bit_index]) != v.id + 1:
+            continue
+        if (w.recall | w.drop) & bit != 0:
+            shared_strip(v, w, first + bit_index, LrState.PENDING, w.drop & bit == 0)
+        if w.deactivate & bit != 0:
+            shared_strip(v, w, first + bit_index, LrState.ACTIVE, False)
+        w.recall &= ~bit
+        w.drop &= ~bit
+        w.deactivate &= ~bit
+
+
+@fn
+def shared_attend(d: Domain, v: Vcpu) -> None:
+    """Look at all shared interrupts on behalf of the vCPU that this CPU runs."""
+    with d.vgic.lock:
+        vgic_update_on(v.vgic.own, d.vgic.ctlr)
+        if v.vgic.own.on == 0:
+            own_strip(v, 0xFFFF_FFFF, LrState.PENDING, True)
+        lists_collect(v)
+        for n in range(u32(SHARED_WORDS)):
+            take_back(v, d.vgic.words[n], n * 32 + 32)
+            shared_deliver(d, n, 0xFFFF_FFFF)
+    if v.vgic.short:
+        lists_refill(v)
+
+
+@fn
+def vgic_set_spi_level(d: Domain, intid: u32, level: bool) -> None:
+    """The line of an SPI, moved by an emulated or physical device, from any CPU. An INTID beyond the domain's is ignored."""
+    if intid < 32 or intid >= VGIC_INTIDS:
+        return
+    n = (intid >> 5) - 1
+    bit = u32(1) << (intid & 31)
+    with d.vgic.lock:
+        w = d.vgic.words[n]
+        if not level:
+            w.level &= ~bit
+        elif w.level & bit == 0:
+            w.level |= bit
+            w.pending |= w.edge & bit
+            shared_deliver(d, n, bit)
+    refill_if_short()
+
+
+@fn
+def refill_if_short() -> None:
+    """List registers ran out while the lock was held: sort them out by priority."""
+    v = this_vcpu()
+    if v.vgic.short and v.domain is not None:
+        lists_refill(v)
+
+
+@fn
+def vgic_maintenance(v: Vcpu) -> None:
+    """List registers that asked for it have ended, or most are empty: look for what comes next (IHI 0048B 5.3.4)."""
+    ended = gich_read(Gich.EISR0) & v.vgic.lr_used
+    while ended != 0:
+        index = ctz(ended)
+        ended &= ended - 1
+        gich_write_lr(index, 0)
+    lists_collect(v)
+    own_flush(v)
+    shared_attend(vcpu_domain(v), v)
