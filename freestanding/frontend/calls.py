@@ -294,7 +294,9 @@ class Calls(Text):
             self.fail(node, str(error))
         params = [Parameter(n, kind_as_value(k), cls._defaults.get(n, MISSING)) for n, k in fields.items()]
         arrays = {p.name for p in params if isinstance(p.type, t.ArrayType)}
-        if cls.frozen and not arrays:
+        if cls.frozen and arrays:
+            self.fail(node, f"{cls.__name__} is frozen and holds an array: it is made at import time only")
+        if cls.frozen:
             values = self.arguments(cls.__name__, params, [], node)
             return ir.MakeStruct(t.StructType(cls), list(zip(fields, values)))
         embedded = {p.name for p in params if isinstance(p.default, (Struct, Union, structs.Array, structs.Atomic))}

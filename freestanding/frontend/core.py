@@ -65,7 +65,8 @@ def join(*flows: Flow) -> Flow:
 @dataclass
 class Loop:
     """Where `break` and `continue` go: a real loop, or labels around an inlined generator's consumer."""
-    cleanups: int
+    cleanups: int                   # how many `with` exits stay when a turn ends
+    kept_by_break: int              # and how many when the loop is left
     breaks: list[Flow] = field(default_factory=list)
     continues: list[Flow] = field(default_factory=list)
     break_label: str = ""
@@ -82,6 +83,7 @@ class Scope:
     on_return: str = ""                                         # label to leave by, in a generator
     exits: list[Flow] = field(default_factory=list)             # the states in which that label is left for
     loops: list[Loop] = field(default_factory=list)
+    cleanups: int = 0                                           # the caller's `with` exits, in a generator
 
 
 class Core:
@@ -156,12 +158,13 @@ class Core:
             later = ir.effects(value) if not isinstance(value, (Known, Method)) else Effect.PURE
             if early:
                 later |= Effect.WRITE | Effect.PANIC
-            done = [self._spill_if(d, value, later, bool(early), site) for d in done]
+            done = [self.spill_if(d, value, later, bool(early), site) for d in done]
             self.out.extend(early)
             done.append(value)
-        return [self._spill_if(d, None, after, True, site) for d in done]
+        return [self.spill_if(d, None, after, True, site) for d in done]
 
-    def _spill_if(self, value: Expr, other: Expr | None, later: Effect, statements: bool, site: Site) -> Expr:
+    def spill_if(self, value: Expr, other: Expr | None, later: Effect, statements: bool, site: Site) -> Expr:
+        """Put a value in a temporary if what follows with effects `later` could overtake it."""
         if isinstance(value, (Known, Method, ir.Const, ir.Local)) or later == Effect.PURE:
             return value
         own = ir.effects(value)

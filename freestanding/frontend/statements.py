@@ -169,8 +169,8 @@ class Statements(Calls):
 
     def _assign_element(self, target: ast.Subscript, value: ast.expr, node: ast.stmt) -> None:
         e, base, index = self.operands(
-            [lambda: self.expr(value), lambda: self.value(target.value), lambda: self._index_value(target)],
-            self.site(node), Effect.PANIC)
+            [lambda: self.expr(value), lambda: self.value(target.value), lambda: self._index_value(target)], self.site(node))
+        e = self.spill_if(e, None, Effect.PANIC, False, self.site(node))
         place = self.element(base, index, target)
         if not isinstance(place, ir.Index):
             self.fail(target, "this cannot be assigned to")
@@ -278,7 +278,7 @@ class Statements(Calls):
             if node.value is not None:
                 self.fail(node, "a generator returns nothing")
             self.scope.exits.append(self.flow.copy())
-            self._leave(self.scope.on_return, 0, node)
+            self._leave(self.scope.on_return, self.scope.cleanups, node)
             return
         e: Expr | None = None
         if node.value is not None:
@@ -310,10 +310,11 @@ class Statements(Calls):
         is_break = isinstance(node, ast.Break)
         (loop.breaks if is_break else loop.continues).append(self.flow.copy())
         label = loop.break_label if is_break else loop.continue_label
+        kept = loop.kept_by_break if is_break else loop.cleanups
         if label:
-            self._leave(label, loop.cleanups, node)
+            self._leave(label, kept, node)
             return
-        self._clean(loop.cleanups)
+        self._clean(kept)
         self.emit((ir.Break if is_break else ir.Continue)(self.site(node)))
         self.flow.reachable = False
 
@@ -354,7 +355,7 @@ class Statements(Calls):
         with self.buffer() as early:
             test = self.condition(node.test)
         self.learn(node.test, True)
-        loop = Loop(len(self.cleanups))
+        loop = Loop(len(self.cleanups), len(self.cleanups))
         self.scope.loops.append(loop)
         body, _ = self.branch(node.body, self.flow)
         self.scope.loops.pop()
@@ -442,7 +443,7 @@ class Statements(Calls):
         """Lower a counted loop's body; `first` emits what each turn begins with."""
         entry = self.flow.copy()
         self.flow.assigned.update(sets)
-        loop = Loop(len(self.cleanups))
+        loop = Loop(len(self.cleanups), len(self.cleanups))
         self.scope.loops.append(loop)
         with self.buffer() as body:
             if first is not None:
@@ -503,7 +504,7 @@ class Statements(Calls):
         self.frontend.enter(function, self.site(call))
         params = self.frontend.generator_parameters(function)
         args = self.arguments(function.py.__name__, params, receiver, call)
-        inner = Scope(source, bindings=count_bindings(source.node))
+        inner = Scope(source, bindings=count_bindings(source.node), cleanups=len(self.cleanups))
         outer, site = self.scope, self.site(node)
         for parameter, argument in zip(params, args):
             var = inner.names[parameter.name] = self.new_var(parameter.name, parameter.type)
@@ -531,7 +532,7 @@ class Statements(Calls):
         if isinstance(value.type, t.LiteralType):
             self.fail(expression, "a bare literal has no width of its own", "yield u32(...)")
         self.scope = outer
-        loop = Loop(len(self.cleanups), break_label=done, continue_label=turn)
+        loop = Loop(len(self.cleanups), inner.cleanups, break_label=done, continue_label=turn)
         outer.loops.append(loop)
         with self.buffer() as body:
             if isinstance(node.target, ast.Tuple):
