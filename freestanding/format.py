@@ -3,10 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .functions import fn
-from .integers import i64, u8, u32, u64, usize
-from .primitives import truncate
-from .structs import array, table
+from freestanding import array, fn, i64, table, truncate, u8, u32, u64, usize
 
 DIGITS = table(u8, b"0123456789abcdef")
 LONGEST = 24                                        # characters of one number, padding included

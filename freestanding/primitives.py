@@ -8,7 +8,7 @@ from .errors import Panic
 
 def _fit(cls: Any, number: int) -> int:
     low, high = cls.limits()
-    return (number - low) % (high - low + 1) + low
+    return int((number - low) % (high - low + 1) + low)
 
 
 def truncate(cls: Any, x: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from .integers import Integer, u32
 
@@ -206,7 +206,7 @@ class Array(list[T]):
         made.element = self.element
         return made
 
-    def __hash__(self) -> int:                      # identity: a static is found by the object itself
+    def __hash__(self) -> int:                      # type: ignore[override]  # identity: a static is found by the object itself
         return id(self)
 
     def __eq__(self, other: object) -> bool:
@@ -305,10 +305,10 @@ class PerCpu(Generic[T]):
         self.element, self.count, self.index = element, count, index
 
     def this(self) -> T:
-        return self.storage[self.index()]
+        return cast(T, self.storage[self.index()])
 
     def of(self, cpu: int) -> T:
-        return self.storage[cpu]
+        return cast(T, self.storage[cpu])
 
 
 def percpu(element: type[T], count: int, index: Callable[[], Any]) -> PerCpu[T]:

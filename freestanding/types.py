@@ -447,7 +447,7 @@ def zero_value(kind: Type) -> Any:
         case StructType(is_union=True):
             return kind.cls()
         case StructType():
-            struct = kind.cls.__new__(kind.cls)
+            struct: Any = object.__new__(kind.cls)
             for name, field in fields_of(kind.cls).items():
                 object.__setattr__(struct, name, zero_value(field))
             return struct
@@ -463,7 +463,7 @@ def live_default(kind: Type, default: Any) -> Any:
 def copy_live(value: Any) -> Any:
     """A copy of an embedded value: structs, unions, arrays and atomics anew; everything else is shared."""
     if isinstance(value, Struct) and not value.frozen:
-        made = type(value).__new__(type(value))
+        made: Any = object.__new__(type(value))
         for name, field in fields_of(type(value)).items():
             inner = getattr(value, name)
             object.__setattr__(made, name, inner if isinstance(field, RefType) else copy_live(inner))

@@ -80,7 +80,7 @@ class Calls(Text):
             if parameter.default is MISSING:
                 self.fail(node, f"{name} wants an argument for {parameter.name}")
             order.append((parameter, lambda p=parameter: self.lift(p.default, node, p.name), node))   # type: ignore[misc]
-        parts = [lambda v=v, p=p, n=n: self.coerce(v(), p.type, n, f"argument {p.name}") for p, v, n in order]  # type: ignore[misc]
+        parts = [lambda v=v, p=p, n=n: self.coerce(v(), p.type, n, f"argument {p.name}") for p, v, n in order]
         done = self.operands(parts, self.site(node))                   # type: ignore[arg-type]
         by_parameter = {p.name: value for (p, _, _), value in zip(order, done)}
         return [by_parameter[p.name] for p in params]
@@ -150,8 +150,8 @@ class Calls(Text):
     def _replace(self, base: Expr, kind: t.BitsType, node: ast.Call) -> Expr:
         if node.args:
             self.fail(node.args[0], "fields are given by name")
-        values = [lambda k=k: self._bits_value(kind, k) for k in node.keywords]      # type: ignore[misc]
-        done = self.operands([lambda: base, *values], self.site(node))  # type: ignore[list-item]
+        values = [lambda k=k: self._bits_value(kind, k) for k in node.keywords]
+        done = self.operands([lambda: base, *values], self.site(node))
         result = done[0]
         for keyword, value in zip(node.keywords, done[1:]):
             field = kind.cls.fields[cast(str, keyword.arg)]
@@ -533,18 +533,27 @@ def _not_zero(default: Any) -> bool:
     return default is not None and bool(default)
 
 
-_PRIMITIVES: dict[Any, Callable[[Any, ast.Call], Expr]] = {
+Handler = Callable[[Any, ast.Call], Expr]
+
+
+def _bound(method: Callable[..., Expr], *first: str) -> Handler:
+    """A handler with its leading arguments fixed."""
+    return lambda lowering, node: method(lowering, *first, node)
+
+
+_PRIMITIVES: dict[Any, Handler] = {
     primitives.truncate: Calls._truncate, primitives.wrapping_neg: Calls._negated, primitives.read_once: Calls._read_once,
     primitives.write_once: Calls._write_once, primitives.address_of: Calls._address_of, primitives.panic: Calls._panic,
     structs.zeroed: Calls._zeroed, structs.array: Calls._array, len: Calls._length, getattr: Calls._getattr,
     t.size_of: Calls._measure, t.offset_of: Calls._measure, range: Calls._range, enumerate: Calls._range, reversed: Calls._range,
-    **{getattr(primitives, f"wrapping_{n}"): (lambda s, c, op=op: s._arithmetic(op, "wrapping", c))
-       for n, op in (("add", "+"), ("sub", "-"), ("mul", "*"))},
-    **{getattr(primitives, f"saturating_{n}"): (lambda s, c, op=op: s._arithmetic(op, "saturating", c))
-       for n, op in (("add", "+"), ("sub", "-"))},
-    **{getattr(primitives, f"checked_{n}"): (lambda s, c, n=n: s._checked(n, c)) for n in ("add", "sub", "mul")},
-    **{f: (lambda s, c, n=f.__name__: s._extreme(n, c)) for f in (min, max)},
-    **{getattr(primitives, n): (lambda s, c, n=n: s._bit_operation(n, c)) for n in ("clz", "ctz", "popcount", "byteswap")},
-    **{getattr(primitives, n): (lambda s, c, n=n: s._rotate(n, c)) for n in ("rotate_left", "rotate_right")},
-    **{getattr(primitives, n): (lambda s, c, n=n: s._align(n, c)) for n in ("align_down", "align_up", "is_aligned")},
+    min: _bound(Calls._extreme, "min"), max: _bound(Calls._extreme, "max"),
+    primitives.saturating_add: _bound(Calls._arithmetic, "+", "saturating"),
+    primitives.saturating_sub: _bound(Calls._arithmetic, "-", "saturating"),
+    primitives.wrapping_add: _bound(Calls._arithmetic, "+", "wrapping"),
+    primitives.wrapping_sub: _bound(Calls._arithmetic, "-", "wrapping"),
+    primitives.wrapping_mul: _bound(Calls._arithmetic, "*", "wrapping"),
+    **{getattr(primitives, f"checked_{n}"): _bound(Calls._checked, n) for n in ("add", "sub", "mul")},
+    **{getattr(primitives, n): _bound(Calls._bit_operation, n) for n in ("clz", "ctz", "popcount", "byteswap")},
+    **{getattr(primitives, n): _bound(Calls._rotate, n) for n in ("rotate_left", "rotate_right")},
+    **{getattr(primitives, n): _bound(Calls._align, n) for n in ("align_down", "align_up", "is_aligned")},
 }

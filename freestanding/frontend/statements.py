@@ -385,7 +385,7 @@ class Statements(Calls):
             case ast.Call(func=ast.Name(id="range")):
                 self._for_range(node, node.iter, False)
             case ast.Call(func=ast.Name(id="reversed"), args=[ast.Call(func=ast.Name(id="range")) as inner]):
-                self._for_range(node, cast(ast.Call, inner), True)
+                self._for_range(node, inner, True)
             case ast.Call(func=ast.Name(id="enumerate"), args=[what]):
                 self._for_each(node, what, numbered=True)
             case ast.Call() if self._is_generator(node.iter):
@@ -458,13 +458,14 @@ class Statements(Calls):
         run = self.value(what)
         if not isinstance(run.type, INDEXED):
             self.fail(what, f"{run.type} has no elements to go through")
+        kind: t.Type = run.type
         run = run if isinstance(run, (ir.StaticRef, ir.Const)) else self.temporary(run, site, "run") \
             if not (isinstance(run, ir.Local) and run.var.storage) else run
         stop: Expr = ir.Const(t.USIZE, run.type.length) if isinstance(run.type, (t.ArrayType, t.TableType)) else \
             self.temporary(ir.Length(t.USIZE, run), site, "count")
         index = self._each_index(node, numbered)
         target = node.target.elts[1] if numbered and isinstance(node.target, ast.Tuple) else node.target
-        element = ir.Index(_value(run.type.element), run, ir.Local(t.USIZE, index), False, site)
+        element = ir.Index(_value(cast(t.SliceType, kind).element), run, ir.Local(t.USIZE, index), False, site)
         var = self.loop_var(target, element.type)
 
         def first() -> None:
@@ -495,7 +496,7 @@ class Statements(Calls):
     def _for_generator(self, node: ast.For, call: ast.Call) -> None:
         callee = self.expr(call.func)
         known = isinstance(callee, Known)
-        function: Function = callee.value if known else cast(Any, callee).function
+        function: Function = cast(Any, callee).value if known else cast(Any, callee).function
         receiver = [] if known else [cast(Any, callee).receiver]
         source = Source(function)
         yields = [n for n in ast.walk(source.node) if isinstance(n, ast.Yield)]

@@ -77,7 +77,7 @@ class Text(Expressions):
             parts = cast(ast.JoinedStr, node.format_spec).values
             if not all(isinstance(p, ast.Constant) for p in parts):
                 self.fail(node, "a format specification is constant")
-            text = "".join(cast(ast.Constant, p).value for p in parts)
+            text = "".join(str(cast(ast.Constant, p).value) for p in parts)
         match = SPECIFICATION.fullmatch(text)
         if match is None or (match[3] and int(match[3]) >= LONGEST) or (match[1] and match[4] != "x"):
             self.fail(node, f"{text!r} is no format of the language", "d, x, #x, with a width and 0: 08x, 5d, #10x")
