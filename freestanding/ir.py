@@ -417,8 +417,8 @@ def _is_readonly(e: Expr) -> bool:
 
 def _is_place_read(e: Expr) -> bool:
     """Whether a Field or Index loads a value (an embedded struct or array only computes an address)."""
-    from .types import ArrayType, RefType, TableType
-    if isinstance(e.type, ArrayType):
+    from .types import ArrayType, AtomicType, RefType, TableType
+    if isinstance(e.type, (ArrayType, AtomicType)):
         return False
     if isinstance(e.type, RefType):
         return storage_of(e) == e.type

@@ -179,7 +179,8 @@ class Calls(Text):
         if name not in shapes:
             self.fail(node.func, f"an atomic has no {name}", f"it has {', '.join(shapes)}")
         count, result = shapes[name]
-        return self.intrinsic(result, f"atomic_{name}", self._positional(node, [kind.element] * count, [place]), node)
+        place = self.pinned(place, self.site(node))
+        return self.intrinsic(result, f"atomic_{name}", [place, *self._positional(node, [kind.element] * count, [])], node)
 
     def _pointer_method(self, pointer: Expr, kind: t.PtrType, name: str, node: ast.Call) -> Expr:
         self.need_memory(node)
@@ -478,6 +479,7 @@ class Calls(Text):
 
     def _write_once(self, node: ast.Call) -> Expr:
         place = self._shared_place(node, 2)
+        place = self.pinned(place, self.site(node))
         value = self.typed(node.args[1], place.type, "the value")
         return self.intrinsic(t.VOID, "write_once", [place, value], node)
 

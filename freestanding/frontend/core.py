@@ -182,6 +182,14 @@ class Core:
             return value
         return self.temporary(value, site, name)
 
+    def pinned(self, place: Expr, site: Site) -> Expr:
+        """A field or element whose object, base and index are evaluated already."""
+        if isinstance(place, ir.Field) and ir.effects(place.object) != Effect.PURE:
+            return ir.Field(place.type, self.atom(place.object, site), place.name)
+        if isinstance(place, ir.Index):
+            return ir.Index(place.type, self.atom(place.base, site), self.atom(place.index, site), place.checked, place.site)
+        return place
+
     # ---- live objects
 
     def lift(self, value: Any, node: ast.AST, hint: str = "") -> Expr:
