@@ -450,7 +450,7 @@ class Expressions(Core):
             self.fail(cut.step, "a slice has no step")
         bounds = [b for b in (cut.lower, cut.upper) if b is not None]
         parts: list[Callable[[], Expr]] = [lambda: self.runtime(base, node.value)]
-        parts += [lambda b=b: self.typed(b, t.USIZE, "a slice bound") for b in bounds]   # type: ignore[misc]
+        parts += [lambda b=b: self._bound(b) for b in bounds]          # type: ignore[misc]
         done = self.operands(parts, self.site(node))
         kind = done[0].type
         if not isinstance(kind, INDEXED):
@@ -460,6 +460,16 @@ class Expressions(Core):
         low = rest.pop(0) if cut.lower is not None else None
         high = rest.pop(0) if cut.upper is not None else None
         return ir.Slicing(t.SliceType(kind.element, const), done[0], low, high, self.site(node))
+
+    def _bound(self, node: ast.expr) -> Expr:
+        """A slice bound: any unsigned integer, as a usize."""
+        e = self.value(node)
+        if isinstance(e.type, t.IntType) and not e.type.signed and not e.type.is_address and e.type != t.USIZE:
+            if isinstance(e, ir.Const):
+                return self.adapt(e.value, t.USIZE, node)
+            fits = e.type.bits(self.pointer_bits) <= self.pointer_bits
+            return ir.Convert(t.USIZE, e, "keep" if fits else "check", self.site(node))
+        return self.coerce(e, t.USIZE, node, "a slice bound")
 
     def tuple_(self, node: ast.Tuple) -> Expr:
         items = self.operands([lambda n=n: self.value(n) for n in node.elts], self.site(node))   # type: ignore[misc]

@@ -213,7 +213,7 @@ CASES: dict[str, tuple[str, str]] = {
     "negative index": ("def f(n: Node) -> u32:\n    return n.items[«-1»]", "index -1 lies outside"),
     "signed index": ("def f(n: Node, i: i32) -> u32:\n    return n.items[«i»]", "an index is an unsigned integer"),
     "slice step": ("def f(s: View[u8]) -> View[u8]:\n    return s[::«2»]", "a slice has no step"),
-    "slice bound": ("def f(s: View[u8], n: u32) -> View[u8]:\n    return s[«n»:]", "a slice bound is u32"),
+    "slice bound": ("def f(s: View[u8], n: i32) -> View[u8]:\n    return s[«n»:]", "a slice bound is i32"),
     "slice assigned": ("def f(s: Slice[u8]) -> None:\n    «s[1:2]» = 1", "a slice is not assigned to"),
     "view written": ("def f(s: View[u8]) -> None:\n    «s[0]» = 1", "read-only"),
     "view filled": ("def f(s: View[u8]) -> None:\n    «s.fill»(0)", "read-only"),
