@@ -1,0 +1,160 @@
+"""The tree writer and the guest's tree, read back by dtc and compared with what Xen gives its guests."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freestanding import View, array, u8, zeroed
+from tests.xenarm.trees import Plain, parse, source_of
+from xenarm.core.result import Result
+from xenarm.devicetree import reader, writer
+from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
+from xenarm.devicetree.reader import Fdt, FdtError
+from xenarm.devicetree.writer import FdtWriter
+
+ROOM = 4096
+
+
+def view(data: bytes) -> View[u8]:
+    return View(data, 0, len(data))
+
+
+def guest_tree(**changes: Any) -> bytes:
+    tree = zeroed(GuestTree)
+    settings: dict[str, Any] = dict(vcpus=2, ram0_size=64 << 20, vpl011=True, bootargs=view(b"console=ttyAMA0"))
+    for name, value in (settings | changes).items():
+        setattr(tree, name, value)
+    out = array(u8, GUEST_TREE_ROOM)
+    result, size = guest_tree_write(tree, out)
+    assert result == Result.OK
+    return bytes(out[:size])
+
+
+def child(node: Plain, name: str) -> Plain:
+    return next(c for c in node.children if c.name == name)
+
+
+def cells(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f">{len(data) // 4}I", data)
+
+
+def test_what_the_guest_sees() -> None:
+    root = parse(guest_tree())
+    assert [c.name for c in root.children] == [
+        "chosen", "psci", "cpus", "memory@40000000", "interrupt-controller@3001000", "timer", "sbsa-uart@22000000",
+    ]  # fmt: skip
+    assert root.properties["compatible"] == b"xen,xenvm-4.17\0xen,xenvm\0"
+    assert child(root, "chosen").properties["bootargs"] == b"console=ttyAMA0\0"
+    assert child(root, "chosen").properties["stdout-path"] == b"/sbsa-uart@22000000\0"
+    assert [c.name for c in child(root, "cpus").children] == ["cpu@0", "cpu@1"]
+    assert cells(child(root, "memory@40000000").properties["reg"]) == (0, 0x40000000, 0, 64 << 20)
+    assert child(root, "psci").properties["method"] == b"hvc\0"
+
+
+def test_same_as_xen() -> None:
+    """Values read back from a dom0less guest of Xen 4.17."""
+    root = parse(guest_tree())
+    gic = child(root, "interrupt-controller@3001000").properties
+    assert cells(gic["reg"]) == (0, 0x3001000, 0, 0x1000, 0, 0x3002000, 0, 0x2000)
+    assert cells(gic["#interrupt-cells"]) == (3,)
+    assert gic["interrupt-controller"] == b""
+    assert cells(child(root, "timer").properties["interrupts"]) == (1, 13, 0xF08, 1, 14, 0xF08, 1, 11, 0xF08)
+    uart = child(root, "sbsa-uart@22000000").properties
+    assert uart["compatible"] == b"arm,sbsa-uart\0"
+    assert cells(uart["reg"]) == (0, 0x22000000, 0, 0x1000)
+    assert cells(uart["interrupts"])[:2] == (0, 0)
+    assert child(root, "psci").properties["compatible"] == b"arm,psci-1.0\0arm,psci-0.2\0arm,psci\0"
+
+
+def test_ramdisk_and_high_memory() -> None:
+    root = parse(guest_tree(ram0_size=3 << 30, ram1_size=5 << 30, ramdisk=0x48000000, ramdisk_size=0x1234))
+    assert cells(child(root, "memory@40000000").properties["reg"]) == (0, 0x40000000, 0, 0xC0000000, 2, 0, 1, 0x40000000)
+    chosen = child(root, "chosen").properties
+    assert cells(chosen["linux,initrd-start"]) == (0, 0x48000000)
+    assert cells(chosen["linux,initrd-end"]) == (0, 0x48001234)
+
+
+def test_without_a_serial_port() -> None:
+    root = parse(guest_tree(vpl011=False, bootargs=view(b"")))
+    assert not any("uart" in c.name for c in root.children)
+    assert not child(root, "chosen").properties
+
+
+def test_dtc_has_nothing_to_complain_about() -> None:
+    text = source_of(guest_tree())
+    assert "interrupt-controller@3001000" in text
+
+
+def test_largest_tree_fits() -> None:
+    guest_tree(vcpus=128, bootargs=view(b"x" * 2047), ram1_size=1 << 30, ramdisk=1 << 30, ramdisk_size=1)
+
+
+def test_running_out_of_room() -> None:
+    tree = zeroed(GuestTree)
+    tree.vcpus = 1
+    tree.bootargs = view(b"quiet")
+    for size in range(0, 1100, 13):
+        result, _ = guest_tree_write(tree, array(u8, size)[:])
+        assert result == Result.NO_MEMORY
+
+
+names = st.text("abcdefg,-#", min_size=1, max_size=12)
+trees: Any = st.recursive(
+    st.fixed_dictionaries({"props": st.dictionaries(names, st.binary(max_size=20), max_size=4)}),
+    lambda children: st.fixed_dictionaries(
+        {"props": st.dictionaries(names, st.binary(max_size=20), max_size=4), "kids": st.dictionaries(names, children, max_size=3)}
+    ),
+    max_leaves=8,
+)
+
+
+def write_tree(w: FdtWriter, name: str, tree: Any) -> None:
+    writer.fdt_begin(w, view(name.encode()))
+    for key, value in tree["props"].items():
+        writer.fdt_value(w, view(key.encode()), view(value))
+    for key, kid in tree.get("kids", {}).items():
+        write_tree(w, key, kid)
+    writer.fdt_end(w)
+
+
+def as_dict(node: Plain) -> Any:
+    return {"props": node.properties} | ({"kids": {c.name: as_dict(c) for c in node.children}} if node.children else {})
+
+
+def without_empty(tree: Any) -> Any:
+    kids = {name: without_empty(kid) for name, kid in tree.get("kids", {}).items()}
+    return {"props": tree["props"]} | ({"kids": kids} if kids else {})
+
+
+@given(trees)
+def test_what_is_written_is_read(tree: Any) -> None:
+    w = zeroed(FdtWriter)
+    out = array(u8, ROOM)
+    writer.fdt_new(w, out)
+    write_tree(w, "", tree)
+    result, size = writer.fdt_finish(w)
+    if result != Result.OK:  # more names than the strings area holds
+        return
+    blob = bytes(out[:size])
+    assert reader.fdt_open(zeroed(Fdt), view(blob)) == FdtError.NONE
+    assert as_dict(parse(blob)) == without_empty(tree)
+    source_of(blob)
+
+
+@pytest.mark.parametrize("address", [0, 1, 0xF, 0x10, 0x40000000, 0x2_0000_0000, 0xFFFF_FFFF_FFFF_FFFF])
+def test_unit_addresses(address: int) -> None:
+    w = zeroed(FdtWriter)
+    out = array(u8, 256)
+    writer.fdt_new(w, out)
+    writer.fdt_begin(w, view(b""))
+    writer.fdt_begin_at(w, view(b"x"), address)
+    writer.fdt_end(w)
+    writer.fdt_end(w)
+    result, size = writer.fdt_finish(w)
+    assert result == Result.OK
+    assert parse(bytes(out[:size])).children[0].name == f"x@{address:x}"
