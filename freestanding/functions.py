@@ -25,6 +25,13 @@ class Function:
         from . import hosted
         return hosted.call(self, args, named)
 
+    def __getattr__(self, name: str) -> Any:
+        """`rendered0` and its kin: the plain Python function, made when it is first called by pointer."""
+        if name.startswith("rendered"):
+            from .pywriter import rendered
+            return rendered(self, name)
+        raise AttributeError(name)
+
     def __repr__(self) -> str:
         return f"<fn {self.__module__}.{self.py.__qualname__}>"
 

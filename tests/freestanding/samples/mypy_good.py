@@ -147,7 +147,7 @@ def addresses(i: Ipa, p: Pa, n: usize, v: Vmid) -> u64:
 def slices(s: Slice[u8], v: View[u8], w: View[u32]) -> usize:
     s[0] = 5
     s[1] += 3
-    s.copy_from(v[2:4])
+    s[2:4].copy_from(v[2:4])
     s[1:].fill(0)
     total = usize(0)
     for i, x in enumerate(v):
@@ -160,7 +160,7 @@ def slices(s: Slice[u8], v: View[u8], w: View[u32]) -> usize:
     for i2 in range(len(v)):
         total += i2
     x32: u32 = v.load_be32(4) + 1
-    s.store_le16(0, u16(x32))
+    s.store_le16(0, truncate(u16, x32))
     return total + n + len(w)
 
 @fn
