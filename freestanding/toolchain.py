@@ -51,7 +51,7 @@ class Options:
 
 @dataclass
 class BuildResult:
-    """What was built: the C text, the ELF file and the flat image as bytes, and seconds by phase."""
+    """What was built: the C text, the ELF file and the flat image (host: the shared library) as bytes, and seconds by phase."""
     c: str
     elf: bytes
     binary: bytes
@@ -192,7 +192,7 @@ def build(program: Program, options: Options, environment: Mapping[str, str] = o
     if options.target != "host":
         refuse_floating_point(image, options.floating_point)
         phase("check")
-    return BuildResult(c, elf, b"" if options.target == "host" else image.flat(), image, seconds)
+    return BuildResult(c, elf, elf if options.target == "host" else image.flat(), image, seconds)
 
 
 def assembly_text(options: Options) -> str:

@@ -7,39 +7,8 @@ from .. import ir
 from ..types import ArrayType, StructType, TupleType, Type, fields_of
 
 
-def expressions(s: ir.Stmt) -> Iterator[ir.Expr]:
-    """The expressions of one statement itself, not of statements inside it."""
-    match s:
-        case ir.Let() | ir.Eval():
-            yield s.value
-        case ir.New():
-            yield from (value for _, value in s.fields)
-        case ir.SetField():
-            yield from (s.object, s.value)
-        case ir.SetIndex():
-            yield from (s.base, s.index, s.value)
-        case ir.If() | ir.While():
-            yield s.condition
-        case ir.ForRange():
-            yield from (s.start, s.stop)
-        case ir.Return(value=value) if value is not None:
-            yield value
-
-
-def bodies(s: ir.Stmt) -> list[list[ir.Stmt]]:
-    match s:
-        case ir.If():
-            return [s.then, s.otherwise]
-        case ir.While() | ir.ForRange() | ir.Block():
-            return [s.body]
-    return []
-
-
 def variables(e: ir.Expr) -> Iterator[ir.Var]:
-    if isinstance(e, ir.Local):
-        yield e.var
-    for child in ir.children(e):
-        yield from variables(child)
+    return (inner.var for inner in ir.walk(e) if isinstance(inner, ir.Local))
 
 
 def assigned(s: ir.Stmt) -> ir.Var | None:
@@ -48,10 +17,10 @@ def assigned(s: ir.Stmt) -> ir.Var | None:
 
 def mentions(s: ir.Stmt) -> set[int]:
     """ids of the variables that the statement, with everything inside it, names."""
-    found = {id(v) for e in expressions(s) for v in variables(e)}
+    found = {id(v) for e in ir.expressions(s) for v in variables(e)}
     if (target := assigned(s)) is not None:
         found.add(id(target))
-    for body in bodies(s):
+    for body in ir.blocks(s):
         for inner in body:
             found |= mentions(inner)
     return found
@@ -63,7 +32,7 @@ def assigns(body: list[ir.Stmt]) -> set[int]:
     for s in body:
         if (target := assigned(s)) is not None:
             found.add(id(target))
-        for inner in bodies(s):
+        for inner in ir.blocks(s):
             found |= assigns(inner)
     return found
 
@@ -100,7 +69,7 @@ class Scopes:
             first = body[positions[0]]
             if isinstance(first, ir.Let) and id(first.var) == i and not _reads(first, i):
                 self.at[id(first)] = i
-            elif len(positions) == 1 and bodies(first):
+            elif len(positions) == 1 and ir.blocks(first):
                 inner.setdefault(positions[0], set()).add(i)
             else:
                 left |= self._outside(i, first, loop)
@@ -118,7 +87,7 @@ class Scopes:
     def _inside(self, s: ir.Stmt, some: set[int], loop: bool) -> set[int]:
         """Try to declare these inside the compound statement s; gives back those that have to be outside."""
         left: set[int] = set()
-        own = {id(v) for e in expressions(s) for v in variables(e)}
+        own = {id(v) for e in ir.expressions(s) for v in variables(e)}
         if isinstance(s, ir.ForRange) and id(s.var) in some and id(s.var) not in own:
             self.at[id(s)] = id(s.var)
             own.add(id(s.var))
@@ -126,7 +95,7 @@ class Scopes:
         left |= some & own
         rest = some - own
         looping = loop or isinstance(s, (ir.While, ir.ForRange))
-        lists = bodies(s)
+        lists = ir.blocks(s)
         for i in sorted(rest, key=self._order.__getitem__):
             inside = [b for b in lists if any(i in self._mentions(x) for x in b)]
             left |= self._place(inside[0], {i}, looping) if len(inside) == 1 else {i}
