@@ -6,6 +6,14 @@ from functools import partial
 from typing import Any
 
 
+def _enter(function: Function, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """The hosted engine's door, imported when something is first called; an import each time would triple its cost."""
+    global _enter
+    from . import hosted
+    _enter = hosted.call
+    return hosted.call(function, args, named)
+
+
 class Function:
     """A function of the language. Calling it in CPython runs the rendered program; the compiler reads `py`."""
 
@@ -22,8 +30,7 @@ class Function:
         return self if instance is None else partial(self, instance)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        from . import hosted
-        return hosted.call(self, args, named)
+        return _enter(self, args, named)
 
     def __getattr__(self, name: str) -> Any:
         """`rendered0` and its kin: the plain Python function, made when it is first called by pointer."""

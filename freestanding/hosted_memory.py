@@ -6,7 +6,7 @@ loads and stores on the bus, each of exactly its own width, in the layout of the
 from __future__ import annotations
 
 import bisect
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from . import types as t
 from .functions import Function
@@ -99,15 +99,15 @@ class AtomicView:
     """An atomic in a window."""
 
     def __init__(self, kind: t.IntType, window: Window, offset: int) -> None:
-        object.__setattr__(self, "at", (kind, window, offset))
+        self.element, self.window, self.offset = kind, window, offset
 
     @property
     def value(self) -> int:
-        return int(load_bytes(*self.at))                               # type: ignore[attr-defined]
+        return int(load_bytes(self.element, self.window, self.offset))
 
     @value.setter
     def value(self, value: int) -> None:
-        store_bytes(*self.at, value)                                   # type: ignore[attr-defined]
+        store_bytes(self.element, self.window, self.offset, value)
 
 
 class Memory:
@@ -296,6 +296,7 @@ class Memory:
 
     def _leaf(self, obj: Any, kind: t.Type, offset: int, width: int) -> tuple[Any, Any, t.Type] | None:
         """The scalar of that width at that offset: its owner, its name or index, its type."""
+        key: int | str
         while True:
             if isinstance(kind, t.ArrayType):
                 step = t.layout(kind.element, self.pointer_bytes).size
@@ -373,7 +374,7 @@ def load_bytes(kind: t.Type, memory: Any, offset: int) -> Any:
         case t.StructType():
             places = t.layout(kind, window.memory.pointer_bytes).offsets
             fields = t.fields_of(kind.cls)
-            return value_maker(kind.cls)(*(load_bytes(fields[n], window, offset + o) for n, o in places))
+            return value_maker(cast(Any, kind.cls))(*(load_bytes(fields[n], window, offset + o) for n, o in places))
         case t.ArrayType():
             return MemoryArray(kind.element, window, offset, kind.length)
         case t.AtomicType():
@@ -434,7 +435,7 @@ _VIEWS: dict[tuple[type[Any], int], type[Any]] = {}
 def _view(kind: t.StructType, window: Window, offset: int) -> Any:
     inner = Window(window.memory, window.base + offset, None if window.data is None else memoryview(window.data)[offset:])
     if kind.is_union:
-        made = kind.cls.__new__(kind.cls)
+        made = object.__new__(kind.cls)
         object.__setattr__(made, "_bytes", inner)
         return made
     key = kind.cls, window.memory.pointer_bytes
@@ -448,13 +449,13 @@ def _view(kind: t.StructType, window: Window, offset: int) -> Any:
 def _view_class(kind: t.StructType, pointer_bytes: int) -> type[Any]:
     fields = t.fields_of(kind.cls)
     parts = {n: _property(n, fields[n], at) for n, at in t.layout(kind, pointer_bytes).offsets}
-    made = type(kind.cls.__name__, (kind.cls,), {**parts, "__module__": kind.cls.__module__, "__setattr__": object.__setattr__})
+    made: Any = type(kind.cls.__name__, (cast(Any, kind.cls),), {**parts, "__module__": kind.cls.__module__, "__setattr__": object.__setattr__})
     for name in ("_annotations", "_defaults", "_namespace", "frozen", "packed", "align", "shared"):
         setattr(made, name, getattr(kind.cls, name))
-    made._viewed = kind.cls                                            # type: ignore[attr-defined]
-    made.__repr__ = lambda self: f"<{kind.cls.__name__} at {self._window.base:#x}>"   # type: ignore[method-assign, assignment]
+    made._viewed = kind.cls
+    made.__repr__ = lambda self: f"<{kind.cls.__name__} at {self._window.base:#x}>"
     t._FIELDS[made] = fields
-    return made
+    return made                                                        # type: ignore[no-any-return]
 
 
 def _property(name: str, kind: t.Type, offset: int) -> property:

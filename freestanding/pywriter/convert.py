@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from .. import types as t
@@ -142,10 +142,9 @@ def raiser(kind: t.Type) -> Converter | None:
     """A function that gives a result its class; None where it has it already."""
     match kind:
         case t.IntType():
-            return kind.cls
+            return partial(int.__new__, kind.cls)   # in range already
         case t.BitsType():
-            cls = kind.cls
-            return lambda value: int.__new__(cls, value)
+            return partial(int.__new__, kind.cls)
         case t.TupleType():
             parts = [raiser(i) for i in kind.items]
             return lambda value: tuple(v if part is None else part(v) for part, v in zip(parts, value))

@@ -328,7 +328,7 @@ class Expressions:
         return made
 
     def make_struct(self, e: ir.MakeStruct) -> ast.expr:
-        cls = cast(t.StructType, e.type).cls
+        cls: Any = cast(t.StructType, e.type).cls
         kinds = t.fields_of(cls)
         return call(self.bound(f"{cls.__name__}.make", value_maker(cls)), *(self.stored(v, kinds[n]) for n, v in e.fields))
 

@@ -89,7 +89,7 @@ def _array_maker(kind: t.ArrayType) -> Maker:
 
 
 @cache
-def value_maker(cls: type[Any]) -> Callable[..., Any]:
+def value_maker(cls: Any) -> Callable[..., Any]:
     """A function that makes a frozen struct from all its fields in order."""
     fields = list(t.fields_of(cls))
     lines = ["made = new(cls)", "fields = made.__dict__", *(f"fields[{n!r}] = {n}" for n in fields), "return made"]
