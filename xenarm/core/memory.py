@@ -349,9 +349,10 @@ def find_banks(fdt: Fdt) -> None:
         if is_memory(fdt, node):
             for i in range(u32(MOST_REG_ENTRIES)):
                 place = fdt_raw_reg(fdt, ROOT, node, i)
-                if place.result != Result.OK:
+                if place.result == Result.NOT_FOUND:
                     break
-                add_bank(place)
+                if place.result == Result.OK:
+                    add_bank(place)
 
 
 @fn
