@@ -1,25 +1,24 @@
-"""The linker script of the arm64 image, and the flat file that a boot loader takes.
+"""The linker script of the arm64 image, and what its compilation needs beside.
 
 Sections are page-aligned by permission; bss and stacks follow the file's end and are counted in the Image header's image_size.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from xenarm.arm64.layout import IMAGE_ALIGN, IMAGE_VIRT
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
 
-__all__ = ["CFLAGS", "LINKER_SCRIPT", "flat_image"]
+__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT"]
 
 CFLAGS = (
     "-ffixed-x18",  # the short way out of a guest does not save it
-    "-fno-omit-frame-pointer",  # backtraces
-    "-mno-outline-atomics",
     "-mbranch-protection=none",
 )
 """What the compiler must be told beside the flags that keep it off FP and SIMD registers."""
+
+FLOATING_POINT = ("fp_save", "fp_restore")
+"""The FP switch: the only code that may name FP registers."""
 
 LINKER_SCRIPT = f"""
 ENTRY(_start)
@@ -76,22 +75,7 @@ SECTIONS
     __image_size = __image_end - __image_start;
     ASSERT(__head_end - __text_start <= {PAGE_SIZE}, "the boot code must fit one page: it runs before the MMU maps more")
     ASSERT(__image_size <= {IMAGE_ALIGN}, "the image with its stacks must fit 2 MiB")
-    .comment 0 : {{ *(.comment) }}
-    .panics 0 (INFO) : {{ KEEP(*(.panics)) }}
     /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.interp) }}
 }}
 """
 
-
-def flat_image(elf: Path) -> bytes:
-    """The bytes of the loadable segments from the image's start to the end of initialised data."""
-    from elftools.elf.elffile import ELFFile
-
-    image = bytearray()
-    with elf.open("rb") as stream:
-        for segment in ELFFile(stream).iter_segments("PT_LOAD"):
-            start = segment["p_vaddr"] - IMAGE_VIRT
-            content = segment.data()
-            image.extend(bytes(max(0, start + len(content) - len(image))))
-            image[start : start + len(content)] = content
-    return bytes(image)

@@ -120,11 +120,11 @@ FP_CODE = f"""
     .global fp_save
 fp_save:
     add x0, x0, #{FP}
-{move_fp("stp", "    mrs x1, fpcr" + chr(10) + "    mrs x2, fpsr" + chr(10) + "    stp x1, x2, [x0, #512]")}
+{move_fp("stp", "    add x0, x0, #512" + chr(10) + "    mrs x1, fpcr" + chr(10) + "    mrs x2, fpsr" + chr(10) + "    stp x1, x2, [x0]")}
     .global fp_restore
 fp_restore:
     add x0, x0, #{FP}
-{move_fp("ldp", "    ldp x1, x2, [x0, #512]" + chr(10) + "    msr fpcr, x1" + chr(10) + "    msr fpsr, x2")}
+{move_fp("ldp", "    add x0, x0, #512" + chr(10) + "    ldp x1, x2, [x0]" + chr(10) + "    msr fpcr, x1" + chr(10) + "    msr fpsr, x2")}
     .global fp_switch_end
 fp_switch_end:
 """

@@ -9,7 +9,7 @@ from freestanding import ctz, fn, u8, u32
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.registers import INTID_MASK, Gich, GichControl, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
-from xenarm.gic.v2 import GIC, gich_read, gich_read_lr, gich_write, gich_write_lr
+from xenarm.gic.v2 import GIC, gic_deactivate, gich_read, gich_read_lr, gich_write, gich_write_lr
 
 __all__ = [
     "lists_collect",
@@ -193,6 +193,8 @@ def strip(v: Vcpu, index: u32, state: u32) -> u32:
     else:
         gich_write_lr(index, 0)
         release(v, index)
+        if value & LrState.HW != 0:
+            gic_deactivate((value >> CPUID_SHIFT) & INTID_MASK)
     return value
 
 

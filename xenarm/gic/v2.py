@@ -22,6 +22,8 @@ __all__ = [
     "SGI_KICK",
     "gic_acknowledge",
     "gic_cpu_init",
+    "gic_deactivate",
+    "gic_drop",
     "gic_enable_spi",
     "gic_end",
     "gic_init",
@@ -215,6 +217,17 @@ def gic_end(iar: u32) -> None:
     """Drop the running priority and deactivate."""
     gicc_write(Gicc.EOIR, iar)
     gicc_write(Gicc.DIR, iar)
+
+
+@fn(inline=True)
+def gic_drop(iar: u32) -> None:
+    """Drop the running priority only: the interrupt stays active for the guest to end."""
+    gicc_write(Gicc.EOIR, iar)
+
+
+@fn(inline=True)
+def gic_deactivate(intid: u32) -> None:
+    gicc_write(Gicc.DIR, intid)
 
 
 @fn

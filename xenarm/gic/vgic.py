@@ -4,14 +4,18 @@ A vCPU's own interrupts are raised by the CPU that runs it, without a lock; anot
 are raised under the distributor's lock, from any CPU.
 """
 
-from freestanding import ctz, fn, truncate, u8, u32
+from freestanding import ctz, fn, truncate, u8, u32, u64
 
+from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICC_SIZE
 from xenarm.arm64.cpu import this_vcpu
+from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
+from xenarm.core.result import Result
 from xenarm.gic.lists import lists_collect, lists_refill, own_flush, own_list, own_ready, own_strip, shared_list, shared_ready, shared_strip
 from xenarm.gic.registers import Gich, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.v2 import gic_kick, gich_read, gich_read_lr, gich_write_lr
+from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_read, gich_read_lr, gich_write_lr
+from xenarm.p2m.stage2 import MemoryKind, p2m_map
 
 __all__ = [
     "refill_if_short",
@@ -21,6 +25,8 @@ __all__ = [
     "vgic_attend",
     "vgic_init",
     "vgic_maintenance",
+    "vgic_map_cpu_interface",
+    "vgic_park",
     "vgic_raise_own",
     "vgic_raise_sgi",
     "vgic_set_own_level",
@@ -86,7 +92,33 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     for sgi in range(u32(SGIS)):
         v.vgic.sgi_senders[sgi] = 0
         v.vgic.mail[sgi].senders.store(0)
+    if CONFIG.GIC_HW_TIMER_LINK:
+        link_timer(v)
     vgic_update_on(v.vgic.own, vcpu_domain(v).vgic.ctlr)
+
+
+@fn
+def link_timer(v: Vcpu) -> None:
+    """The guest's end of the virtual timer's interrupt deactivates the physical one (GICH_LR.HW)."""
+    v.vgic.own.template[PPI_VIRTUAL_TIMER] |= LrState.HW | PPI_VIRTUAL_TIMER << 10
+
+
+@fn
+def vgic_map_cpu_interface(d: Domain) -> Result:
+    """Show the hardware's virtual CPU interface where the guest's tree says that its CPU interface is."""
+    return p2m_map(d.p2m, GUEST_GICC_BASE, GIC.gicv, min(GIC.gicv_size, u64(GUEST_GICC_SIZE)), MemoryKind.DEVICE)
+
+
+@fn
+def vgic_park(v: Vcpu) -> None:
+    """The vCPU goes off: shared interrupts in its list registers become pending again, its own are forgotten."""
+    d = vcpu_domain(v)
+    own_strip(v, 0xFFFF_FFFF, LrState.MASK, False)
+    with d.vgic.lock:
+        for n in range(u32(SHARED_WORDS)):
+            for i in range(u32(32)):
+                if u32(d.vgic.words[n].holder[i]) == v.id + 1:
+                    shared_strip(v, d.vgic.words[n], n * 32 + 32 + i, LrState.MASK, True)
 
 
 @fn

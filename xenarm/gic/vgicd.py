@@ -469,10 +469,15 @@ def set_senders(v: Vcpu, first: u32, value: u32) -> None:
 ID_VALUES = table(u32, [0x04, 0, 0, 0, 0x90, 0xB4, 0x2B, 0, 0x0D, 0xF0, 0x05, 0xB1])  # PIDR4-7, PIDR0-3, CIDR0-3 of a GIC-400
 
 
+ID_FIRST = (Gicd.ID & 0x7F) // 4
+ID_COUNT = len(ID_VALUES)
+
+
 @fn
 def read_id(d: Domain, v: Vcpu, n: u32) -> u32:
-    first = (Gicd.ID & 0x7F) // 4
-    return ID_VALUES[n - first] if n >= first and n - first < len(ID_VALUES) else u32(0)
+    if n < ID_FIRST or n >= ID_FIRST + ID_COUNT:
+        return 0
+    return ID_VALUES[n - ID_FIRST]
 
 
 REGISTERS: list[tuple[int, int, bool, Read, Write]] = [

@@ -4,7 +4,7 @@ A live entry is never changed into another live one: it is made invalid, the TLB
 (break-before-make, Arm ARM D8.14.1). Tables come from the page allocator and are counted per domain.
 """
 
-from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64
+from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
 
 from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, instruction_sync
 from xenarm.arm64.instructions import tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
@@ -83,7 +83,7 @@ def level_shift(level: u32) -> u32:
 
 @fn
 def table_at(base: u64) -> Stage2Table:
-    return Ptr[Stage2Table](base).ref()
+    return Ptr[Stage2Table](usize(base)).ref()
 
 
 @fn

@@ -1,0 +1,217 @@
+"""System registers of a guest that trap: one table of what each reads as and what a write does.
+
+What Xen shows its guests is shown here: no PMU, no self-hosted debug beyond what boots Linux, no features that EL2 would have to switch.
+"""
+
+from collections.abc import Callable
+
+from freestanding import Struct, fn, table, u32, u64
+
+from xenarm.arm64.instructions import data_sync_local, dcache_clean_invalidate_set_way
+from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader
+from xenarm.arm64.timer import (
+    ptimer_read_compare,
+    ptimer_read_control,
+    ptimer_read_value,
+    ptimer_write_compare,
+    ptimer_write_control,
+    ptimer_write_value,
+)
+from xenarm.core.domain import Vcpu
+
+__all__ = ["ROWS", "ID_ROWS", "sysreg_access", "sysreg_key"]
+
+Handler = Callable[[Vcpu, bool, u64], tuple[bool, u64]]
+
+OP0 = 0x30_0000  # the fields of the syndrome
+OP2 = 0xE_0000
+OP1 = 0x1_C000
+CRN = 0x3C00
+CRM = 0x1E
+EXACT = OP0 | OP1 | CRN | CRM | OP2
+OSLSR_IMPLEMENTED = 1 << 3  # OS lock implemented, not locked
+
+
+def sysreg_key(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
+    """A register's encoding as it stands in ESR_EL2.ISS."""
+    return int(SysregSyndrome(OP0=op0, OP1=op1, CRN=crn, CRM=crm, OP2=op2))
+
+
+class Row(Struct, frozen=True):
+    """Registers whose encoding under `mask` is `key`: the handler is told read or write and the value written."""
+
+    mask: u32
+    key: u32
+    el0: bool  # EL0 may access it
+    handler: Callable[[Vcpu, bool, u64], tuple[bool, u64]]
+
+
+# ---- handlers: (handled, value read) ----------------------------------------------------------------------------------
+
+
+@fn
+def raz_wi(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    return True, 0
+
+
+@fn
+def raz_read_only(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    return read, 0
+
+
+@fn
+def write_ignored(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    return not read, 0
+
+
+@fn
+def os_lock_status(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    return read, OSLSR_IMPLEMENTED
+
+
+@fn
+def actlr(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    return True, read_actlr_el1()
+
+
+@fn
+def set_way(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    """Done on this CPU, which the vCPU does not leave, always as clean and invalidate: an invalidate alone could undo EL2's own writes."""
+    if read:
+        return False, 0
+    dcache_clean_invalidate_set_way(value & 0xFFFF_FFFF)
+    data_sync_local()
+    return True, 0
+
+
+def timer_register(read_register: Callable[[Vcpu], u64], write_register: Callable[[Vcpu, u64], None]) -> Handler:
+    @fn
+    def handler(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+        if read:
+            return True, read_register(v)
+        write_register(v, value)
+        return True, 0
+
+    return handler
+
+
+def exact(op0: int, op1: int, crn: int, crm: int, op2: int, handler: Handler, el0: bool = False) -> Row:
+    return Row(EXACT, sysreg_key(op0, op1, crn, crm, op2), el0, handler)
+
+
+def any_of(mask: int, key: int, handler: Handler) -> Row:
+    return Row(mask, key & mask, False, handler)
+
+
+ROWS = table(
+    Row,
+    [
+        exact(3, 3, 14, 2, 0, timer_register(ptimer_read_value, ptimer_write_value), el0=True),  # CNTP_TVAL_EL0
+        exact(3, 3, 14, 2, 1, timer_register(ptimer_read_control, ptimer_write_control), el0=True),  # CNTP_CTL_EL0
+        exact(3, 3, 14, 2, 2, timer_register(ptimer_read_compare, ptimer_write_compare), el0=True),  # CNTP_CVAL_EL0
+        exact(1, 0, 7, 6, 2, set_way),  # DC ISW
+        exact(1, 0, 7, 10, 2, set_way),  # DC CSW
+        exact(1, 0, 7, 14, 2, set_way),  # DC CISW
+        exact(3, 0, 1, 0, 1, actlr),  # ACTLR_EL1
+        exact(3, 0, 12, 12, 5, raz_wi),  # ICC_SRE_EL1: no system register interface
+        # Debug (op0 = 2)
+        exact(2, 0, 1, 0, 0, raz_read_only),  # MDRAR_EL1
+        exact(2, 0, 1, 0, 4, write_ignored),  # OSLAR_EL1
+        exact(2, 0, 1, 1, 4, os_lock_status),  # OSLSR_EL1
+        exact(2, 0, 1, 3, 4, raz_wi),  # OSDLR_EL1
+        exact(2, 0, 1, 4, 4, raz_wi),  # DBGPRCR_EL1
+        exact(2, 0, 0, 2, 0, raz_wi),  # MDCCINT_EL1
+        exact(2, 0, 0, 2, 2, raz_wi),  # MDSCR_EL1
+        exact(2, 0, 7, 8, 6, raz_wi),  # DBGCLAIMSET_EL1
+        exact(2, 0, 7, 9, 6, raz_wi),  # DBGCLAIMCLR_EL1
+        exact(2, 0, 7, 14, 6, raz_read_only),  # DBGAUTHSTATUS_EL1
+        exact(2, 3, 0, 1, 0, raz_read_only, el0=True),  # MDCCSR_EL0
+        exact(2, 3, 0, 4, 0, raz_wi, el0=True),  # DBGDTR_EL0
+        exact(2, 3, 0, 5, 0, raz_wi, el0=True),  # DBGDTRRX_EL0, DBGDTRTX_EL0
+        any_of(OP0 | OP1 | CRN | OP2, sysreg_key(2, 0, 0, 0, 4), raz_wi),  # DBGBVRn_EL1
+        any_of(OP0 | OP1 | CRN | OP2, sysreg_key(2, 0, 0, 0, 5), raz_wi),  # DBGBCRn_EL1
+        any_of(OP0 | OP1 | CRN | OP2, sysreg_key(2, 0, 0, 0, 6), raz_wi),  # DBGWVRn_EL1
+        any_of(OP0 | OP1 | CRN | OP2, sysreg_key(2, 0, 0, 0, 7), raz_wi),  # DBGWCRn_EL1
+        # Performance monitors
+        exact(3, 3, 9, 14, 0, raz_wi),  # PMUSERENR_EL0
+        exact(3, 0, 9, 14, 1, raz_wi),  # PMINTENSET_EL1
+        exact(3, 0, 9, 14, 2, raz_wi),  # PMINTENCLR_EL1
+        any_of(OP0 | OP1 | CRN | CRM, sysreg_key(3, 3, 9, 12, 0), raz_wi),  # PMCR, PMCNTEN*, PMOVSCLR, PMSWINC, PMSELR, PMCEID*
+        any_of(OP0 | OP1 | CRN | CRM, sysreg_key(3, 3, 9, 13, 0), raz_wi),  # PMCCNTR, PMXEVTYPER, PMXEVCNTR
+        exact(3, 3, 9, 14, 3, raz_wi),  # PMOVSSET_EL0
+        any_of(OP0 | OP1 | CRN | sysreg_key(0, 0, 0, 8, 0), sysreg_key(3, 3, 14, 8, 0), raz_wi),  # PMEVCNTRn, PMEVTYPERn, PMCCFILTR
+    ],
+)
+"""Searched in order. What is not here is undefined: implementation-defined registers (HCR_EL2.TIDCP), GICv3's SGI registers and others."""
+
+
+# ---- identification registers: op0 3, op1 0, CRn 0, CRm 1 to 7 ---------------------------------------------------------
+
+
+class IdRow(Struct, frozen=True):
+    """An identification register: its hardware value, and the fields of it that a guest may see."""
+
+    read: Callable[[], u64]
+    visible: u64
+
+
+def fields(*lowest_bits: int) -> int:
+    """The complement of four-bit fields."""
+    return 0xFFFF_FFFF_FFFF_FFFF & ~sum(0xF << bit for bit in lowest_bits)
+
+
+VISIBLE: dict[tuple[int, int], int] = {
+    (1, 2): fields(24),  # ID_DFR0: PerfMon
+    (4, 0): fields(8, 12, 24, 32, 36, 40, 44),  # ID_AA64PFR0: EL2, EL3, GIC, SVE, SEL2, MPAM, AMU
+    (4, 1): fields(8, 16, 24),  # ID_AA64PFR1: MTE, MPAM_frac, SME
+    (4, 4): 0,  # ID_AA64ZFR0
+    (4, 5): 0,  # ID_AA64SMFR0
+    (5, 0): fields(4, 8, 32, 36, 40, 44, 48, 52),  # ID_AA64DFR0: TraceVer, PMUVer, PMSVer, DoubleLock, TraceFilt, TraceBuffer, MTPMU, BRBE
+    (5, 4): 0,  # ID_AA64AFR0, implementation defined
+    (5, 5): 0,  # ID_AA64AFR1
+    (6, 0): fields(24),  # ID_AA64ISAR0: TME
+    (6, 1): fields(4, 8, 24, 28, 60),  # ID_AA64ISAR1: APA, API, GPA, GPI, LS64
+    (6, 2): fields(8, 12),  # ID_AA64ISAR2: GPA3, APA3
+    (7, 0): fields(56, 60),  # ID_AA64MMFR0: FGT, ECV
+    (7, 1): fields(8, 16),  # ID_AA64MMFR1: VH, LO
+    (7, 2): fields(24),  # ID_AA64MMFR2: NV
+    (7, 3): 0,  # ID_AA64MMFR3
+    (7, 4): 0,
+}
+"""By (CRm, op2); whole registers that are not here are shown as they are."""
+
+
+def id_reader(crm: int, op2: int) -> Callable[[], u64]:
+    read = reader(f"S3_0_C0_C{crm}_{op2}")
+
+    @fn
+    def read_id() -> u64:
+        return read()
+
+    return read_id
+
+
+ID_ROWS = table(IdRow, [IdRow(id_reader(n >> 3, n & 7), VISIBLE.get((n >> 3, n & 7), fields())) for n in range(8, 64)])
+ID_MASK = OP0 | OP1 | CRN
+ID_KEY = sysreg_key(3, 0, 0, 0, 0)
+
+
+@fn
+def id_register(number: u32) -> u64:
+    """By CRm times 8 plus op2, from 8 on."""
+    row = ID_ROWS[number - 8]
+    return row.read() & row.visible
+
+
+@fn
+def sysreg_access(v: Vcpu, iss: u32, at_el0: bool, value: u64) -> tuple[bool, u64]:
+    """(handled, value read) of a trapped access; not handled means undefined."""
+    syndrome = SysregSyndrome.from_raw(u64(iss))
+    if iss & ID_MASK == ID_KEY and syndrome.CRM >= 1 and syndrome.CRM <= 7 and syndrome.READ and not at_el0:
+        return True, id_register(syndrome.CRM * 8 + syndrome.OP2)
+    for row in ROWS:
+        if iss & row.mask == row.key:
+            if at_el0 and not row.el0:
+                return False, 0
+            return row.handler(v, syndrome.READ, value)
+    return False, 0

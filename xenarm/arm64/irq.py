@@ -1,0 +1,56 @@
+"""Physical interrupts, taken from a guest or found while waiting. One is handled for each exception: the next traps at once."""
+
+from freestanding import fn, u32
+
+from xenarm.arm64.timer import ptimer_expired, vtimer_expired
+from xenarm.config import CONFIG
+from xenarm.core.console import console_interrupt, console_irq, console_poll
+from xenarm.core.domain import Vcpu
+from xenarm.core.log import log_warning
+from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
+from xenarm.gic.v2 import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, gic_acknowledge, gic_drop, gic_end
+from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_raise_own
+
+__all__ = ["irq_handle"]
+
+
+@fn(inline=True)
+def irq_handle(v: Vcpu) -> bool:
+    """Handle what is pending for this CPU, if anything. True: it was a kick, so that more than its interrupts may have changed for `v`."""
+    iar = gic_acknowledge()
+    intid = iar & INTID_MASK
+    if intid == PPI_VIRTUAL_TIMER:
+        virtual_timer(v, iar)
+        return False
+    return irq_other(v, iar, intid)
+
+
+@fn(inline=True)
+def virtual_timer(v: Vcpu, iar: u32) -> None:
+    if CONFIG.GIC_HW_TIMER_LINK:
+        gic_drop(iar)
+        vgic_raise_own(v, PPI_VIRTUAL_TIMER)
+    else:
+        vtimer_expired(v)
+        gic_end(iar)
+
+
+@fn(inline=False)
+def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
+    if intid >= INTID_SPURIOUS:
+        return False
+    gic_end(iar)
+    if intid == SGI_KICK:
+        if v.domain is not None:
+            vgic_attend(v)
+        console_poll()
+        return True
+    if intid == PPI_HYP_TIMER:
+        ptimer_expired(v)
+    elif intid == GIC.maintenance_ppi:
+        vgic_maintenance(v)
+    elif intid == console_interrupt():
+        console_irq()
+    else:
+        log_warning(f"interrupt {intid} came and belongs to nobody")
+    return False

@@ -1,0 +1,179 @@
+"""The hypervisor's own end: registers and a backtrace by Python file and line, over a serial port that nobody else may hold up.
+
+The image carries a table from code offsets to lines (freestanding/linetable.py): header {magic, entries, offset of the strings, size},
+entries {u32 offset, u16 file, u16 line} sorted by offset, then NUL-terminated file names.
+"""
+
+from freestanding import Atomic, Printer, Ptr, Struct, View, atomic, export, fn, linker_symbol, u8, u32, u64, usize, zeroed
+
+from xenarm.arm64.cpu import cpu_index
+from xenarm.arm64.machine import cpu_stop
+from xenarm.arm64.vectors import CrashFrame
+from xenarm.core.domain import CPU_SLOTS, MAX_CPUS, SLOT_SIZE, domain_name
+from xenarm.core.log import log_raw
+
+__all__ = ["panic_exception"]
+
+MAPS_MEMORY = True
+
+LINES_START = linker_symbol("__lines_start")
+TEXT_START = linker_symbol("__text_start")
+MAGIC = 0x4C49_4E45
+HEADER_SIZE = 16
+ENTRY_SIZE = 8
+LARGEST_TABLE = 0x4_0000
+MOST_FRAMES = 24
+BRK_CLASS = 0x3C
+
+
+class Panicking(Struct):
+    """Only the first CPU that fails reports."""
+
+    started: Atomic[u32] = atomic(u32)
+
+
+PANICKING = zeroed(Panicking)
+
+
+@fn
+def begin() -> None:
+    log_raw(b"(xenarm) ")
+
+
+@fn
+def end() -> None:
+    log_raw(b"\n")
+
+
+say = Printer(begin, log_raw, end)
+
+
+@fn
+def kind_name(immediate: u64) -> View[u8]:
+    """A failed check's `brk` carries its kind (freestanding/cwriter/target.py)."""
+    match immediate:
+        case 0xFA01:
+            return b"arithmetic overflow"
+        case 0xFA02:
+            return b"index out of bounds"
+        case 0xFA03:
+            return b"value does not fit"
+        case 0xFA04:
+            return b"shift by too much"
+        case 0xFA05:
+            return b"division by zero"
+        case 0xFA06:
+            return b"no such enumeration member"
+        case 0xFA07:
+            return b"assertion failed"
+        case _:
+            return b"panic"
+
+
+@fn
+def table() -> View[u8]:
+    """The table of lines; empty when the image has none."""
+    header = Ptr[u8](usize(LINES_START)).slice(HEADER_SIZE)
+    size = header.load_le32(12)
+    if header.load_le32(0) != MAGIC or size > LARGEST_TABLE:
+        return header[:0]
+    return Ptr[u8](usize(LINES_START)).slice(usize(size))
+
+
+@fn
+def file_name(lines: View[u8], number: u32) -> View[u8]:
+    rest = lines[lines.load_le32(8) :]
+    for _ in range(number):
+        rest = rest[min(rest.find(0) + 1, len(rest)) :]
+    return rest[: rest.find(0)]
+
+
+@fn
+def find_line(address: u64) -> tuple[bool, View[u8], u32]:
+    """(known, file, line) of a trap or a return address: the table has exactly those."""
+    lines = table()
+    if len(lines) == 0 or address < u64(usize(TEXT_START)):
+        return False, lines, 0
+    offset = address - u64(usize(TEXT_START))
+    low = u32(0)
+    high = lines.load_le32(4)
+    while low < high:
+        middle = low + (high - low) // 2
+        at = usize(HEADER_SIZE + middle * ENTRY_SIZE)
+        found = u64(lines.load_le32(at))
+        if found == offset:
+            return True, file_name(lines, u32(lines.load_le16(at + 4))), u32(lines.load_le16(at + 6))
+        if found < offset:
+            low = middle + 1
+        else:
+            high = middle
+    return False, lines, 0
+
+
+@fn
+def say_place(address: u64) -> None:
+    known, name, line = find_line(address)
+    if known:
+        say(f"  {address:#014x} {name}:{line}")
+    else:
+        say(f"  {address:#014x}")
+
+
+@fn
+def backtrace(frame: CrashFrame) -> None:
+    """Follow the frame records (AAPCS64 6.4.6) while they climb within this CPU's stack."""
+    say_place(frame.elr)
+    slot = frame.sp & ~u64(SLOT_SIZE - 1)
+    record = frame.regs[29]
+    for _ in range(MOST_FRAMES):
+        if record & 15 != 0 or record < slot or record > slot + (SLOT_SIZE - 16):
+            return
+        words = Ptr[u64](usize(record)).slice(2)
+        if words[1] == 0:
+            return
+        say_place(words[1])
+        if words[0] <= record:
+            return
+        record = words[0]
+
+
+@fn
+def say_registers(frame: CrashFrame) -> None:
+    for row in range(u32(10)):
+        n = row * 3
+        say(f"  x{n:02d} {frame.regs[n]:016x}  x{n + 1:02d} {frame.regs[n + 1]:016x}  x{n + 2:02d} {frame.regs[n + 2]:016x}")
+    say(f"  x30 {frame.regs[30]:016x}  sp  {frame.sp:016x}  pc  {frame.elr:016x}")
+    say(f"  spsr {frame.spsr:08x}  esr {frame.esr:08x}  far {frame.far:016x}")
+
+
+@fn
+def say_domain(cpu: u32) -> None:
+    if cpu >= MAX_CPUS:
+        return
+    v = CPU_SLOTS[cpu].vcpu
+    d = v.domain
+    if d is not None:
+        say(f"  running domain {domain_name(d)} vcpu {v.id}")
+
+
+@export("panic_exception")
+def panic_exception(frame: CrashFrame) -> None:
+    """Report a fault of the hypervisor itself, and stop this CPU. A second CPU in trouble, or a fault in here, stops in silence."""
+    if PANICKING.started.exchange(1) != 0:
+        cpu_stop()
+    cpu = cpu_index()
+    ec = (frame.esr >> 26) & 0x3F
+    log_raw(b"\n")
+    if ec == BRK_CLASS:
+        known, name, line = find_line(frame.elr)
+        what = kind_name(frame.esr & 0xFFFF)
+        if known:
+            say(f"panic on cpu {cpu}: {what} at {name}:{line}")
+        else:
+            say(f"panic on cpu {cpu}: {what}")
+    else:
+        say(f"panic on cpu {cpu}: exception class {ec:#x} at {frame.elr:#x}, address {frame.far:#x}")
+    say_domain(cpu)
+    say_registers(frame)
+    backtrace(frame)
+    cpu_stop()

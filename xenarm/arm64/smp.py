@@ -1,0 +1,68 @@
+"""Starting the other CPUs: found in the device tree, turned on by the firmware's PSCI, each at its own stack."""
+
+from freestanding import export, fn, linker_symbol, u32, u64, usize
+
+from xenarm.arm64.instructions import cpu_relax, data_sync_all
+from xenarm.arm64.machine import arch_counter, arch_counter_hz
+from xenarm.arm64.mmu import image_physical
+from xenarm.arm64.registers import read_mpidr_el1
+from xenarm.arm64.run import cpu_run
+from xenarm.arm64.vcpu import CPUS
+from xenarm.core.domain import MAX_CPUS
+from xenarm.core.log import log_warning
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
+from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
+from xenarm.gic.v2 import gic_cpu_init
+from xenarm.psci.host import host_cpu_on
+
+__all__ = ["cpus_start"]
+
+SECONDARY_START = linker_symbol("secondary_start")
+MPIDR_AFFINITY = 0xFF_00FF_FFFF
+PATIENCE_MS = 200
+
+
+@fn
+def cpus_start(fdt: Fdt) -> None:
+    """Start every CPU of the device tree, up to MAX_CPUS; one that does not come is named and left out."""
+    CPUS.online.store(1)
+    cpus = fdt_find(fdt, b"/cpus")
+    if cpus == NO_NODE:
+        return
+    data_sync_all()
+    own = read_mpidr_el1() & MPIDR_AFFINITY
+    for node in fdt_children(fdt, cpus):
+        if is_cpu(fdt, node) and CPUS.online.load() < MAX_CPUS:
+            reg = fdt_raw_reg(fdt, cpus, node, 0)
+            if reg.result == Result.OK and reg.base != own:
+                start(reg.base)
+
+
+@fn
+def is_cpu(fdt: Fdt, node: Node) -> bool:
+    sound, kind = fdt_string(fdt, node, b"device_type")
+    return sound and kind.equals(b"cpu") and fdt_status_okay(fdt, node)
+
+
+@fn
+def start(mpidr: u64) -> None:
+    """Turn on one CPU and wait for it: the next number is free only once this one is taken."""
+    number = CPUS.online.load()
+    if not host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
+        log_warning(f"cpu {mpidr:#x}: the firmware does not turn it on")
+        return
+    deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
+    while CPUS.online.load_acquire() == number:
+        if arch_counter() > deadline:
+            log_warning(f"cpu {mpidr:#x}: does not come")
+            return
+        cpu_relax()
+
+
+@export("boot_secondary_cpu")
+def boot_secondary_cpu(cpu: u32) -> None:
+    """Where another CPU enters the image's address space, on its own stack. Does not return."""
+    gic_cpu_init(cpu)
+    CPUS.online.store_release(cpu + 1)
+    cpu_run()

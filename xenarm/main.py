@@ -1,0 +1,89 @@
+"""The boot, phase by phase. Importing this module imports everything that is in the image."""
+
+import xenarm.arm64.head
+import xenarm.arm64.panic
+import xenarm.arm64.traps
+import xenarm.arm64.vectors  # noqa: F401
+from freestanding import Ptr, View, export, fn, u8, u64, usize, zeroed
+from xenarm.arch import arch_machine_off, cpus_online, image_size, image_start, mmu_map_ram
+from xenarm.arm64.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT
+from xenarm.arm64.machine import cpu_stop
+from xenarm.arm64.mmu import mmu_guard_stacks, mmu_init
+from xenarm.arm64.run import arch_start_domains
+from xenarm.arm64.smp import cpus_start
+from xenarm.core.addresses import MIB, HostPhys
+from xenarm.core.console import console_init_early, console_interrupt, console_rescue
+from xenarm.core.dom0less import domains_create
+from xenarm.core.log import log_error, log_start, printk, stage
+from xenarm.core.memory import memory_init
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import Fdt, FdtError, fdt_open, fdt_total_size
+from xenarm.gic.v2 import gic_cpu_init, gic_enable_spi, gic_init
+
+__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "boot_first_cpu"]
+
+MAPS_MEMORY = True
+
+FDT = zeroed(Fdt)
+LARGEST_TREE = 2 * MIB  # Linux's limit (Documentation/arm64/booting.rst), and ours
+EL2 = 2
+
+
+@export("boot_first_cpu")
+def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
+    """Entry of the first CPU: the device tree's and the image's machine address, the exception level. Does not return."""
+    log_start()
+    mmu_init(HostPhys(image))
+    open_tree(HostPhys(dtb))
+    printk(f"xenarm, image at {image:#x}, {image_size() // 1024} KiB with its stacks")
+    require_el2(el)
+    mmu_guard_stacks()
+    stage(b"memory")
+    require(memory_init(FDT, HostPhys(dtb), image_start(), image_size()), b"memory")
+    stage(b"interrupt controller")
+    require(gic_init(FDT), b"no GICv2 with virtualization extensions in the device tree")
+    gic_cpu_init(0)
+    stage(b"processors")
+    cpus_start(FDT)
+    printk(f"{cpus_online()} processors")
+    stage(b"domains")
+    if domains_create(FDT) == 0:
+        arch_machine_off()
+    gic_enable_spi(console_interrupt(), 0, True)
+    stage(b"start")
+    arch_start_domains()
+
+
+@fn
+def tree_bytes(dtb: HostPhys) -> View[u8]:
+    """The blob where the boot loader left it, mapped; empty when there is none."""
+    address = usize(u64(dtb))
+    mmu_map_ram(dtb, 8)
+    size = min(usize(fdt_total_size(Ptr[u8](address).slice(8))), LARGEST_TREE)
+    mmu_map_ram(dtb, u64(size))
+    return Ptr[u8](address).slice(size)
+
+
+@fn
+def open_tree(dtb: HostPhys) -> None:
+    """Everything hangs on the device tree; without a sound one there is nothing to do but say so."""
+    error = fdt_open(FDT, tree_bytes(dtb))
+    if error != FdtError.NONE:
+        console_rescue()
+        log_error(f"device tree at {u64(dtb):#x}: {error}; nothing can be started without it")
+        cpu_stop()
+    console_init_early(FDT)
+
+
+@fn
+def require_el2(el: u64) -> None:
+    if el != EL2:
+        log_error(f"started at EL{el}: a hypervisor needs EL2; start it as the boot loader starts Linux on a machine with virtualization")
+        cpu_stop()
+
+
+@fn
+def require(result: Result, what: View[u8]) -> None:
+    if result != Result.OK:
+        log_error(f"{what}: {result}; the machine cannot be used")
+        cpu_stop()
