@@ -79,6 +79,14 @@ def test_ramdisk_and_high_memory() -> None:
     assert cells(chosen["linux,initrd-end"]) == (0, 0x48001234)
 
 
+def test_serial_port_as_a_primecell() -> None:
+    root = parse(guest_tree(primecell=True))
+    uart = child(root, "pl011@22000000").properties
+    assert uart["compatible"] == b"arm,pl011\0arm,primecell\0"
+    assert cells(uart["clocks"]) == cells(child(root, "clock").properties["phandle"]) * 2
+    assert child(root, "chosen").properties["stdout-path"] == b"/pl011@22000000\0"
+
+
 def test_without_a_serial_port() -> None:
     root = parse(guest_tree(vpl011=False, bootargs=view(b"")))
     assert not any("uart" in c.name for c in root.children)

@@ -51,7 +51,8 @@ def load_tree(d: Domain, plan: Plan) -> Result:
     tree.ram1_size = ram1_size(plan.memory)
     tree.ramdisk = plan.ramdisk_at
     tree.ramdisk_size = plan.ramdisk.size
-    tree.vpl011 = plan.vpl011
+    tree.vpl011 = plan.vpl011 and CONFIG.VPL011
+    tree.primecell = plan.primecell
     tree.bootargs = plan.bootargs
     result, size = guest_tree_write(tree, BUFFER.bytes)
     if result != Result.OK:

@@ -15,7 +15,7 @@ from xenarm.core.memory import Claim, claim_text, is_boot_module, memory_conflic
 from xenarm.core.result import Result
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_name, fdt_property
-from xenarm.devicetree.values import fdt_compatible, fdt_path, fdt_raw_reg, fdt_string, fdt_u64
+from xenarm.devicetree.values import fdt_compatible, fdt_path, fdt_raw_reg, fdt_string, fdt_u64, list_contains
 
 __all__ = ["Module", "Plan", "node_path", "plan_domain", "short_name"]
 
@@ -52,6 +52,7 @@ class Plan(Struct):
     vcpus: u32
     memory: u64  # bytes, whole pages
     vpl011: bool
+    primecell: bool
     kernel: Module
     ramdisk: Module
     entry: u64
@@ -278,8 +279,9 @@ def plan_bootargs(fdt: Fdt, plan: Plan) -> bool:
 def plan_domain(fdt: Fdt, node: Node, cpus_left: u32, plan: Plan) -> bool:
     """Fill in the plan of a `xen,domain` node, which is all zero; False, and one line said, when it cannot be built."""
     plan.node = node
-    present, _ = fdt_property(fdt, node, b"vpl011")
+    present, kind = fdt_property(fdt, node, b"vpl011")
     plan.vpl011 = present
+    plan.primecell = list_contains(kind, b"arm,pl011")  # ours: Xen's property has no value
     return (
         plan_memory(fdt, plan)
         and plan_cpus(fdt, plan, cpus_left)

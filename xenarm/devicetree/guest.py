@@ -41,8 +41,10 @@ __all__ = ["GUEST_TREE_ROOM", "GuestTree", "guest_tree_write"]
 
 GUEST_TREE_ROOM = 16 * 1024  # bootargs of 2 KiB and 128 vCPUs fit
 GIC_PHANDLE = 0xFDE8  # Xen's GUEST_PHANDLE_GIC
-UART_PATH = b"/sbsa-uart@22000000"
-assert UART_PATH.endswith(b"%x" % int(GUEST_PL011_BASE))
+CLOCK_PHANDLE = 0xFDE9
+UART_CLOCK = 24_000_000
+SBSA_PATH = b"/sbsa-uart@%x" % int(GUEST_PL011_BASE)
+PRIMECELL_PATH = b"/pl011@%x" % int(GUEST_PL011_BASE)
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -60,6 +62,7 @@ class GuestTree(Struct):
     ramdisk: u64  # guest-physical address
     ramdisk_size: u64  # 0 for none
     vpl011: bool
+    primecell: bool  # the serial port as a full PL011, for a guest without an SBSA driver
     bootargs: View[u8]
 
 
@@ -78,7 +81,7 @@ def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
     if len(tree.bootargs) > 0:
         fdt_text(w, b"bootargs", tree.bootargs)
     if tree.vpl011:
-        fdt_text(w, b"stdout-path", UART_PATH)
+        fdt_text(w, b"stdout-path", PRIMECELL_PATH if tree.primecell else SBSA_PATH)
     if tree.ramdisk_size > 0:
         fdt_wide(w, b"linux,initrd-start", tree.ramdisk)
         fdt_wide(w, b"linux,initrd-end", tree.ramdisk + tree.ramdisk_size)
@@ -163,9 +166,7 @@ def write_timer(w: FdtWriter) -> None:
 
 
 @fn
-def write_uart(w: FdtWriter) -> None:
-    fdt_begin_at(w, b"sbsa-uart", u64(GUEST_PL011_BASE))
-    fdt_text(w, b"compatible", b"arm,sbsa-uart")
+def write_uart_place(w: FdtWriter) -> None:
     fdt_head(w, b"reg", 16)
     fdt_put64(w, u64(GUEST_PL011_BASE))
     fdt_put64(w, GUEST_PL011_SIZE)
@@ -175,7 +176,40 @@ def write_uart(w: FdtWriter) -> None:
     fdt_put(w, LEVEL_HIGH)
     fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
     fdt_cell(w, b"current-speed", 115200)
+
+
+@fn
+def write_sbsa_uart(w: FdtWriter) -> None:
+    """What Xen shows: the subset of a PL011 that needs no clock."""
+    fdt_begin_at(w, b"sbsa-uart", u64(GUEST_PL011_BASE))
+    fdt_text(w, b"compatible", b"arm,sbsa-uart")
+    write_uart_place(w)
     fdt_end(w)
+
+
+@fn
+def write_primecell_uart(w: FdtWriter) -> None:
+    """Linux's binding pl011.yaml wants the clocks by name; a fixed one serves as both."""
+    fdt_begin(w, b"clock")
+    fdt_text(w, b"compatible", b"fixed-clock")
+    fdt_cell(w, b"#clock-cells", 0)
+    fdt_cell(w, b"clock-frequency", UART_CLOCK)
+    fdt_cell(w, b"phandle", CLOCK_PHANDLE)
+    fdt_end(w)
+    fdt_begin_at(w, b"pl011", u64(GUEST_PL011_BASE))
+    fdt_value(w, b"compatible", b"arm,pl011\0arm,primecell\0")
+    fdt_value(w, b"clock-names", b"uartclk\0apb_pclk\0")
+    fdt_wide(w, b"clocks", CLOCK_PHANDLE << 32 | CLOCK_PHANDLE)
+    write_uart_place(w)
+    fdt_end(w)
+
+
+@fn
+def write_uart(w: FdtWriter, tree: GuestTree) -> None:
+    if tree.primecell:
+        write_primecell_uart(w)
+    else:
+        write_sbsa_uart(w)
 
 
 @fn
@@ -192,6 +226,6 @@ def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
     write_gic(w)
     write_timer(w)
     if tree.vpl011:
-        write_uart(w)
+        write_uart(w, tree)
     fdt_end(w)
     return fdt_finish(w)
