@@ -4,11 +4,7 @@ A case is source in which «marks» show what must be underlined, and a part of 
 """
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -297,30 +293,6 @@ def two(n: u32) -> Iterator[u32]:
     yield n
     yield n
 '''
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def module(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
-    """Writes source to a module of its own and imports it."""
-    names: list[str] = []
-
-    def make(source: str) -> Any:
-        name = f"refused_{next(_numbers)}"
-        path = tmp_path / f"{name}.py"
-        path.write_text(source)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules[name] = loaded
-        names.append(name)
-        spec.loader.exec_module(loaded)
-        return loaded
-    yield make
-    for name in names:
-        del sys.modules[name]
-
-
 def refusal(function: Function) -> CompileError:
     with pytest.raises(CompileError) as caught:
         Frontend().lower(function)
