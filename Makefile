@@ -4,7 +4,7 @@ board ?= qemu-virt-arm64
 GUEST ?= hello
 CPUS ?= 1
 MEM ?=
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?=
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,9 +25,10 @@ run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB>
 	@$(PY) -m xenarm.tools.run --board $(board) --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM))
 
 .PHONY: test
-test: $(STAMP) ## run all tests: PYTEST_ARGS=... to choose
+test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
 	@$(PY) -m xenarm.tools.doctor test --quiet
-	@$(PY) -m pytest tests $(PYTEST_ARGS)
+	@$(PY) -m xenarm.tools.debian --quiet
+	@$(PY) -m pytest -n 2 tests $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## measure against Debian's Xen in one run

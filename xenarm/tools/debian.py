@@ -250,11 +250,13 @@ def main() -> None:
     """Fetch, and say what is there."""
     parser = argparse.ArgumentParser(prog="debian", description="fetch Debian's arm64 kernel, busybox and Xen")
     parser.add_argument("--refresh", action="store_true", help="look for newer packages")
-    if parser.parse_args().refresh:
+    parser.add_argument("--quiet", action="store_true", help="do not list what is there")
+    arguments = parser.parse_args()
+    if arguments.refresh:
         shutil.rmtree(DEBIAN / "arm64" / "root", ignore_errors=True)
         (DEBIAN / "Image").unlink(missing_ok=True)
     files = fetch()
-    for path in (files.kernel, files.initramfs, files.xen):
+    for path in () if arguments.quiet else (files.kernel, files.initramfs, files.xen):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{shown(path)}  {path.stat().st_size} bytes  sha256 {digest[:16]}")
 

@@ -81,13 +81,14 @@ def dtb_region(machine: Machine, hypervisor: Region) -> Region:
 
 
 def place(machine: Machine, above: int) -> tuple[PlacedModule, ...]:
-    """Put the modules one after the other, above an address."""
+    """Put the modules that have no place of their own one after the other, above an address."""
     placed: list[PlacedModule] = []
     for domain in machine.domains:
         for spec in domain.modules:
-            module = PlacedModule(domain, spec, align_up(above, MODULE_ALIGNMENT))
+            address = align_up(above, MODULE_ALIGNMENT) if spec.address is None else spec.address
+            module = PlacedModule(domain, spec, address)
             placed.append(module)
-            above = module.region.end
+            above = max(above, module.region.end)
     return tuple(placed)
 
 

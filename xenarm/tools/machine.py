@@ -57,7 +57,7 @@ class ModuleKind(Enum):
 
 @dataclass(frozen=True)
 class ModuleSpec:
-    """A file that lies in memory when the hypervisor starts.
+    """A file that lies in memory when the hypervisor starts, at `address` or where there is room.
 
     `claim` is the (address, size) that the device tree states, when a test wants it to be wrong.
     """
@@ -65,6 +65,7 @@ class ModuleSpec:
     kind: ModuleKind
     path: Path
     bootargs: str = ""
+    address: int | None = None
     claim: tuple[int, int] | None = None
 
     def load_size(self) -> int:
