@@ -45,6 +45,7 @@ class Options:
     line_table: bool = True                     # fill the `.lines` section where the linker script has one
     floating_point: frozenset[str] = frozenset()        # symbols that may use FP and SIMD registers
     undefined: frozenset[str] = frozenset()     # symbols that may stay undefined (host)
+    callers: bool = False                       # a `call_NAME(result, arguments)` for each exported function, for tests
     warnings: bool = False                      # -Wall -Wextra -Werror, for the compiler's own tests
     cache: Path | None = None                   # directory that keeps objects by the hash of what they are made of
 
@@ -174,7 +175,7 @@ def build(program: Program, options: Options, environment: Mapping[str, str] = o
 
     tools = find_tools(environment)
     assembly = assembly_text(options)
-    c = cwriter.write_c(program, options.target, root=options.root, assembly=assembly)
+    c = cwriter.write_c(program, options.target, root=options.root, assembly=assembly, callers=options.callers)
     phase("write C")
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)

@@ -7,7 +7,7 @@ from .. import ir
 from ..errors import CompileError
 from .checks import macros
 from .ctypes import TypeNames
-from .hostcalls import host_calls
+from .hostcalls import host_calls, plain_calls
 from .operations import NO_MEMORY
 from .runtime import TYPES, runtime, runtime_names
 from .statements import FunctionWriter, linkage, signature
@@ -18,11 +18,12 @@ from .unit import Unit
 __all__ = ["write_c", "runtime", "runtime_names", "TARGETS", "Target", "KIND_NUMBER", "TRAP_BASE", "TYPES", "NO_MEMORY", "TypeNames"]
 
 
-def write_c(program: ir.Program, arch: str, *, root: str = "", assembly: str = "", title: str = "") -> str:
+def write_c(program: ir.Program, arch: str, *, root: str = "", assembly: str = "", title: str = "",
+            callers: bool = False) -> str:
     """The program as one C unit for "aarch64", "armv7", "x86_64" or "host".
 
     Source paths are written relative to `root`. Statics that the text `assembly` names become visible to it. The runtime
-    (`runtime()`) is not part of it. Raises CompileError.
+    (`runtime()`) is not part of it. `callers` adds an entry for tests to each exported function. Raises CompileError.
     """
     if arch not in TARGETS:
         raise CompileError(None, f"no target {arch!r}: there are {', '.join(TARGETS)}")
@@ -36,7 +37,7 @@ def write_c(program: ir.Program, arch: str, *, root: str = "", assembly: str = "
     functions = [FunctionWriter(unit, f).write() for f in program.functions if not f.external]
     prototypes = _prototypes(unit)
     storage = statics.write()
-    calls = host_calls(unit) if target.hosted else ""
+    calls = host_calls(unit) if target.hosted else plain_calls(unit) if callers else ""
     return _assemble(unit, title, storage, prototypes, functions, calls)
 
 
