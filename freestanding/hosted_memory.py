@@ -377,6 +377,9 @@ def load_bytes(kind: t.Type, memory: Any, offset: int) -> Any:
             return value_maker(cast(Any, kind.cls))(*(load_bytes(fields[n], window, offset + o) for n, o in places))
         case t.ArrayType():
             return MemoryArray(kind.element, window, offset, kind.length)
+        case t.TupleType():
+            offsets = [o for _, o in t.layout(kind, window.memory.pointer_bytes).offsets]
+            return tuple(load_bytes(k, window, offset + o) for k, o in zip(kind.items, offsets))
         case t.AtomicType():
             return AtomicView(kind.element, window, offset)
         case t.SliceType():
@@ -416,6 +419,9 @@ def store_bytes(kind: t.Type, memory: Any, offset: int, value: Any) -> None:
             step = size // kind.length if kind.length else 0
             for i, item in enumerate(value):
                 store_bytes(kind.element, window, offset + i * step, item)
+        case t.TupleType():
+            for (_, at), item, part in zip(t.layout(kind, window.memory.pointer_bytes).offsets, kind.items, value):
+                store_bytes(item, window, offset + at, part)
         case t.AtomicType():
             store_bytes(kind.element, window, offset, value.value)
         case t.SliceType():
