@@ -31,7 +31,7 @@ def built_board(request: pytest.FixtureRequest) -> str:
         fcntl.flock(stamp, fcntl.LOCK_EX)
         stamp.seek(0)
         if not run or stamp.read() != run:
-            build.build(DEFAULT_BOARD, quiet=True)
+            build.build(DEFAULT_BOARD, (), quiet=True)
             stamp.truncate(0)
             stamp.write(run)
             stamp.flush()

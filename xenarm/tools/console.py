@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import time
 from pathlib import Path
 
@@ -23,7 +25,7 @@ class Console:
     """One end of a serial line. All that was received is kept in `transcript`."""
 
     def __init__(self, url: str) -> None:
-        self._port = serial.serial_for_url(url, timeout=0.05, write_timeout=30)
+        self._port = serial.serial_for_url(url, write_timeout=30)
         self.transcript = bytearray()
         self.closed = False
         self._seen = 0  # how much of the transcript has been matched
@@ -33,14 +35,19 @@ class Console:
         self._port.close()
 
     def _receive(self) -> None:
-        """Take in what has come, waiting a moment for the first byte."""
-        try:
-            data = self._port.read(1)
-            data += self._port.read(4096) if data else b""
-        except serial.SerialException:  # the other end closed the line
-            self.closed = True
-            return
-        self.transcript += data
+        """Take in what has come, waiting a moment for the first byte.
+
+        Not by the port's own `read`: when the other end closes the line, that throws away what came just before.
+        """
+        line = self._port.fileno()
+        ready, _, _ = select.select([line], [], [], 0.05)
+        if ready:
+            try:
+                data = os.read(line, 65536)
+            except OSError:  # a reset connection, or a pty whose other end is gone
+                data = b""
+            self.closed = not data
+            self.transcript += data
 
     def send(self, data: bytes | str) -> None:
         """Type."""
