@@ -53,9 +53,9 @@ HELPER void write_once_@T@(void *place, @T@ value) { *(volatile once_@T@ *)place
 #ifdef __clang__
     return (u32)__builtin_popcountll(x);
 #else
-    x -= x >> 1 & 0x5555555555555555ull;
-    x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
-    return (u32)((x + (x >> 4) & 0x0f0f0f0f0f0f0f0full) * 0x0101010101010101ull >> 56);
+    x -= (x >> 1) & 0x5555555555555555ull;
+    x = (x & 0x3333333333333333ull) + ((x >> 2) & 0x3333333333333333ull);
+    return (u32)(((x + (x >> 4)) & 0x0f0f0f0f0f0f0f0full) * 0x0101010101010101ull >> 56);
 #endif
 }""",
     "bytes_equal": """HELPER bool bytes_equal(const u8 *a, usize a_length, const u8 *b, usize b_length) {

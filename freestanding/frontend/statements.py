@@ -513,7 +513,7 @@ class Statements(Calls):
             self.flow.assigned.add(var)
         done, turn = self.label("done"), self.label("turn")
         inner.on_return = done
-        inner.on_yield = lambda expression: self._consume(node, outer, inner, expression, done, turn)
+        inner.on_yield = lambda expression: self._consume(node, function, outer, inner, expression, done, turn)
         self.scope = inner
         with self.buffer() as body:
             self.body([s for s in source.node.body])
@@ -525,7 +525,8 @@ class Statements(Calls):
         else:
             self.out.extend(body)
 
-    def _consume(self, node: ast.For, outer: Scope, inner: Scope, expression: ast.Yield, done: str, turn: str) -> None:
+    def _consume(self, node: ast.For, generator: Function, outer: Scope, inner: Scope, expression: ast.Yield,
+                 done: str, turn: str) -> None:
         """The consumer's body in the place of the yield."""
         if expression.value is None:
             self.fail(expression, "a generator yields a value")
@@ -533,6 +534,7 @@ class Statements(Calls):
         if isinstance(value.type, t.LiteralType):
             self.fail(expression, "a bare literal has no width of its own", "yield u32(...)")
         self.scope = outer
+        self.frontend.leave(generator)                                 # the consumer may use the same generator inside
         loop = Loop(len(self.cleanups), inner.cleanups, break_label=done, continue_label=turn)
         outer.loops.append(loop)
         with self.buffer() as body:
@@ -546,6 +548,7 @@ class Statements(Calls):
         outer.loops.pop()
         inner.exits.extend(loop.breaks)
         self.flow = join(self.flow, *loop.continues)
+        self.frontend.enter(generator, self.site(node))
         self.scope = inner
         if turn in self.used_labels:
             self.emit(ir.Block(self.site(node), turn, body))
