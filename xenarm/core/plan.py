@@ -203,7 +203,7 @@ def plan_modules(fdt: Fdt, plan: Plan) -> bool:
 
 @fn
 def refuse_kernel(fdt: Fdt, plan: Plan, fault: KernelFault) -> bool:
-    what: View[u8] = b'reg holds no arm64 Image: no "ARMd" at offset 56'
+    what: View[u8] = b'reg holds no arm64 Image: the magic at offset 56 is not "ARMd"'
     remedy: View[u8] = b"load an uncompressed arm64 Image there"
     match fault:
         case KernelFault.SHORT:
