@@ -182,7 +182,7 @@ VISIBLE: dict[tuple[int, int], int] = {
 
 
 def id_reader(crm: int, op2: int) -> Callable[[], u64]:
-    read = reader(f"S3_0_C0_C{crm}_{op2}")
+    read: Callable[[], u64] = reader(f"S3_0_C0_C{crm}_{op2}")
 
     @fn
     def read_id() -> u64:

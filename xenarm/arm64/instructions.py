@@ -106,42 +106,42 @@ address_translate_el1_write = _maintenance("address_translate_el1_write", "at s1
 
 @operation(aarch64="ldrb {ret:w}, [{address}]")
 def mmio_read8(address: u64) -> u8:
-    return u8(BUS.read(address, 1))
+    return u8(BUS.read(int(address), 1))
 
 
 @operation(aarch64="ldrh {ret:w}, [{address}]")
 def mmio_read16(address: u64) -> u16:
-    return u16(BUS.read(address, 2))
+    return u16(BUS.read(int(address), 2))
 
 
 @operation(aarch64="ldr {ret:w}, [{address}]")
 def mmio_read32(address: u64) -> u32:
-    return u32(BUS.read(address, 4))
+    return u32(BUS.read(int(address), 4))
 
 
 @operation(aarch64="ldr {ret}, [{address}]")
 def mmio_read64(address: u64) -> u64:
-    return u64(BUS.read(address, 8))
+    return u64(BUS.read(int(address), 8))
 
 
 @operation(aarch64="strb {value:w}, [{address}]")
 def mmio_write8(address: u64, value: u8) -> None:
-    BUS.write(address, 1, value)
+    BUS.write(int(address), 1, int(value))
 
 
 @operation(aarch64="strh {value:w}, [{address}]")
 def mmio_write16(address: u64, value: u16) -> None:
-    BUS.write(address, 2, value)
+    BUS.write(int(address), 2, int(value))
 
 
 @operation(aarch64="str {value:w}, [{address}]")
 def mmio_write32(address: u64, value: u32) -> None:
-    BUS.write(address, 4, value)
+    BUS.write(int(address), 4, int(value))
 
 
 @operation(aarch64="str {value}, [{address}]")
 def mmio_write64(address: u64, value: u64) -> None:
-    BUS.write(address, 8, value)
+    BUS.write(int(address), 8, int(value))
 
 
 @operation(aarch64="mov {ret}, sp")
