@@ -96,7 +96,8 @@ def run_build(options: argparse.Namespace) -> int:
     lowered = compiled(options)
     settings = Options(target=options.target, optimize=options.optimize, root=str(Path.cwd()), linker_script=setting("LINKER_SCRIPT", ""),
                        cflags=tuple(setting("CFLAGS", ())), features=tuple(setting("CPU_FEATURES", ())),
-                       floating_point=frozenset(setting("FLOATING_POINT", ())), strict_align=bool(setting("STRICT_ALIGN", False)))
+                       floating_point=frozenset(setting("FLOATING_POINT", ())), strict_align=bool(setting("STRICT_ALIGN", False)),
+                       inline_threshold=int(setting("INLINE_THRESHOLD", 0)))
     result = build(lowered, settings)
     result.write(Path(options.output))
     if options.verbose:

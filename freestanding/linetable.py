@@ -10,6 +10,7 @@ import bisect
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .elf import Image
 
@@ -62,14 +63,14 @@ def _rows(image: Image) -> Iterator[Row]:
         yield from last.values()
 
 
-def _file_names(program: object) -> dict[int, str]:
-    header = program.header                                            # type: ignore[attr-defined]
+def _file_names(program: Any) -> dict[int, str]:
+    """Names by number. DWARF 5 counts files and directories from 0, DWARF 4 from 1 (0 being the compilation's own directory)."""
+    header = program.header
     first = 0 if header["version"] >= 5 else 1
     names = {}
     for number, entry in enumerate(header["file_entry"], start=first):
-        directories = header["include_directory"]
-        index = entry["dir_index"] - (1 - first)
-        directory = directories[index].decode() if 0 <= index < len(directories) and (entry["dir_index"] or not first) else ""
+        index = entry["dir_index"] - first
+        directory = header["include_directory"][index].decode() if index >= 0 else ""
         name = entry["name"].decode()
         names[number] = f"{directory}/{name}" if directory not in ("", ".") else name
     return names

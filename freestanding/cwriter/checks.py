@@ -36,7 +36,11 @@ __attribute__((noreturn, noinline, cold)) static void host_fail(const char *kind
 
 _CHECKS = r'''
 #define UNLIKELY(condition) __builtin_expect((condition), 0)
-#define HELPER static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define HELPER static inline __attribute__((always_inline, nodebug))   /* its code belongs to the line that uses it */
+#else
+#define HELPER static inline __attribute__((always_inline, artificial))
+#endif
 #define CHECK_ADD(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_add_overflow((a), (b), &result_))) \
     PANIC(overflow, file, line, 0); result_; })
 #define CHECK_SUB(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_sub_overflow((a), (b), &result_))) \
