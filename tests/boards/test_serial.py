@@ -1,0 +1,88 @@
+"""The serial line on a whole board: several domains share it, and Linux's drivers accept the one that a domain sees."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from boards import board
+from tests.conftest import Boot
+from xenarm.tools.console import Console
+from xenarm.tools.dtb import Tree
+from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import DomainSpec, Machine
+from xenarm.tools.paths import DEFAULT_BOARD
+from xenarm.tools.run import debian_domain
+
+BOOT_SECONDS = 150
+ANSWER_SECONDS = 30
+MACHINE_MIB = 1024
+
+
+def lines(console: Console) -> list[str]:
+    return console.text().replace("\r", "").split("\n")
+
+
+def test_two_domains_share_the_line(boot: Boot, xenarm: Hypervisor) -> None:
+    """Each line says whose it is, prompts show without a line feed, and CTRL-a three times moves the input."""
+    domains = [debian_domain(name=name, memory_mib=192) for name in ("east", "west")]
+    with boot(xenarm, *domains, cpus=2, memory_mib=MACHINE_MIB) as session:
+        console = session.console
+        console.expect("input goes to east", ANSWER_SECONDS)
+        for _ in domains:
+            console.expect("BusyBox v", BOOT_SECONDS)
+        console.send("\recho i am $(hostname) $((40 + 2))\r")
+        console.expect(r"\(east\) i am debian 42", ANSWER_SECONDS)
+        console.send(SWITCH_INPUT)
+        console.expect("input goes to west", ANSWER_SECONDS)
+        console.send("\recho i am $((30 + 3))\r")
+        console.expect(r"\(west\) i am 33", ANSWER_SECONDS)
+        console.expect(r"\(west\) debian# ", ANSWER_SECONDS)
+        console.send("poweroff -f\r")
+        console.expect("domain west: shut down", ANSWER_SECONDS)
+        console.expect("input goes to east", ANSWER_SECONDS)
+        console.send("\recho still $((5 * 5)) here\r")
+        console.expect(r"\(east\) still 25 here", ANSWER_SECONDS)
+        console.send("poweroff -f\r")
+        session.wait_off(ANSWER_SECONDS)
+        first = next(i for i, line in enumerate(lines(console)) if "start" in line)
+        strangers = [line for line in lines(console)[first:] if line and not re.match(r"\((east|west|xenarm)\) ", line)]
+        assert not strangers
+
+
+def blob_with(hypervisor: Hypervisor, domain: DomainSpec, name: str, value: bytes) -> bytes:
+    """The machine's tree, with a property of the domain's node set."""
+    machine = Machine(board(DEFAULT_BOARD), hypervisor.image, (domain,), 1, MACHINE_MIB)
+    tree = Tree(compose(machine).dtb)
+    tree.set_bytes(f"/chosen/{domain.name}", name, value)
+    return tree.blob()
+
+
+@pytest.mark.parametrize(
+    ("kind", "driver"),
+    [
+        (b"", r"sbsa-uart: ttyAMA0 at MMIO 0x22000000 \(irq = \d+, base_baud = 0\) is a SBSA"),
+        (b"arm,pl011\0", r"pl011: ttyAMA0 at MMIO 0x22000000 \(irq = \d+, base_baud = 0\) is a PL011 rev3"),
+    ],
+    ids=["sbsa", "primecell"],
+)
+def test_linux_accepts_the_port(boot: Boot, xenarm: Hypervisor, kind: bytes, driver: str) -> None:
+    """Early console by the tree's stdout-path alone, the driver proper, input by interrupt."""
+    domain = debian_domain()
+    kernel, ramdisk = domain.modules
+    # No address, no console=: all of it is in the tree.
+    domain = replace(domain, modules=(replace(kernel, bootargs="earlycon"), ramdisk))
+    with boot(xenarm, domain, memory_mib=MACHINE_MIB, dtb=blob_with(xenarm, domain, "vpl011", kind)) as session:
+        console = session.console
+        console.expect(r"earlycon: pl11 at MMIO 0x0000000022000000", BOOT_SECONDS)
+        console.expect(driver, BOOT_SECONDS)
+        console.expect(r"console \[ttyAMA0\] enabled", BOOT_SECONDS)
+        console.expect("debian# ", BOOT_SECONDS)
+        console.send_line("echo $((6 * 7)); grep uart /proc/interrupts")
+        console.expect(r"\b42\b", ANSWER_SECONDS)
+        console.expect(r"uart-pl011|sbsa-uart", ANSWER_SECONDS)
+        console.send_line("poweroff -f")
+        session.wait_off(ANSWER_SECONDS)
