@@ -42,6 +42,7 @@ class Console:
         line = self._port.fileno()
         ready, _, _ = select.select([line], [], [], 0.05)
         if ready:
+            time.sleep(0.005)  # characters come one by one: a few at once are as many searches less
             try:
                 data = os.read(line, 65536)
             except OSError:  # a reset connection, or a pty whose other end is gone

@@ -29,7 +29,8 @@ def _entry_by_stub(layout: Layout, dtb: Path) -> list[str]:
     # ldr x0, dtb; mov x1, xzr; mov x2, xzr; mov x3, xzr; ldr x4, image; br x4; dtb: .quad; image: .quad
     words = (0x580000C0, 0xAA1F03E1, 0xAA1F03E2, 0xAA1F03E3, 0x58000084, 0xD61F0080)
     stub.write_bytes(struct.pack("<6I2Q", *words, layout.device_tree.base, layout.hypervisor.base))
-    start = layout.machine.board.ram_base
+    # Without -kernel, QEMU puts a device tree of its own in the first MiB; nothing looks at it.
+    start = layout.machine.board.ram_base + 0x18_0000
     return [
         *_load(layout.machine.hypervisor, layout.hypervisor.base),
         *_load(dtb, layout.device_tree.base),
