@@ -1,0 +1,67 @@
+"""What a guest does on an exception: interrupts by number, with their counts; faults end it with one line."""
+
+from freestanding import Array, Struct, array, export, fn, u32, u64, zeroed
+from guests.runtime.console import CONSOLE, console_receive, printk
+from guests.runtime.cpu import cpu_number
+from guests.runtime.gic import gic_acknowledge, gic_end, intid_of
+from guests.runtime.link import MAX_CPUS
+from guests.runtime.psci import psci_system_off
+from guests.runtime.timer import TIMER, timer_tick
+from xenarm.arm64.registers import Ec, Esr
+
+__all__ = ["INTERRUPTS", "PINGS", "SGI_PING", "Counts"]
+
+SGI_PING = 1
+INTIDS = 1020
+
+
+class Interrupts(Struct):
+    """How often each interrupt came, on any CPU; the first CPU's alone are exact."""
+
+    count: Array[u32] = array(u32, INTIDS)
+    spurious: u32
+
+
+class Counts(Struct):
+    pings: Array[u32] = array(u32, MAX_CPUS)
+    faulted: bool
+
+
+INTERRUPTS = zeroed(Interrupts)
+PINGS = zeroed(Counts)
+
+
+@fn
+def dispatch(intid: u32) -> None:
+    if intid == TIMER.intid:
+        timer_tick()
+    elif intid == CONSOLE.intid:
+        console_receive()
+    elif intid == SGI_PING:
+        PINGS.pings[cpu_number()] += 1
+
+
+@export("guest_interrupt")
+def guest_interrupt() -> None:
+    """From the vectors, interrupts masked."""
+    iar = gic_acknowledge()
+    real, intid = intid_of(iar)
+    if not real:
+        INTERRUPTS.spurious += 1
+        return
+    INTERRUPTS.count[intid] += 1
+    dispatch(intid)
+    gic_end(iar)
+
+
+@export("guest_fault")
+def guest_fault(vector: u64, esr: u64, elr: u64, far: u64) -> None:
+    """From the vectors: a guest's fault is its end. The compiler's `lines` command knows the source of ELR."""
+    if not PINGS.faulted:
+        PINGS.faulted = True
+        what = Esr.from_raw(esr)
+        if what.EC == Ec.BRK:
+            printk(f"guest: a check failed at {elr:#x}: 'python -m freestanding lines' on this guest's .elf tells which")
+        else:
+            printk(f"guest: fault by vector {vector:d}: ESR {esr:#x} ELR {elr:#x} FAR {far:#x}")
+    psci_system_off()

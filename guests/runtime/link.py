@@ -1,0 +1,33 @@
+"""The linker script of a guest: one block of 2 MiB, mapped at a fixed virtual address wherever the loader puts it."""
+
+from __future__ import annotations
+
+__all__ = ["CPU_STACK", "IMAGE_ROOM", "IMAGE_VIRT", "LINKER_SCRIPT", "MAX_CPUS"]
+
+IMAGE_VIRT = 0x7F_C000_0000  # the last GiB of a 39-bit space: what lies there physically is nothing of ours
+IMAGE_ROOM = 2 << 20
+CPU_STACK = 16 * 1024
+MAX_CPUS = 8  # a GICv2 has no more interfaces
+
+LINKER_SCRIPT = f"""
+ENTRY(_start)
+SECTIONS
+{{
+    . = {IMAGE_VIRT:#x};
+    __image_start = .;
+    .text : {{ KEEP(*(.head.text)) . = ALIGN(2048); KEEP(*(.vectors.text)) *(.text .text.*) }}
+    .rodata : ALIGN(16) {{ *(.rodata .rodata.*) }}
+    .data : ALIGN(16) {{ *(.data .data.*) . = ALIGN(16); }}
+    .bss (NOLOAD) : ALIGN(4096) {{
+        *(.bss.tables)
+        . = ALIGN(64);
+        __bss_start = .;
+        *(.bss .bss.* COMMON)
+        . = ALIGN(4096);
+        __image_end = .;
+    }}
+    __image_size = __image_end - __image_start;
+    ASSERT(__image_size <= {IMAGE_ROOM}, "a guest is mapped by one block of 2 MiB")
+    /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.lines) }}
+}}
+"""
