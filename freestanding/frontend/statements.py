@@ -37,6 +37,8 @@ class Statements(Calls):
     def body(self, nodes: list[ast.stmt]) -> None:
         for node in nodes:
             if not self.flow.reachable:
+                if self.scope.on_yield is not None:     # a loop that always leaves takes only the first value
+                    return
                 self.fail(node, "this is never reached", "remove it")
             self.statement(node)
 
