@@ -16,7 +16,7 @@ from .cwriter import TARGETS, TYPES, runtime, runtime_names, write_c
 from .elf import Image
 from .errors import CHECK_KINDS, CompileError
 from .frontend import Frontend
-from .functions import EXPORTS, Function
+from .functions import ASSEMBLY, EXPORTS, Function
 from .ir import Program
 from .linetable import Lines, describe
 from .structs import Struct, Union
@@ -73,7 +73,7 @@ def run_check(options: argparse.Namespace) -> int:
     functions = entries(options, modules) if options.entry else [f for m in modules for f in functions_of(m)]
     errors = lower(front, functions)
     if not errors and functions:
-        write_c(program(front, functions), options.target, root=str(Path.cwd()), assembly=assembly_text(Options(options.target)))
+        write_c(program(front, functions), options.target, root=str(Path.cwd()), assembly=all_assembly(options.target))
     for error in errors:
         print(error, file=sys.stderr)
     if not errors:
@@ -82,7 +82,7 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def run_c(options: argparse.Namespace) -> int:
-    text = write_c(compiled(options), options.target, root=str(Path.cwd()), assembly=assembly_text(Options(options.target)))
+    text = write_c(compiled(options), options.target, root=str(Path.cwd()), assembly=all_assembly(options.target))
     rest = runtime(options.target, runtime_names(options.target), frozenset(f.symbol for f in EXPORTS))
     text += "\n" + rest + "\n" if rest else ""
     if options.output:
@@ -94,10 +94,10 @@ def run_c(options: argparse.Namespace) -> int:
 
 def run_build(options: argparse.Namespace) -> int:
     lowered = compiled(options)
-    settings = Options(target=options.target, optimize=options.optimize, root=str(Path.cwd()), linker_script=setting("LINKER_SCRIPT", ""),
-                       cflags=tuple(setting("CFLAGS", ())), features=tuple(setting("CPU_FEATURES", ())),
-                       floating_point=frozenset(setting("FLOATING_POINT", ())), strict_align=bool(setting("STRICT_ALIGN", False)),
-                       inline_threshold=int(setting("INLINE_THRESHOLD", 0)))
+    settings = Options(target=options.target, assembly_modules=assembly_modules(), optimize=options.optimize,
+                       root=str(Path.cwd()), linker_script=setting("LINKER_SCRIPT", ""), cflags=tuple(setting("CFLAGS", ())),
+                       features=tuple(setting("CPU_FEATURES", ())), floating_point=frozenset(setting("FLOATING_POINT", ())),
+                       strict_align=bool(setting("STRICT_ALIGN", False)), inline_threshold=int(setting("INLINE_THRESHOLD", 0)))
     result = build(lowered, settings)
     result.write(Path(options.output))
     if options.verbose:
@@ -124,11 +124,22 @@ def load(name: str) -> ModuleType:
         raise
     except ModuleNotFoundError as error:
         raise UsageError(f"no module {error.name}") from None
+    except SyntaxError as error:
+        raise UsageError(f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}") from None
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
         own = [f for f in frames if Path(f.filename).parent != Path(__file__).parent] or frames
         where = f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
         raise UsageError(f"{where}{type(error).__name__}: {error}") from None
+
+
+def assembly_modules() -> frozenset[str]:
+    """Every imported module that added assembly: an image takes it all."""
+    return frozenset(module for _, module, _ in ASSEMBLY)
+
+
+def all_assembly(target: str) -> str:
+    return assembly_text(Options(target), assembly_modules())
 
 
 def frontend(options: argparse.Namespace) -> Frontend:
@@ -175,7 +186,7 @@ def entries(options: argparse.Namespace, modules: list[ModuleType]) -> list[Func
     if options.entry:
         return [named(modules, name) for name in options.entry]
     names = {m.__name__ for m in modules}
-    words = set(re.findall(r"[A-Za-z_]\w*", assembly_text(Options(options.target))))
+    words = set(re.findall(r"[A-Za-z_]\w*", all_assembly(options.target)))
     return [f for f in EXPORTS if f.__module__ in names or f.symbol in words]
 
 

@@ -36,7 +36,7 @@ class Image:
     @property
     def machine(self) -> str:
         """aarch64, armv7 or x86_64."""
-        return {"EM_AARCH64": "aarch64", "EM_ARM": "armv7", "EM_X86_64": "x86_64"}.get(self.elf["e_machine"], self.elf["e_machine"])
+        return {"EM_AARCH64": "aarch64", "EM_ARM": "armv7", "EM_X86_64": "x86_64"}.get(self.elf["e_machine"], "")
 
     def section(self, name: str) -> bytes:
         """A section's bytes; empty when there is none."""
@@ -59,7 +59,8 @@ class Image:
 
     def symbol_needs(self) -> tuple[set[str], set[str]]:
         """Global symbols that are undefined, and those that are defined."""
-        missing, present = set(), set()
+        missing: set[str] = set()
+        present: set[str] = set()
         for entry in self.symbol_entries:
             if entry.name and entry["st_info"]["bind"] != "STB_LOCAL":
                 (missing if entry["st_shndx"] == "SHN_UNDEF" else present).add(entry.name)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Options:
     root: str = ""
     linker_script: str = ""                     # text; empty: a flat image at 0x40000000 for tests
     extra_assembly: str = ""                    # beside what modules added by `assembly()`
-    assembly_modules: frozenset[str] | None = None      # only what these modules added; None: all that were imported
+    assembly_modules: frozenset[str] | None = None      # take what these modules added; None: the modules of the program's functions
     cflags: tuple[str, ...] = ()
     features: tuple[str, ...] = ()              # of the CPU: "lse"
     inline_threshold: int = 0                   # of clang's inliner at -O2; 0: INLINE_THRESHOLD
@@ -81,9 +81,9 @@ def find_tools(environment: Mapping[str, str] = os.environ) -> Tools:
     if prefix := environment.get("CROSS_COMPILE"):
         compiler = environment.get("CC", f"{prefix}gcc")
         return Tools((_found(compiler),), (_found(f"{prefix}ld"),), "clang" not in compiler)
-    if compiler := environment.get("CC"):
-        words = compiler.split()
-        is_gcc = "clang" not in compiler
+    if chosen := environment.get("CC"):
+        words = chosen.split()
+        is_gcc = "clang" not in chosen
         linker = (_found("ld"),) if is_gcc else _lld()
         return Tools((_found(words[0]), *words[1:]), linker, is_gcc)
     return Tools((_zig(), "clang"), _lld(), False)
@@ -98,7 +98,7 @@ def _found(program: str) -> str:
 
 def _zig() -> str:
     try:
-        import ziglang
+        import ziglang                                                 # type: ignore[import-untyped]
     except ImportError:
         raise BuildError("the compiler is missing: pip install ziglang, or set CC= or CROSS_COMPILE=") from None
     return str(Path(str(ziglang.__file__)).with_name("zig"))
@@ -176,7 +176,8 @@ def build(program: Program, options: Options, environment: Mapping[str, str] = o
         seconds[name], clock = now - clock, now
 
     tools = find_tools(environment)
-    assembly = assembly_text(options)
+    chosen = options.assembly_modules
+    assembly = assembly_text(options, {f.function.__module__ for f in program.functions} if chosen is None else chosen)
     c = cwriter.write_c(program, options.target, root=options.root, assembly=assembly, callers=options.callers)
     phase("write C")
     with tempfile.TemporaryDirectory() as directory:
@@ -198,10 +199,9 @@ def build(program: Program, options: Options, environment: Mapping[str, str] = o
     return BuildResult(c, elf, elf if options.target == "host" else image.flat(), image, seconds)
 
 
-def assembly_text(options: Options) -> str:
-    """All top-level assembly for the target: what modules added, then the caller's."""
-    chosen = options.assembly_modules
-    texts = [text for arch, module, text in ASSEMBLY if arch == options.target and (chosen is None or module in chosen)]
+def assembly_text(options: Options, modules: Collection[str]) -> str:
+    """The top-level assembly for the target that these modules added, then the caller's."""
+    texts = [text for arch, module, text in ASSEMBLY if arch == options.target and module in modules]
     return "\n".join([*texts, options.extra_assembly]).strip() + "\n"
 
 
@@ -259,7 +259,7 @@ def link(work: Path, objects: Iterable[Path], options: Options, tools: Tools) ->
             raise BuildError(f"undefined symbol: {', '.join(sorted(missing))}")
         return output.read_bytes()
     (work / "image.ld").write_text(options.linker_script or default_script(options.target))
-    machine = {"aarch64": "aarch64elf" if not tools.gcc else "aarch64elf", "armv7": "armelf", "x86_64": "elf_x86_64"}[options.target]
+    machine = {"aarch64": "aarch64elf", "armv7": "armelf", "x86_64": "elf_x86_64"}[options.target]
     extra = ["-m", machine] if not tools.gcc else []
     run([*tools.linker, *extra, "-static", "--build-id=none", "-z", "max-page-size=4096", "-T", "image.ld", *names, "-o", output.name], work)
     return output.read_bytes()

@@ -10,7 +10,7 @@ from .names import string_literal
 from .target import KIND_NUMBER, TRAP_BASE, Target
 
 MACRO_NAMES = ("PANIC", "PANIC_AT", "UNLIKELY", "CHECK_ADD", "CHECK_SUB", "CHECK_MUL", "CHECK_INDEX", "CHECK_NARROW",
-               "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SLICE", "HELPER")
+               "CHECK_DIVISOR", "CHECK_SHIFT", "HELPER", "HELPER_CALLED")
 
 _RECORD = r'''
 #define PANIC_AT(trap, kind, file, line, message) do { \
@@ -38,8 +38,10 @@ _CHECKS = r'''
 #define UNLIKELY(condition) __builtin_expect((condition), 0)
 #if defined(__clang__)
 #define HELPER static inline __attribute__((always_inline, nodebug))   /* its code belongs to the line that uses it */
+#define HELPER_CALLED static __attribute__((nodebug))
 #else
 #define HELPER static inline __attribute__((always_inline, artificial))
+#define HELPER_CALLED static
 #endif
 #define CHECK_ADD(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_add_overflow((a), (b), &result_))) \
     PANIC(overflow, file, line, 0); result_; })

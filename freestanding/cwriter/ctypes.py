@@ -173,7 +173,7 @@ class _Order:
         self.need(kind.element)
         self.bodies.append(f"typedef {self.types.declare(ArrayType(kind.element, kind.length), self.types.tag(kind))};")
 
-    def tuple(self, kind: TupleType) -> None:
+    def pair(self, kind: TupleType) -> None:
         self.aggregate(kind, [(f"_{i}", item) for i, item in enumerate(kind.items)], "struct", "")
 
     def struct(self, kind: StructType) -> None:
@@ -196,6 +196,7 @@ class _Order:
             self.bodies.append(f'_Static_assert(__builtin_offsetof({name}, {field_name}) == {offset}, "{name}.{field_name}");')
 
     def function(self, kind: FnType) -> None:
+        """A pointer to functions needs its parameters declared only: all forward declarations come before."""
         for inner in (*kind.params, kind.result):
             if isinstance(inner, (FnType, ArrayType)):
                 self.visit(inner)
@@ -203,11 +204,7 @@ class _Order:
                 self.types.spell(inner)
         params = ", ".join(map(self.types.spell, kind.params)) or "void"
         pointed = f"(*{self.types.tag(kind)})({params})"
-        self.bodies_or_forward(f"typedef {join(self.types.spell(kind.result), pointed)};", kind)
-
-    def bodies_or_forward(self, text: str, kind: FnType) -> None:
-        """Pointers to functions need their parameters declared only, so they come after all forward declarations."""
-        self.bodies.append(text)
+        self.bodies.append(f"typedef {join(self.types.spell(kind.result), pointed)};")
 
     def need(self, kind: Type) -> None:
         """Define what a field of that type needs complete."""
@@ -218,7 +215,7 @@ class _Order:
 
 _HANDLERS: dict[type[Type], Callable[[_Order, Any], None]] = {
     IntType: _Order.integer, BitsType: _Order.bits, EnumType: _Order.enum, SliceType: _Order.slice, ArrayType: _Order.array,
-    TableType: _Order.array, TupleType: _Order.tuple, StructType: _Order.struct, FnType: _Order.function,
+    TableType: _Order.array, TupleType: _Order.pair, StructType: _Order.struct, FnType: _Order.function,
 }
 
 

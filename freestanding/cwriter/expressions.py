@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import ir
 from ..errors import CompileError, Site
-from ..types import (ArrayType, AtomicType, BitsType, BoolType, EnumType, FnType, IntType, RefType, SliceType, StructType, TableType,
+from ..types import (ArrayType, BitsType, BoolType, EnumType, FnType, IntType, RefType, SliceType, StructType, TableType,
                      TupleType, Type, fields_of, layout)
 from .ctypes import int_literal, member
 from .names import string_literal, wrap
@@ -450,4 +450,3 @@ _EXPRESSIONS: dict[type[ir.Expr], Callable[[Expressions, Any], str]] = {
     ir.CallIndirect: Expressions.call_indirect, ir.CallOperation: Expressions.call_operation, ir.Intrinsic: Expressions.intrinsic,
     ir.MakeStruct: Expressions.make_struct, ir.MakeTuple: Expressions.make_tuple, ir.TupleItem: Expressions.tuple_item,
 }
-_ = AtomicType

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from .. import ir
 from ..errors import CompileError
-from ..types import (ArrayType, AtomicType, BoolType, EnumType, FnType, IntType, PtrType, RefType, SliceType, TableType, Type, layout)
-from .ctypes import int_literal, member
+from ..types import AtomicType, BoolType, EnumType, FnType, IntType, PtrType, RefType, SliceType, Type, layout
+from .ctypes import int_literal
 from .expressions import Expressions, is_simple
 from .names import string_literal, wrap
 
@@ -244,7 +244,7 @@ def _enum_name(w: Expressions, e: ir.Intrinsic) -> str:
     name = f"{spelled}_name"
     cases = "\n".join(f"    case {w.types.enumerator(kind, m.name)}: return ({view}){{ (const u8 *){string_literal(m.name.encode())}, "
                       f"{len(m.name)} }};" for m in kind.cls)
-    w.unit.custom(name, f"static {view} {name}({spelled} x) {{\n    switch (x) {{\n{cases}\n"
+    w.unit.custom(name, f"HELPER_CALLED {view} {name}({spelled} x) {{\n    switch (x) {{\n{cases}\n"
                         f'    default: return ({view}){{ (const u8 *)"\\?", 1 }};\n    }}\n}}')
     return f"{name}({w.expr(e.args[0])})"
 
@@ -270,4 +270,3 @@ INTRINSICS: dict[str, Writer] = {
     "ptr_make": _ptr_make, "ptr_ref": _ptr_ref, "ptr_slice": _ptr_slice, "ptr_address": _ptr_address, "address_of": _address_of,
     "is_null": _is_null, "enum_name": _enum_name,
 }
-_ = (ArrayType, TableType, member)

@@ -54,18 +54,18 @@ class Statics:
         declarations = [f"{self._head(s)};" for s in self.all] if len(self.all) > 1 else []
         return "\n".join(["/* Static storage. */", *declarations, *definitions])
 
-    def _head(self, static: Static) -> str:
+    def _head(self, static: Static, definition: bool = False) -> str:
         kind, name = storage_of(static), self.unit.static(static)
         _, align, section = PLACEMENTS.get(id(static.live), (None, 0, ""))
         attributes = ([f"aligned({align})"] if align else []) + ([f"section({string_literal(section.encode())})"] if section else [])
         shown = name in self.visible
-        attributes += ["used"] if shown else []
+        attributes += ["used"] if shown and definition else []
         suffix = f" __attribute__(({', '.join(attributes)}))" if attributes else ""
-        return f"{'extern ' if shown else 'static '}{self.unit.types.declare(kind, name)}{suffix}"
+        return f"{'' if shown and definition else 'extern ' if shown else 'static '}{self.unit.types.declare(kind, name)}{suffix}"
 
     def _definition(self, static: Static) -> str:
         kind = storage_of(static)
-        head = self._head(static).removeprefix("extern ")
+        head = self._head(static, definition=True)
         if is_zero(kind, static.live) and not isinstance(kind, TableType):
             return f"{head};"
         try:

@@ -3,12 +3,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 from ..errors import Site
 from ..functions import Operation
 from ..ir import FunctionIR, Program, Static
-from ..types import EnumType, IntType, Type
+from ..types import IntType, Type
 from . import helpers
 from .checks import MACRO_NAMES, Strings
 from .ctypes import TypeNames
@@ -147,12 +146,3 @@ def limit_literals(base: IntType, low: int, high: int, unsigned: str) -> tuple[s
     if not base.signed:
         return f"({name})-1", "0"
     return f"({name})(({unsigned})-1 >> 1)", f"({name})(-({name})(({unsigned})-1 >> 1) - 1)"
-
-
-def enum_of(kind: Type) -> EnumType:
-    assert isinstance(kind, EnumType), kind
-    return kind
-
-
-def any_name(value: Any) -> str:
-    return getattr(value, "__name__", "operation")
