@@ -187,7 +187,14 @@ class Bits(int):
         return int.__new__(type(self), number)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.fields)})"
+        return f"{type(self).__name__}({', '.join(f'{n}={self._shown(n)}' for n in self.fields)})"
+
+    def _shown(self, name: str) -> str:
+        """A field's value; the bare number where it is no member of its enum."""
+        try:
+            return repr(getattr(self, name))
+        except ValueError:
+            return hex(int(self) >> self.fields[name].lsb & self.fields[name].mask)
 
 
 class IntEnum(enum.IntEnum):
