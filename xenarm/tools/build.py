@@ -57,11 +57,11 @@ def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False) -> 
     taken = 0.0
     for job in (hypervisor_job(board), *(guest_job(board, guest) for guest in guests)):
         if not quiet:
-            print(f"building {shown(job.output)} ", end="", flush=True)
+            print(f"building {shown(job.output)}", flush=True)
         seconds = compile_job(board, job)
         taken = taken or seconds
         if not quiet:
-            print(f"{job.output.stat().st_size:,} bytes in {seconds:.1f} s")
+            print(f"  {job.output.stat().st_size:,} bytes in {seconds:.1f} s", flush=True)
     return taken
 
 

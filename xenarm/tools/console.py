@@ -7,6 +7,7 @@ import re
 import select
 import time
 from pathlib import Path
+from typing import Protocol
 
 import serial
 
@@ -21,11 +22,25 @@ class ConsoleTimeout(ToolError):
     """What was waited for did not come in time, or the line was closed first."""
 
 
+class Port(Protocol):
+    """What a console talks through: a serial port, or an open file."""
+
+    def fileno(self) -> int: ...
+    def write(self, data: bytes, /) -> int | None: ...
+    def close(self) -> None: ...
+
+
+def serial_port(url: str) -> Port:
+    """A serial port by what pyserial calls a URL: a device, a pty, or socket://host:port."""
+    port: Port = serial.serial_for_url(url, write_timeout=30)
+    return port
+
+
 class Console:
     """One end of a serial line. All that was received is kept in `transcript`."""
 
-    def __init__(self, url: str) -> None:
-        self._port = serial.serial_for_url(url, write_timeout=30)
+    def __init__(self, port: Port) -> None:
+        self._port = port
         self.transcript = bytearray()
         self.closed = False
         self._seen = 0  # how much of the transcript has been matched
@@ -55,7 +70,7 @@ class Console:
         raw = data.encode() if isinstance(data, str) else data
         try:
             self._port.write(raw)
-        except serial.SerialException as error:
+        except OSError as error:  # pyserial's own errors among them
             self.closed = True
             raise ConsoleTimeout(f"the console closed while typing{self._tail()}") from error
 

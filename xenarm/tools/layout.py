@@ -145,6 +145,8 @@ def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModu
 
 def compose(machine: Machine) -> Layout:
     """Place everything, check it, and write the device tree for it."""
+    if machine.cpus < 1:
+        raise ToolError(f"a guest needs at least 1 CPU, not {machine.cpus}")
     if machine.cpus > machine.board.max_cpus:
         raise ToolError(f"{machine.board.name} has at most {machine.board.max_cpus} CPUs, not {machine.cpus}")
     hypervisor = hypervisor_region(machine)

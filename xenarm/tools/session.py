@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xenarm.tools.console import Console, ConsoleTimeout
+from xenarm.tools.console import Console, ConsoleTimeout, serial_port
 from xenarm.tools.layout import Layout
 from xenarm.tools.paths import BUILD
 from xenarm.tools.qemu import Qemu
@@ -41,7 +41,7 @@ def booted(layout: Layout, name: str, paused: bool = False, dtb: bytes | None = 
     if dtb is not None:
         layout = replace(layout, dtb=dtb, exact_dtb=True)
     with Qemu(layout, scratch) as qemu:
-        console = Console(qemu.serial_url())
+        console = Console(serial_port(qemu.serial_url()))
         try:
             if not paused:
                 qemu.resume()

@@ -1,0 +1,70 @@
+"""`make run` as a person has it: a terminal, every key for the guest, and a way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from xenarm.tools.console import Console
+from xenarm.tools.paths import BUILD, ROOT
+
+SECONDS = 60
+
+
+@contextmanager
+def terminal(*arguments: str) -> Iterator[tuple[Console, subprocess.Popen[bytes]]]:
+    """The run verb on a terminal of its own."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "xenarm.tools.run", "--no-build", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    console = Console(os.fdopen(ours, "r+b", buffering=0))
+    try:
+        yield console, process
+    finally:
+        process.kill()
+        process.wait()
+        console.save(BUILD / "transcripts" / f"run-{'-'.join(arguments)}.log")
+        console.close()
+
+
+def test_every_key_reaches_the_guest_and_ctrl_bracket_x_quits(built_board: str) -> None:
+    with terminal("--guest", "debian", "--cpus", "2") as (console, process):
+        console.expect(r"CTRL-\] and then x", SECONDS)
+        console.expect("debian# ", SECONDS)
+        console.send_line("nproc")
+        console.expect(r"\n2\r", SECONDS)
+        console.send_line("echo slee''ping; sleep 1000")
+        console.expect("sleeping", SECONDS)
+        console.send(b"\x03")
+        console.expect("debian# ", SECONDS)
+        console.send(b"\x1d" + b"x")
+        assert process.wait(SECONDS) == 0
+
+
+def test_the_machine_ends_with_its_guest(built_board: str) -> None:
+    with terminal("--guest", "debian") as (console, process):
+        console.expect("debian# ", SECONDS)
+        console.send_line("poweroff -f")
+        assert console.drain_until_closed(SECONDS)
+        assert process.wait(SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--guest", "windows"], "error: there is no guest 'windows'; the guests are: hello, debian\n"),
+        (["--guest", "debian", "--cpus", "9"], "error: qemu-virt-arm64 has at most 8 CPUs, not 9\n"),
+        (["--guest", "debian", "--cpus", "0"], "error: a guest needs at least 1 CPU, not 0\n"),
+        (["--board", "nosuch", "--guest", "debian"], "error: there is no board 'nosuch'; the boards are: qemu-virt-arm64\n"),
+    ],
+)
+def test_a_mistake_is_one_line(built_board: str, arguments: list[str], line: str) -> None:
+    command = [sys.executable, "-m", "xenarm.tools.run", "--no-build", *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert (result.returncode, result.stderr) == (1, line)
