@@ -128,12 +128,15 @@ def xen_memory_kib(session: Session) -> int:
     return MACHINE_MIB * KIB - free - GUEST_MEMORY_KIB
 
 
-def our_memory_kib(session: Session) -> int:
-    """What our hypervisor says that it has taken."""
-    return int(session.console.expect(r"hypervisor uses (\d+) KiB", BOOT_SECONDS)[1])
+def our_memory_kib(session: Session) -> int | None:
+    """What our hypervisor says that it has taken, once its domains are made; None if it does not say."""
+    console = session.console
+    console.expect(r"\] start\b", BOOT_SECONDS)
+    said = re.search(r"hypervisor uses (\d+) KiB", console.text())
+    return int(said[1]) if said else None
 
 
-def memory_used(board: str, hypervisor: Hypervisor, read: Callable[[Session], int]) -> int:
+def memory_used(board: str, hypervisor: Hypervisor, read: Callable[[Session], int | None]) -> int | None:
     """The memory that a hypervisor uses with one idle guest."""
     layout = compose(machine(board, hypervisor, idle_guest(board_dir(board) / "guests"), count=False))
     with booted(layout, f"bench-memory-{hypervisor.name}") as session:
