@@ -1,11 +1,14 @@
-"""The guest's serial port: the one that `stdout-path` names, a PL011 or its SBSA subset."""
+"""The guest's serial port, a PL011 or its SBSA subset: the one that `stdout-path` names, or else the first in the tree.
+
+Xen's dom0less trees have no `stdout-path`.
+"""
 
 from freestanding import Atomic, Array, Printer, Struct, View, array, atomic, fn, u8, u32, u64, wrapping_add, zeroed
 from guests.runtime.cpu import interrupts_off, interrupts_on
 from xenarm.arm64.instructions import wait_for_interrupt
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
-from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt_stdout
+from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
 from xenarm.drivers.pl011 import pl011_get, pl011_put, pl011_receive, pl011_setup, sbsa_setup
 
 __all__ = ["CONSOLE", "console_init", "console_input", "console_receive", "console_write", "printk", "say"]
@@ -29,9 +32,17 @@ CONSOLE = zeroed(Console)
 
 
 @fn
+def console_node(fdt: Fdt) -> Node:
+    node = fdt_stdout(fdt)
+    if node == NO_NODE:
+        node = fdt_find_compatible(fdt, b"arm,sbsa-uart")
+    return fdt_find_compatible(fdt, b"arm,pl011") if node == NO_NODE else node
+
+
+@fn
 def console_init(fdt: Fdt) -> None:
     """Find the port and set it up. Without one the guest stays silent."""
-    node = fdt_stdout(fdt)
+    node = console_node(fdt)
     if node == NO_NODE:
         return
     place = fdt_reg(fdt, node, 0)
