@@ -363,6 +363,26 @@ def map_free() -> None:
 
 
 @fn
+def page_of(address: u64) -> u64:
+    return address & ~u64(PAGE_SIZE - 1)
+
+
+@fn
+def map_shared_pages() -> None:
+    """A module may begin or end in a page of which the rest is reserved: it must be readable all the same."""
+    for i in range(MEMORY.claim_count):
+        m = MEMORY.claims[i]
+        if m.kind == ClaimKind.MODULE and m.size > 0 and memory_holds(m.base, m.size):
+            for k in range(MEMORY.claim_count):
+                r = MEMORY.claims[k]
+                if r.kind == ClaimKind.RESERVED and r.size > 0 and not overlap(m, r):
+                    if page_of(r.base + r.size - 1) == page_of(m.base):
+                        mmu_map_ram(HostPhys(page_of(m.base)), PAGE_SIZE)
+                    if page_of(r.base) == page_of(m.base + m.size - 1):
+                        mmu_map_ram(HostPhys(page_of(r.base)), PAGE_SIZE)
+
+
+@fn
 def find_claims(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> bool:
     return (
         claim(ClaimKind.IMAGE, NO_NODE, 0, u64(image), image_size)
@@ -386,6 +406,7 @@ def memory_init(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> Re
         return Result.NOT_FOUND
     cut_claims(True)
     map_free()
+    map_shared_pages()
     cut_claims(False)
     printk(f"memory: {memory_bytes() // KIB} KiB, {memory_free() // KIB} KiB of it free")
     return Result.OK

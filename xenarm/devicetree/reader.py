@@ -7,7 +7,7 @@ run past the blob: every load is checked all the same, since a slice knows its l
 
 from collections.abc import Iterator
 
-from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, u8, u32, u64, usize, wrapping_sub, zeroed
 
 __all__ = [
     "MAX_DEPTH",
@@ -229,18 +229,20 @@ def fdt_open(fdt: Fdt, memory: View[u8]) -> FdtError:
 
 @fn
 def after_name(structure: View[u8], at: usize) -> usize:
-    """Where a node's content begins, `at` being its FDT_BEGIN_NODE."""
-    return at + 4 + align4(structure[at + 4 :].find(0) + 1)
+    """Where a node's content begins, `at` being its FDT_BEGIN_NODE: behind the first word with a zero byte in it."""
+    while True:
+        at += 4
+        word = structure.load_be32(at)
+        if wrapping_sub(word, u32(0x0101_0101)) & ~word & 0x8080_8080 != 0:
+            return at + 4
 
 
 @fn
 def after_token(structure: View[u8], at: usize) -> usize:
     token = structure.load_be32(at)
-    if token == BEGIN_NODE:
-        return after_name(structure, at)
     if token == PROP:
         return at + 12 + align4(usize(structure.load_be32(at + 4)))
-    return at + 4
+    return after_name(structure, at) if token == BEGIN_NODE else at + 4
 
 
 @fn
