@@ -10,6 +10,7 @@ from freestanding import operation, u8, u16, u32, u64
 
 __all__ = [
     "BUS",
+    "STACK_OFFSET",
     "ModelBus",
     "address_translate_el1_read",
     "address_translate_el1_write",
@@ -31,7 +32,6 @@ __all__ = [
     "mmio_write16",
     "mmio_write32",
     "mmio_write64",
-    "read_link_frame",
     "read_stack_pointer",
     "send_event",
     "tlb_invalidate_el2",
@@ -144,11 +144,12 @@ def mmio_write64(address: u64, value: u64) -> None:
     BUS.write(int(address), 8, int(value))
 
 
+STACK_OFFSET = [0]
+"""Where CPython's SP is in the array of stacks: that says which CPU it plays."""
+
+
 @operation(aarch64="mov {ret}, sp")
 def read_stack_pointer() -> u64:
-    return u64(0)
+    from freestanding import hosted
 
-
-@operation(aarch64="mov {ret}, x29")
-def read_link_frame() -> u64:
-    return u64(0)
+    return u64(hosted.engine().memory.symbol("__slots_start") + STACK_OFFSET[0])

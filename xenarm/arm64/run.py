@@ -191,9 +191,9 @@ def vcpu_off(v: Vcpu) -> None:
 @fn
 def vcpu_wait_for_interrupt(v: Vcpu) -> None:
     """WFI: until an interrupt is pending for the vCPU, whether the guest masks it or not. Does not return when its domain ends."""
-    console_poll()
     while not vcpu_has_interrupt(v):
-        wait_for_interrupt()
+        if not console_poll():
+            wait_for_interrupt()
         if irq_handle(v) and not domain_runs(v):
             vcpu_off(v)
 

@@ -13,6 +13,8 @@ from xenarm.gic.v2 import GIC, gic_deactivate, gich_read, gich_read_lr, gich_wri
 
 __all__ = [
     "lists_collect",
+    "lists_index",
+    "lists_lowered",
     "lists_refill",
     "lists_states",
     "own_flush",
@@ -168,6 +170,11 @@ def own_list(v: Vcpu, intid: u32) -> bool:
 def own_flush(v: Vcpu) -> None:
     """List everything of the vCPU's own that is ready; what finds no room waits for the maintenance interrupt."""
     ready = own_ready(v)
+    again = ready & v.vgic.listed
+    ready &= ~again
+    while again != 0:  # these need no room
+        own_list(v, ctz(again))
+        again &= again - 1
     while ready != 0:
         if not own_list(v, ctz(ready)):
             lists_refill(v)
@@ -220,7 +227,7 @@ def shared_ready(w: IrqWord) -> u32:
 
 
 @fn
-def index_of(v: Vcpu, intid: u32) -> u32:
+def lists_index(v: Vcpu, intid: u32) -> u32:
     """The list register that holds a shared interrupt; 32 when none does."""
     used = v.vgic.lr_used
     while used != 0:
@@ -268,7 +275,7 @@ def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
     bit_index = intid & 31
     index = u32(32)
     if u32(w.holder[bit_index]) == v.id + 1:
-        index = index_of(v, intid)
+        index = lists_index(v, intid)
         value = gich_read_lr(index) if index < 32 else u32(0)
         if value & LrState.MASK != 0:
             shared_merge(v, w, bit_index, index, value)
@@ -285,12 +292,22 @@ def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
 @fn
 def shared_strip(v: Vcpu, w: IrqWord, intid: u32, state: u32, keep: bool) -> None:
     """Take PENDING or ACTIVE from this CPU's list register of a shared interrupt."""
-    index = index_of(v, intid)
+    index = lists_index(v, intid)
     if index >= 32:
         return
     value = strip(v, index, state)
     if keep and value & LrState.PENDING != 0:
         w.pending |= u32(1) << (intid & 31)
+
+
+@fn
+def lists_lowered(v: Vcpu, index: u32) -> None:
+    """A level-sensitive interrupt's line has fallen: what was not acknowledged is taken back, and its end is of no interest."""
+    value = gich_read_lr(index)
+    if value & LrState.MASK == LrState.PENDING:
+        strip(v, index, LrState.PENDING)
+    elif value & LrState.EOI != 0:
+        put(v, index, value & ~u32(LrState.EOI | LrState.PENDING))
 
 
 # ---- more pending than list registers ---------------------------------------------------------------------------------

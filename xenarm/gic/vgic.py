@@ -11,7 +11,19 @@ from xenarm.arm64.cpu import this_vcpu
 from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.core.result import Result
-from xenarm.gic.lists import lists_collect, lists_refill, own_flush, own_list, own_ready, own_strip, shared_list, shared_ready, shared_strip
+from xenarm.gic.lists import (
+    lists_collect,
+    lists_index,
+    lists_lowered,
+    lists_refill,
+    own_flush,
+    own_list,
+    own_ready,
+    own_strip,
+    shared_list,
+    shared_ready,
+    shared_strip,
+)
 from xenarm.gic.registers import Gich, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
 from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_read, gich_read_lr, gich_write_lr
@@ -194,6 +206,8 @@ def vgic_set_own_level(v: Vcpu, intid: u32, level: bool) -> None:
     own = v.vgic.own
     if not level:
         own.level &= ~bit
+        if v.vgic.listed & bit != 0:
+            lists_lowered(v, u32(v.vgic.lr_of[intid]))
         return
     own.level |= bit
     if own_ready(v) & bit != 0 and not own_list(v, intid):
@@ -278,6 +292,16 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
 
 
 @fn
+def shared_lowered(d: Domain, w: IrqWord, intid: u32) -> None:
+    """The line of a level-sensitive SPI has fallen; in another CPU's list register it stays as it is. The lock is held."""
+    v = this_vcpu()
+    if shared_vcpu(d, w, intid & 31) is v:
+        index = lists_index(v, intid)
+        if index < 32:
+            lists_lowered(v, index)
+
+
+@fn
 def vgic_set_spi_level(d: Domain, intid: u32, level: bool) -> None:
     """The line of an SPI, moved by an emulated or physical device, from any CPU. An INTID beyond the domain's is ignored."""
     if intid < 32 or intid >= VGIC_INTIDS:
@@ -288,6 +312,8 @@ def vgic_set_spi_level(d: Domain, intid: u32, level: bool) -> None:
         w = d.vgic.words[n]
         if not level:
             w.level &= ~bit
+            if w.edge & bit == 0:
+                shared_lowered(d, w, intid)
         elif w.level & bit == 0:
             w.level |= bit
             w.pending |= w.edge & bit

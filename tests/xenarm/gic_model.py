@@ -1,0 +1,150 @@
+"""A model of the GICv2 virtual interface: list registers as hardware keeps them, and the guest that acknowledges and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xenarm.arm64 import instructions
+from xenarm.core.domain import CPU_SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Vcpu
+from xenarm.gic.registers import Gich, ListRegister, LrState
+from xenarm.gic.v2 import GIC
+from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
+
+GICH = 0x0803_0000
+GICD = 0x0800_0000
+
+
+class VirtualInterface:
+    """One CPU's GICH and the GICV behind it."""
+
+    def __init__(self, lists: int) -> None:
+        self.lr = [0] * lists
+        self.hcr = 1
+        self.kicked = False
+
+    def used(self) -> list[int]:
+        return [i for i, value in enumerate(self.lr) if value & LrState.MASK]
+
+    def empty_status(self) -> int:
+        return sum(1 << i for i, v in enumerate(self.lr) if not v & LrState.MASK and not (v & LrState.EOI and not v & LrState.HW))
+
+    def ended_status(self) -> int:
+        return sum(1 << i for i, v in enumerate(self.lr) if not v & LrState.MASK and v & LrState.EOI and not v & LrState.HW)
+
+    def maintenance(self) -> bool:
+        underflow = bool(self.hcr & 2) and len(self.used()) <= 1
+        return underflow or bool(self.ended_status())
+
+    def running_priority(self) -> int:
+        return min((ListRegister.from_raw(v).PRIORITY for v in self.lr if v & LrState.ACTIVE), default=0x20)
+
+    def acknowledge(self) -> tuple[int, int] | None:
+        """GICV_IAR: (intid, sender) of the most urgent pending interrupt that may preempt; None is spurious."""
+        pending = [(ListRegister.from_raw(v).PRIORITY, i) for i, v in enumerate(self.lr) if v & LrState.MASK == LrState.PENDING]
+        if not pending or min(pending)[0] >= self.running_priority():
+            return None
+        index = min(pending)[1]
+        self.lr[index] = self.lr[index] & ~LrState.MASK | LrState.ACTIVE
+        fields = ListRegister.from_raw(self.lr[index])
+        return fields.VIRTUAL_ID, fields.CPUID
+
+    def end(self, intid: int) -> None:
+        """GICV_EOIR without the split mode."""
+        for i, value in enumerate(self.lr):
+            if value & LrState.ACTIVE and value & 0x3FF == intid:
+                self.lr[i] = value & ~LrState.ACTIVE
+                return
+
+
+class Bus(instructions.ModelBus):
+    """The interface of the CPU that the test plays."""
+
+    def __init__(self, cpus: int, lists: int) -> None:
+        super().__init__()
+        self.interfaces = [VirtualInterface(lists) for _ in range(cpus)]
+
+    @property
+    def current(self) -> VirtualInterface:
+        return self.interfaces[instructions.STACK_OFFSET[0] // SLOT_SIZE]
+
+    def read(self, address: int, width: int) -> int:
+        offset = address - GICH
+        if offset == Gich.ELRSR0:
+            return self.current.empty_status()
+        if offset == Gich.EISR0:
+            return self.current.ended_status()
+        if 0 <= offset - Gich.LR0 < 0x100:
+            return self.current.lr[(offset - Gich.LR0) // 4]
+        return super().read(address, width)
+
+    def write(self, address: int, width: int, value: int) -> None:
+        offset = address - GICH
+        if offset == Gich.HCR:
+            self.current.hcr = value
+        elif 0 <= offset - Gich.LR0 < 0x100:
+            self.current.lr[(offset - Gich.LR0) // 4] = value
+        elif address == GICD + 0xF00:
+            for cpu, interface in enumerate(self.interfaces):
+                interface.kicked |= bool(value >> 16 & 1 << cpu)
+        else:
+            super().write(address, width, value)
+
+
+class Machine:
+    """A domain of some vCPUs, one on each CPU, over the model."""
+
+    def __init__(self, bus: Bus, cpus: int) -> None:
+        self.bus = bus
+        self.domain: Domain = DOMAINS[0]
+        self.vcpus: list[Vcpu] = [CPU_SLOTS[i].vcpu for i in range(cpus)]
+        self.domain.state.value = int(DomainState.RUNNING)
+        self.domain.id, self.domain.vcpu_count = 0, cpus
+        for i, v in enumerate(self.vcpus):
+            v.domain, v.id, v.cpu = self.domain, i, i
+            self.domain.vcpus[i] = v
+            v.vgic.kicked.value = 0
+            GIC.interface[i] = 1 << i
+        vgic_init(self.domain)
+        for i, v in enumerate(self.vcpus):
+            self.play(i)
+            vgic_vcpu_reset(v)
+        self.play(0)
+
+    def play(self, cpu: int) -> None:
+        """Be that CPU from now on."""
+        instructions.STACK_OFFSET[0] = cpu * SLOT_SIZE + SLOT_SIZE - 64
+
+    def settle(self) -> None:
+        """Take kicks and maintenance interrupts until there are none; asserts that this ends."""
+        for _ in range(100):
+            busy = [i for i, f in enumerate(self.bus.interfaces) if f.kicked or f.maintenance()]
+            if not busy:
+                self.play(0)
+                return
+            for cpu in busy:
+                self.play(cpu)
+                if self.bus.current.kicked:
+                    self.bus.current.kicked = False
+                    vgic_attend(self.vcpus[cpu])
+                if self.bus.current.maintenance():
+                    vgic_maintenance(self.vcpus[cpu])
+        raise AssertionError("maintenance and kicks without an end")
+
+
+@contextmanager
+def machine(cpus: int = 1, lists: int = 4) -> Iterator[Machine]:
+    """A machine for one test."""
+    before = instructions.BUS
+    bus = Bus(cpus, lists)
+    instructions.BUS = bus
+    GIC.gich, GIC.gicd, GIC.list_registers, GIC.list_mask = GICH, GICD, lists, (1 << lists) - 1
+    try:
+        yield Machine(bus, cpus)
+    finally:
+        instructions.BUS = before
+        instructions.STACK_OFFSET[0] = 0
+        for slot in range(cpus):
+            CPU_SLOTS[slot].vcpu.domain = None
+            DOMAINS[0].vcpus[slot] = None
+        DOMAINS[0].state.value = 0

@@ -1,0 +1,330 @@
+"""The virtual GICv2 against a model of the virtual interface: registers, delivery, order, overflow, several vCPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.xenarm.gic_model import Machine, machine
+from xenarm.abi.layout import GUEST_GICD_BASE
+from xenarm.core.access import Access, Outcome
+from xenarm.core.addresses import GuestPhys
+from xenarm.gic.registers import Gicd
+from xenarm.gic.vgic import vcpu_has_interrupt, vgic_raise_own, vgic_set_own_level, vgic_set_spi_level
+from xenarm.gic.vgicd import REGISTERS, vgicd_access, vgicd_read, vgicd_write
+
+TIMER = 27
+SPI = 40
+
+
+def write(m: Machine, offset: int, value: int, cpu: int = 0) -> None:
+    m.play(cpu)
+    vgicd_write(m.domain, m.vcpus[cpu], offset, value)
+    m.settle()
+
+
+def read(m: Machine, offset: int, cpu: int = 0) -> int:
+    m.play(cpu)
+    value = int(vgicd_read(m.domain, m.vcpus[cpu], offset))
+    m.play(0)
+    return value
+
+
+def enable(m: Machine, *intids: int) -> None:
+    write(m, Gicd.CTLR, 1)
+    for intid in intids:
+        write(m, Gicd.ISENABLER + intid // 32 * 4, 1 << intid % 32)
+        if intid >= 32:
+            target(m, intid, 0)
+
+
+def target(m: Machine, intid: int, cpu: int) -> None:
+    shift = intid % 4 * 8
+    old = read(m, Gicd.ITARGETSR + intid // 4 * 4)
+    write(m, Gicd.ITARGETSR + intid // 4 * 4, old & ~(0xFF << shift) | 1 << cpu + shift)
+
+
+def take(m: Machine, cpu: int = 0) -> int | None:
+    """Acknowledge and end one interrupt."""
+    taken = m.bus.interfaces[cpu].acknowledge()
+    if taken is None:
+        return None
+    m.bus.interfaces[cpu].end(taken[0])
+    m.settle()
+    return taken[0]
+
+
+def test_reset_values() -> None:
+    with machine(4) as m:
+        assert read(m, Gicd.CTLR) == 0
+        assert read(m, Gicd.TYPER) & 0x1F == 7
+        assert read(m, Gicd.TYPER) >> 5 & 7 == 3
+        assert read(m, Gicd.ISENABLER) == 0xFFFF, "SGIs are always enabled"
+        assert read(m, Gicd.ICFGR) == 0xAAAA_AAAA, "SGIs are edge-triggered"
+        assert read(m, 0xFE8) == 0x2B, "architecture version 2"
+        for cpu in range(4):
+            assert read(m, Gicd.ITARGETSR, cpu) == 0x0101_0101 << cpu
+
+
+ROUND_TRIP = [
+    (Gicd.IGROUPR, 8, 0xFFFF_FFFF),
+    (Gicd.IPRIORITYR, 64, 0xF8F8_F8F8),
+    (Gicd.ITARGETSR + 32, 56, 0x0F0F_0F0F),
+    (Gicd.ICFGR + 8, 14, 0xAAAA_AAAA),
+]
+
+
+@given(st.sampled_from(ROUND_TRIP), st.integers(0, 63), st.integers(0, 0xFFFF_FFFF))
+def test_plain_registers_keep_what_is_written(row: tuple[int, int, int], index: int, value: int) -> None:
+    base, count, mask = row
+    with machine(4) as m:
+        offset = base + index % count * 4
+        write(m, offset, value)
+        assert read(m, offset) == value & mask
+
+
+@given(st.integers(0, 7), st.lists(st.tuples(st.booleans(), st.integers(0, 0xFFFF_FFFF)), max_size=6))
+def test_enable_set_and_clear(word: int, steps: list[tuple[bool, int]]) -> None:
+    with machine() as m:
+        model = 0xFFFF if word == 0 else 0
+        for on, value in steps:
+            write(m, (Gicd.ISENABLER if on else Gicd.ICENABLER) + word * 4, value)
+            model = model | value if on else model & ~value
+            model |= 0xFFFF if word == 0 else 0
+            assert read(m, Gicd.ISENABLER + word * 4) == read(m, Gicd.ICENABLER + word * 4) == model
+
+
+@given(st.integers(0, 0xFFF), st.sampled_from([1, 2, 4, 8]), st.booleans(), st.integers(0, 2**64 - 1))
+@settings(max_examples=300)
+def test_no_access_stops_the_host(offset: int, width: int, is_write: bool, value: int) -> None:
+    with machine(2) as m:
+        access = Access(GuestPhys(int(GUEST_GICD_BASE) + offset), width, is_write, value & ((1 << 8 * width) - 1))
+        outcome, _ = vgicd_access(m.domain, m.vcpus[0], access)
+        m.settle()
+        base, _, by_byte, *_ = next(row for row in REGISTERS if row[0] <= offset < row[0] + row[1])
+        sound = (width == 4 and offset % 4 == 0) or (width == 1 and by_byte)
+        assert outcome == (Outcome.HANDLED if sound else Outcome.FORBIDDEN), hex(base)
+
+
+@given(st.integers(32, 255), st.integers(0, 255))
+def test_bytes_of_priorities(intid: int, value: int) -> None:
+    with machine() as m:
+        address = GuestPhys(int(GUEST_GICD_BASE) + Gicd.IPRIORITYR + intid)
+        assert vgicd_access(m.domain, m.vcpus[0], Access(address, 1, True, value))[0] == Outcome.HANDLED
+        assert vgicd_access(m.domain, m.vcpus[0], Access(address, 1, False, 0)) == (Outcome.HANDLED, value & 0xF8)
+
+
+def test_nothing_is_shown_before_it_is_enabled() -> None:
+    with machine() as m:
+        vgic_raise_own(m.vcpus[0], TIMER)
+        assert take(m) is None
+        write(m, Gicd.ISENABLER, 1 << TIMER)
+        assert take(m) is None, "GICD_CTLR is still off"
+        write(m, Gicd.CTLR, 1)
+        assert take(m) == TIMER
+        assert take(m) is None
+
+
+def test_disabling_takes_a_pending_interrupt_back() -> None:
+    with machine() as m:
+        enable(m, TIMER, SPI)
+        vgic_raise_own(m.vcpus[0], TIMER)
+        vgic_set_spi_level(m.domain, SPI, True)
+        write(m, Gicd.ICENABLER, 1 << TIMER)
+        write(m, Gicd.ICENABLER + 4, 1 << SPI - 32)
+        assert take(m) is None
+        assert read(m, Gicd.ISPENDR) == 1 << TIMER
+        enable(m, TIMER, SPI)
+        assert {take(m), take(m)} == {TIMER, SPI}
+
+
+def test_a_level_comes_again_until_it_falls() -> None:
+    with machine() as m:
+        enable(m, SPI)
+        vgic_set_spi_level(m.domain, SPI, True)
+        assert [take(m), take(m), take(m)] == [SPI] * 3
+        vgic_set_spi_level(m.domain, SPI, False)
+        assert take(m) is None
+
+
+def test_an_own_level_comes_again_until_it_falls() -> None:
+    with machine() as m:
+        enable(m, 30)
+        vgic_set_own_level(m.vcpus[0], 30, True)
+        assert [take(m), take(m)] == [30] * 2
+        m.bus.interfaces[0].acknowledge()
+        vgic_set_own_level(m.vcpus[0], 30, False)
+        m.bus.interfaces[0].end(30)
+        m.settle()
+        assert take(m) is None
+
+
+def test_a_level_that_falls_in_time_is_not_seen() -> None:
+    with machine() as m:
+        enable(m, SPI)
+        vgic_set_spi_level(m.domain, SPI, True)
+        vgic_set_spi_level(m.domain, SPI, False)
+        assert take(m) is None
+        assert not vcpu_has_interrupt(m.vcpus[0])
+
+
+def test_an_edge_while_active_is_kept() -> None:
+    with machine() as m:
+        enable(m, TIMER)
+        vgic_raise_own(m.vcpus[0], TIMER)
+        m.bus.interfaces[0].acknowledge()
+        vgic_raise_own(m.vcpus[0], TIMER)
+        m.bus.interfaces[0].end(TIMER)
+        m.settle()
+        assert take(m) == TIMER
+        assert take(m) is None
+
+
+@pytest.mark.parametrize("lists", [2, 4, 16])
+@given(st.lists(st.tuples(st.integers(32, 95), st.integers(0, 30)), min_size=1, max_size=30, unique_by=lambda x: x[0]))
+@settings(max_examples=40, deadline=None)
+def test_overflow_is_delivered_by_priority(lists: int, interrupts: list[tuple[int, int]]) -> None:
+    """More pending interrupts than list registers: each comes once, the urgent ones first."""
+    with machine(1, lists) as m:
+        enable(m, *(intid for intid, _ in interrupts))
+        for intid, priority in interrupts:
+            address = GuestPhys(int(GUEST_GICD_BASE) + Gicd.IPRIORITYR + intid)
+            vgicd_access(m.domain, m.vcpus[0], Access(address, 1, True, priority << 3))
+        for intid, _ in interrupts:
+            write(m, Gicd.ISPENDR + intid // 32 * 4, 1 << intid % 32)
+        order = []
+        while (taken := take(m)) is not None:
+            order.append(taken)
+        priorities = dict(interrupts)
+        assert sorted(order) == sorted(priorities)
+        assert [priorities[i] for i in order] == sorted(priorities.values())
+
+
+def test_sgi_to_self_and_others() -> None:
+    with machine(4) as m:
+        for cpu in range(4):
+            write(m, Gicd.CTLR, 1, cpu)
+        write(m, Gicd.SGIR, 2 << 24 | 5, 1)
+        assert [take(m, cpu) for cpu in range(4)] == [None, 5, None, None]
+        write(m, Gicd.SGIR, 1 << 24 | 6, 1)
+        assert [take(m, cpu) for cpu in range(4)] == [6, None, 6, 6]
+        write(m, Gicd.SGIR, 0b1001 << 16 | 7, 2)
+        assert [take(m, cpu) for cpu in range(4)] == [7, None, None, 7]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15)), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_each_sender_of_an_sgi_is_seen_once(sent: list[tuple[int, int]]) -> None:
+    """SGIs to vCPU 0 from all: pending ones merge by number and sender, no more and no less."""
+    with machine(4) as m:
+        write(m, Gicd.CTLR, 1)
+        for cpu, sgi in sent:
+            write(m, Gicd.SGIR, 1 << 16 | sgi, cpu)
+        seen = []
+        while (taken := m.bus.interfaces[0].acknowledge()) is not None:
+            seen.append((taken[1], taken[0]))
+            m.bus.interfaces[0].end(taken[0])
+            m.settle()
+        assert sorted(seen) == sorted(set(sent))
+
+
+def test_pending_sgis_are_read_and_cleared() -> None:
+    with machine(2) as m:
+        write(m, 0xF20, 0x0301)  # GICD_SPENDSGIR0: SGI 0 from 0, SGI 1 from 0 and 1
+        assert read(m, 0xF10) == 0x0301
+        write(m, 0xF10, 0x0100)
+        assert read(m, 0xF20) == 0x0201
+
+
+def test_spi_goes_to_its_target_and_follows_it() -> None:
+    with machine(4) as m:
+        enable(m, SPI)
+        for cpu in (3, 1, 2):
+            target(m, SPI, cpu)
+            vgic_set_spi_level(m.domain, SPI, True)
+            m.settle()
+            vgic_set_spi_level(m.domain, SPI, False)
+            assert [c for c in range(4) if m.bus.interfaces[c].acknowledge()] == [cpu]
+            m.bus.interfaces[cpu].end(SPI)
+            m.settle()
+
+
+def test_another_cpu_takes_a_pending_spi_back() -> None:
+    with machine(2) as m:
+        enable(m, SPI)
+        target(m, SPI, 1)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        assert m.bus.interfaces[1].used()
+        write(m, Gicd.ICENABLER + 4, 1 << SPI - 32)
+        assert not m.bus.interfaces[1].used()
+        write(m, Gicd.ISENABLER + 4, 1 << SPI - 32)
+        write(m, Gicd.ICPENDR + 4, 1 << SPI - 32)
+        assert take(m, 1) is None
+
+
+def test_set_and_clear_active() -> None:
+    with machine() as m:
+        enable(m, SPI)
+        write(m, Gicd.ISACTIVER + 4, 1 << SPI - 32)
+        assert read(m, Gicd.ICACTIVER + 4) == 1 << SPI - 32
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        assert take(m) is None, "active: it cannot be acknowledged again"
+        write(m, Gicd.ICACTIVER + 4, 1 << SPI - 32)
+        assert read(m, Gicd.ISACTIVER + 4) == 0
+        assert take(m) == SPI
+
+
+def test_groups_are_forwarded_one_by_one() -> None:
+    with machine() as m:
+        enable(m, SPI)
+        write(m, Gicd.IGROUPR + 4, 1 << SPI - 32)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        assert take(m) is None
+        write(m, Gicd.CTLR, 2)
+        assert take(m) == SPI
+
+
+operations: dict[str, Callable[[Machine, int], None]] = {
+    "raise": lambda m, n: vgic_raise_own(m.vcpus[0], 16 + n % 16),
+    "level up": lambda m, n: vgic_set_spi_level(m.domain, 32 + n % 64, True),
+    "level down": lambda m, n: vgic_set_spi_level(m.domain, 32 + n % 64, False),
+    "sgi": lambda m, n: write(m, Gicd.SGIR, 2 << 24 | n % 16),
+    "enable": lambda m, n: write(m, Gicd.ISENABLER + n % 3 * 4, 0xFFFF << n % 32 & 0xFFFF_FFFF),
+    "disable": lambda m, n: write(m, Gicd.ICENABLER + n % 3 * 4, 1 << n % 32),
+    "pend": lambda m, n: write(m, Gicd.ISPENDR + n % 3 * 4, 1 << n % 32),
+    "unpend": lambda m, n: write(m, Gicd.ICPENDR + n % 3 * 4, 1 << n % 32),
+    "control": lambda m, n: write(m, Gicd.CTLR, n % 4),
+    "edge": lambda m, n: write(m, Gicd.ICFGR + (2 + n % 4) * 4, n * 0x0101_0101 & 0xFFFF_FFFF),
+    "take": lambda m, n: None if take(m) is None else None,
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(operations)), st.integers(0, 255)), max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_any_sequence_keeps_the_invariants(steps: list[tuple[str, int]]) -> None:
+    """No interrupt is in two list registers, what is listed as pending is enabled, and all ends once levels are down."""
+    with machine(1, 4) as m:
+        for n in range(8, 24):
+            write(m, Gicd.ITARGETSR + n * 4, 0x0101_0101)
+        for name, n in steps:
+            operations[name](m, n)
+            m.settle()
+            listed = [m.bus.interfaces[0].lr[i] & 0x3FF for i in m.bus.interfaces[0].used()]
+            assert len(set(listed)) == len(listed)
+            for intid in listed:
+                assert read(m, Gicd.ISENABLER + intid // 32 * 4) >> intid % 32 & 1
+        for intid in range(32, 96):
+            vgic_set_spi_level(m.domain, intid, False)
+        taken = 0
+        while take(m) is not None:
+            taken += 1
+            assert taken < 200
+        write(m, Gicd.CTLR, 3)
+        while take(m) is not None:
+            taken += 1
+            assert taken < 400
+        on = [read(m, Gicd.ISPENDR + w * 4) & read(m, Gicd.ISENABLER + w * 4) for w in range(3)]
+        assert on == [0, 0, 0]
