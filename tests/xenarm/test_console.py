@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from freestanding import View
 from xenarm.arm64 import instructions
+from xenarm.arm64.registers import MODEL
 from xenarm.core import console, log
 from xenarm.core.console import CONSOLE, OUTPUTS
 from xenarm.core.domain import DOMAINS, Domain, DomainState
@@ -58,6 +59,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[Port]:
     SERIAL.base, SERIAL.driver = PORT, 0
     yield made
     SERIAL.base = 0
+    MODEL.clear()
     for i in range(3):
         DOMAINS[i].state.value = 0
 
@@ -105,11 +107,6 @@ def test_one_domain_has_the_line_to_itself(port: Port) -> None:
     assert port.shown == b"boot\r\nprompt # "
     log.stage(View(b"hello", 0, 5))
     assert clean(port.text).endswith("prompt # \n(xenarm) hello\n")
-
-
-def silence(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
-    """Whether the owner of the line counts as silent."""
-    CONSOLE.last = 0 if silent else 1 << 62
 
 
 def test_lines_carry_names(port: Port) -> None:
@@ -241,3 +238,27 @@ def test_a_domain_that_does_not_read_can_be_left(port: Port) -> None:
     port.typed.extend(b"x" * (QUEUE_SIZE * 2) + b"\x01\x01\x01y")
     console.console_irq()
     assert taken(1) == b"y"
+
+
+def test_what_waits_is_shown_when_the_other_falls_silent(port: Port) -> None:
+    one, two = domains("one", "two")
+    MODEL["cntfrq_el0"], MODEL["cntpct_el0"] = 1000, 100
+    say(one, "prompt # ")
+    say(two, "news\nmore")
+    assert port.text == "(one) prompt # "
+    assert console.console_poll()
+    MODEL["cntpct_el0"] += 60
+    assert not console.console_poll()
+    assert port.text == "(one) prompt # \n(two) news\n(two) more"
+    MODEL["cntpct_el0"] += 60
+    say(one, "ls")
+    assert port.text.endswith("\n(two) more\n(one) prompt # ls")
+
+
+def test_a_full_queue_breaks_in(port: Port) -> None:
+    one, two = domains("one", "two")
+    MODEL["cntfrq_el0"], MODEL["cntpct_el0"] = 1000, 100
+    say(one, "busy")
+    say(two, "x" * 99 + "\n")
+    say(two, "y" * console.WAITING_SIZE)
+    assert f"(two) {'x' * 99}\n(two) yyy" in port.text

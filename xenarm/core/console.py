@@ -224,15 +224,18 @@ def console_put(d: Domain, character: u8) -> None:
 
 
 @fn
-def console_poll() -> None:
-    """Now and then, from any CPU: show text that waits behind the line of a domain that has fallen silent."""
-    if not CONSOLE.waiting:
-        return
-    with TERMINAL.lock:
-        if TERMINAL.owner != NOBODY and owner_is_silent():
-            interrupt_owner()
-        if TERMINAL.owner == NOBODY:
-            show_all_waiting()
+def console_poll() -> bool:
+    """Now and then, from any CPU: show text that waits behind the line of a domain that has fallen silent.
+
+    True if some still waits: an idle CPU asks again soon, so that nothing waits much longer than PATIENCE_MS.
+    """
+    if CONSOLE.waiting:
+        with TERMINAL.lock:
+            if TERMINAL.owner != NOBODY and owner_is_silent():
+                interrupt_owner()
+            if TERMINAL.owner == NOBODY:
+                show_all_waiting()
+    return CONSOLE.waiting
 
 
 # ---- input -----------------------------------------------------------------------------------------------------------
