@@ -117,7 +117,7 @@ _TRIPLES = {"aarch64": "aarch64-none-elf", "armv7": "armv7-none-eabi", "x86_64":
 
 _COMMON = ("-std=gnu11", "-ffreestanding", "-fno-stack-protector", "-fno-strict-aliasing", "-fno-delete-null-pointer-checks",
            "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fno-exceptions", "-fno-ident", "-fno-common",
-           "-fno-omit-frame-pointer", "-fno-pic", "-fwrapv")
+           "-fno-omit-frame-pointer", "-fno-pic")
 _GCC = ("-fno-tree-loop-distribute-patterns", "-fno-pie")
 _CLANG = ("-fno-finite-loops", "-fno-pie", "-Wno-unused-command-line-argument")
 

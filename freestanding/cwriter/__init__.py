@@ -34,7 +34,11 @@ def write_c(program: ir.Program, arch: str, *, root: str = "", assembly: str = "
     statics = Statics(unit)
     words = set(re.findall(r"[A-Za-z_]\w*", assembly))
     statics.visible = {name for name in (unit.static(s) for s in program.statics) if name in words}
-    functions = [FunctionWriter(unit, f).write() for f in program.functions if not f.external]
+    writers = [FunctionWriter(unit, f) for f in program.functions if not f.external]
+    functions = [writer.write() for writer in writers]
+    for position, writer in enumerate(writers):
+        if writer.clashes():
+            functions[position] = FunctionWriter(unit, writer.function).write()
     prototypes = _prototypes(unit)
     storage = statics.write()
     calls = host_calls(unit) if target.hosted else plain_calls(unit) if callers else ""

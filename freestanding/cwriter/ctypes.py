@@ -115,7 +115,10 @@ class TypeNames:
         return "\n".join(["/* Types. */", *order.scalars, "", *order.forward, "", *order.bodies])
 
     def enumerator(self, kind: EnumType, member_name: str) -> str:
-        return f"{self.tag(kind)}_{member_name}"
+        key = (kind, member_name)
+        if key not in self.given:
+            self.given[key] = self.names.unique(f"{self.tag(kind)}_{member_name}")
+        return self.given[key]
 
 
 def join(spelled: str, name: str) -> str:

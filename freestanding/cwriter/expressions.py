@@ -20,6 +20,8 @@ class Expressions:
         self.unit, self.names, self.types = unit, names, unit.types
         self.bits = unit.target.pointer_bits
         self.site: Site | None = None               # of the statement, for nodes that have none
+        self.held: list[str] = []                   # declarations that live as long as the function
+        self.fresh: Callable[[str], str] = lambda name: name
 
     def expr(self, e: ir.Expr) -> str:
         """The value of e."""
@@ -157,13 +159,13 @@ class Expressions:
         """The name of the function that compares two values of a frozen struct or tuple."""
         spelled = self.types.spell(kind)
         name = f"{spelled}_equal"
-        if name not in self.unit.helpers:
+        if name not in self.unit.helper_names:
             fields = ([(member(n), k) for n, k in fields_of(kind.cls).items()] if isinstance(kind, StructType)
                       else [(f"_{i}", k) for i, k in enumerate(kind.items)] if isinstance(kind, TupleType) else [])
             tests = [self._equal(k, f"a.{n}", f"b.{n}") for n, k in fields]
             self.unit.custom(name, f"HELPER bool {name}({spelled} a, {spelled} b) {{\n    return "
                                    + ("\n        && ".join(tests) or "true") + ";\n}")
-        return name
+        return self.unit.helper_names[name]
 
     def _equal(self, kind: Type, a: str, b: str) -> str:
         if isinstance(kind, (StructType, TupleType)):
@@ -176,13 +178,13 @@ class Expressions:
 
     def _array_equality(self, kind: ArrayType | TableType) -> str:
         name = f"{self.types.tag(kind)}_equal"
-        if name not in self.unit.helpers:
+        if name not in self.unit.helper_names:
             element = self._equal(kind.element, "a[i]", "b[i]")
             pointer = self.types._pointer(kind.element)
             self.unit.custom(name, f"HELPER bool {name}(const {pointer}a, const {pointer}b) {{\n"
                                    f"    for (usize i = 0; i < {kind.length}; i++)\n        if (!({element}))\n"
                                    "            return false;\n    return true;\n}")
-        return name
+        return self.unit.helper_names[name]
 
     def logical(self, e: ir.Logical) -> str:
         return f"{self.operand(e.left)} {'&&' if e.op == 'and' else '||'} {self.operand(e.right)}"
@@ -245,9 +247,7 @@ class Expressions:
             return ""
         spelled = self.types.spell(source)
         name = f"{self.types.spell(kind)}_has_{spelled}"
-        if name not in self.unit.helpers:
-            self.unit.custom(name, f"HELPER bool {name}({spelled} x) {{ {self._member_test(numbers, source)} }}")
-        return name
+        return self.unit.custom(name, f"HELPER bool {name}({spelled} x) {{ {self._member_test(numbers, source)} }}")
 
     def _member_test(self, numbers: list[int], source: Type) -> str:
         literal = [int_literal(source, n, self.bits) for n in numbers]
@@ -279,9 +279,16 @@ class Expressions:
 
     def member_of(self, owner: ir.Expr, name: str) -> str:
         if isinstance(owner.type, StructType):
-            return f"{self.operand(owner)}.{member(name)}"
+            passing = isinstance(fields_of(owner.type.cls)[name], ArrayType) and not is_lvalue(owner)
+            return f"{self.hold(owner) if passing else self.operand(owner)}.{member(name)}"
         direct = self._direct(owner)
         return f"{direct}.{member(name)}" if direct else f"{self.operand(owner)}->{member(name)}"
+
+    def hold(self, e: ir.Expr) -> str:
+        """A value that nothing holds, kept as long as the function because an array in it is referred to."""
+        name = self.fresh("held")
+        self.held.append(f"{self.types.declare(e.type, name)};")
+        return f"(*({{ {name} = {self.expr(e)}; &{name}; }}))"
 
     def _direct(self, reference: ir.Expr) -> str:
         """The struct itself as an lvalue where the reference is to a named or embedded one; else empty."""
@@ -429,6 +436,37 @@ class Expressions:
 
     def tuple_item(self, e: ir.TupleItem) -> str:
         return f"{self.operand(e.tuple)}._{e.index}"
+
+
+def is_lvalue(e: ir.Expr) -> bool:
+    """Whether the C text of a frozen value names an object that outlives the expression."""
+    match e:
+        case ir.Local() | ir.StaticRef() | ir.Index():
+            return True
+        case ir.Field(object=inner):
+            return isinstance(inner.type, RefType) or is_lvalue(inner)
+        case ir.TupleItem(tuple=inner):
+            return is_lvalue(inner)
+    return False
+
+
+def in_value(e: ir.Expr) -> bool:
+    """Whether an array lies in a frozen value (not in a table), so that naming it has to copy it."""
+    match e:
+        case ir.Field(object=inner) if isinstance(inner.type, StructType):
+            return True if not isinstance(inner, (ir.Field, ir.Index)) else in_value(inner) or not _in_table(inner)
+        case ir.Index(base=inner):
+            return in_value(inner)
+    return False
+
+
+def _in_table(e: ir.Expr) -> bool:
+    match e:
+        case ir.Index(base=base):
+            return isinstance(base.type, TableType) or _in_table(base)
+        case ir.Field(object=inner):
+            return _in_table(inner)
+    return False
 
 
 def is_simple(e: ir.Expr) -> bool:

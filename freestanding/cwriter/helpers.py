@@ -42,9 +42,14 @@ TEXTS: dict[str, str] = {
     bool over = __builtin_mul_overflow(a, b, &result);
     return (@R@){ !over, result };
 }""",
-    "read_once": """typedef @T@ __attribute__((may_alias)) once_@T@;
-HELPER @T@ read_once_@T@(const void *place) { return *(const volatile once_@T@ *)place; }
-HELPER void write_once_@T@(void *place, @T@ value) { *(volatile once_@T@ *)place = value; }""",
+    "read_once": """HELPER @T@ read_once_@T@(const void *place) {
+    typedef @T@ __attribute__((may_alias)) Once;
+    return *(const volatile Once *)place;
+}""",
+    "write_once": """HELPER void write_once_@T@(void *place, @T@ value) {
+    typedef @T@ __attribute__((may_alias)) Once;
+    *(volatile Once *)place = value;
+}""",
     "compare_swap": """HELPER @R@ compare_swap_@T@(@T@ *place, @T@ expected, @T@ new) {
     bool swapped = __atomic_compare_exchange_n(place, &expected, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     return (@R@){ swapped, expected };
@@ -74,16 +79,16 @@ HELPER void write_once_@T@(void *place, @T@ value) { *(volatile once_@T@ *)place
 }
 
 
-def load_store(width: int, order: str) -> str:
-    """Loads and stores of that many bits in that byte order ('be', 'le') at any alignment."""
-    kind = f"u{width}"
+def load_store(kind: str, width: int, order: str) -> str:
+    """A 'load' or 'store' of that many bits in that byte order ('be', 'le') at any alignment."""
     swap = f"__builtin_bswap{width}(value)" if order == "be" else "value"
-    return f"""HELPER {kind} load_{order}{width}(const u8 *bytes) {{
-    {kind} value;
+    if kind == "load":
+        return f"""HELPER u{width} load_{order}{width}(const u8 *bytes) {{
+    u{width} value;
     __builtin_memcpy(&value, bytes, sizeof value);
     return {swap};
-}}
-HELPER void store_{order}{width}(u8 *bytes, {kind} value) {{
+}}"""
+    return f"""HELPER void store_{order}{width}(u8 *bytes, u{width} value) {{
     value = {swap};
     __builtin_memcpy(bytes, &value, sizeof value);
 }}"""

@@ -112,27 +112,27 @@ def _bytes_at(w: Expressions, e: ir.Intrinsic) -> str:
 def _pair(name: str) -> Writer:
     """equals, compare: two slices handed on as pointer and length."""
     def write(w: Expressions, e: ir.Intrinsic) -> str:
-        w.unit.bytes_helper(f"bytes_{name}")
+        inner = w.unit.bytes_helper(f"bytes_{name}")
         view = w.types.spell(e.args[0].type), w.types.spell(e.args[1].type)
         made = f"{name}_{view[0]}_{view[1]}"
         result = "bool" if name == "equal" else "i32"
-        w.unit.custom(made, f"HELPER {result} {made}({view[0]} a, {view[1]} b) "
-                            f"{{ return bytes_{name}(a.pointer, a.length, b.pointer, b.length); }}")
+        made = w.unit.custom(made, f"HELPER {result} {made}({view[0]} a, {view[1]} b) "
+                                   f"{{ return {inner}(a.pointer, a.length, b.pointer, b.length); }}")
         return f"{made}({_args(w, e)})"
     return write
 
 
 def _find(w: Expressions, e: ir.Intrinsic) -> str:
-    w.unit.bytes_helper("bytes_find")
+    inner = w.unit.bytes_helper("bytes_find")
     view = w.types.spell(e.args[0].type)
-    name = w.unit.custom(f"find_{view}", f"HELPER usize find_{view}({view} a, u8 byte) {{ return bytes_find(a.pointer, a.length, byte); }}")
+    name = w.unit.custom(f"find_{view}", f"HELPER usize find_{view}({view} a, u8 byte) {{ return {inner}(a.pointer, a.length, byte); }}")
     return f"{name}({_args(w, e)})"
 
 
 def _copy(w: Expressions, e: ir.Intrinsic) -> str:
     target, source = (w.types.spell(a.type) for a in e.args)
     name = f"copy_{target}_{source}"
-    w.unit.custom(name, f"HELPER void {name}({target} to, {source} from) "
+    name = w.unit.custom(name, f"HELPER void {name}({target} to, {source} from) "
                         "{ __builtin_memmove(to.pointer, from.pointer, to.length * sizeof *to.pointer); }")
     if not w.unit.on("bounds"):
         return f"{name}({_args(w, e)})"
@@ -149,7 +149,7 @@ def _fill(w: Expressions, e: ir.Intrinsic) -> str:
             else "for (usize at = 0; at < to.length; at++)\n        to.pointer[at] = value;")
     if element.endswith("*") or body.startswith("for"):
         body = "for (usize at = 0; at < to.length; at++)\n        to.pointer[at] = value;"
-    w.unit.custom(name, f"HELPER void {name}({spelled} to, {element} value) {{\n    {body}\n}}")
+    name = w.unit.custom(name, f"HELPER void {name}({spelled} to, {element} value) {{\n    {body}\n}}")
     return f"{name}({_args(w, e)})"
 
 
@@ -244,7 +244,7 @@ def _enum_name(w: Expressions, e: ir.Intrinsic) -> str:
     name = f"{spelled}_name"
     cases = "\n".join(f"    case {w.types.enumerator(kind, m.name)}: return ({view}){{ (const u8 *){string_literal(m.name.encode())}, "
                       f"{len(m.name)} }};" for m in kind.cls)
-    w.unit.custom(name, f"HELPER_CALLED {view} {name}({spelled} x) {{\n    switch (x) {{\n{cases}\n"
+    name = w.unit.custom(name, f"HELPER_CALLED {view} {name}({spelled} x) {{\n    switch (x) {{\n{cases}\n"
                         f'    default: return ({view}){{ (const u8 *)"\\?", 1 }};\n    }}\n}}')
     return f"{name}({w.expr(e.args[0])})"
 

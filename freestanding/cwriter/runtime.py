@@ -1,10 +1,10 @@
 """The few functions that compilers call by themselves, for images that link against no library."""
 from __future__ import annotations
 
-# `Word` may be unaligned: a compiler that must not access unaligned words (-mstrict-align) splits it into bytes itself.
+# `runtime_word` may be unaligned: a compiler that must not access unaligned words (-mstrict-align) splits it into bytes itself.
 _COMMON = r'''
 /* Runtime: what a compiler may call without being asked. */
-typedef usize __attribute__((may_alias, aligned(1))) Word;
+typedef usize __attribute__((may_alias, aligned(1))) runtime_word;
 #if defined(__clang__)
 #define RUNTIME __attribute__((used, visibility("hidden"), no_builtin))
 #else
@@ -14,14 +14,14 @@ typedef usize __attribute__((may_alias, aligned(1))) Word;
 
 _FORWARD = r'''
 static inline void copy_forward(u8 *out, const u8 *in, usize size) {
-    for (; size >= 8 * sizeof(Word); size -= 8 * sizeof(Word), out += 8 * sizeof(Word), in += 8 * sizeof(Word)) {
-        const Word *source = (const Word *)in;
-        Word *target = (Word *)out;
+    for (; size >= 8 * sizeof(runtime_word); size -= 8 * sizeof(runtime_word), out += 8 * sizeof(runtime_word), in += 8 * sizeof(runtime_word)) {
+        const runtime_word *source = (const runtime_word *)in;
+        runtime_word *target = (runtime_word *)out;
         usize a = source[0], b = source[1], c = source[2], d = source[3], e = source[4], f = source[5], g = source[6], h = source[7];
         target[0] = a, target[1] = b, target[2] = c, target[3] = d, target[4] = e, target[5] = f, target[6] = g, target[7] = h;
     }
-    for (; size >= sizeof(Word); size -= sizeof(Word), out += sizeof(Word), in += sizeof(Word))
-        *(Word *)out = *(const Word *)in;
+    for (; size >= sizeof(runtime_word); size -= sizeof(runtime_word), out += sizeof(runtime_word), in += sizeof(runtime_word))
+        *(runtime_word *)out = *(const runtime_word *)in;
     for (; size != 0; size--)
         *out++ = *in++;
 }
@@ -44,10 +44,10 @@ RUNTIME void *memmove(void *to, const void *from, __SIZE_TYPE__ size) {
     }
     out += size;
     in += size;
-    for (; size >= sizeof(Word); size -= sizeof(Word)) {
-        out -= sizeof(Word);
-        in -= sizeof(Word);
-        *(Word *)out = *(const Word *)in;
+    for (; size >= sizeof(runtime_word); size -= sizeof(runtime_word)) {
+        out -= sizeof(runtime_word);
+        in -= sizeof(runtime_word);
+        *(runtime_word *)out = *(const runtime_word *)in;
     }
     for (; size != 0; size--)
         *--out = *--in;
@@ -59,13 +59,13 @@ _MEMSET = r'''
 RUNTIME void *memset(void *to, int byte, __SIZE_TYPE__ size) {
     u8 *out = to;
     usize word = (u8)byte * ((usize)-1 / 255);
-    for (; size >= 8 * sizeof(Word); size -= 8 * sizeof(Word), out += 8 * sizeof(Word)) {
-        Word *target = (Word *)out;
+    for (; size >= 8 * sizeof(runtime_word); size -= 8 * sizeof(runtime_word), out += 8 * sizeof(runtime_word)) {
+        runtime_word *target = (runtime_word *)out;
         target[0] = word, target[1] = word, target[2] = word, target[3] = word;
         target[4] = word, target[5] = word, target[6] = word, target[7] = word;
     }
-    for (; size >= sizeof(Word); size -= sizeof(Word), out += sizeof(Word))
-        *(Word *)out = word;
+    for (; size >= sizeof(runtime_word); size -= sizeof(runtime_word), out += sizeof(runtime_word))
+        *(runtime_word *)out = word;
     for (; size != 0; size--)
         *out++ = (u8)byte;
     return to;
@@ -75,7 +75,7 @@ RUNTIME void *memset(void *to, int byte, __SIZE_TYPE__ size) {
 _MEMCMP = r'''
 RUNTIME int memcmp(const void *left, const void *right, __SIZE_TYPE__ size) {
     const u8 *a = left, *b = right;
-    for (; size >= sizeof(Word) && *(const Word *)a == *(const Word *)b; size -= sizeof(Word), a += sizeof(Word), b += sizeof(Word))
+    for (; size >= sizeof(runtime_word) && *(const runtime_word *)a == *(const runtime_word *)b; size -= sizeof(runtime_word), a += sizeof(runtime_word), b += sizeof(runtime_word))
         ;
     for (; size != 0; size--, a++, b++)
         if (*a != *b)
@@ -106,8 +106,8 @@ RUNTIME u64 __aeabi_uidivmod(u32 n, u32 d) { u32 rest; u32 quotient = divide_u32
 
 # The EABI wants quotient and remainder in r0-r3, which no C type is returned in: stubs load them from memory.
 _DIVIDE64 = r'''
-typedef struct { u64 quotient, rest; } Divided;
-RUNTIME void divide_u64(u64 n, u64 d, Divided *out) {
+typedef struct { u64 quotient, rest; } runtime_divided;
+RUNTIME void divide_u64(u64 n, u64 d, runtime_divided *out) {
     u64 quotient = 0;
     if (d != 0 && n >= d)
         for (int shift = __builtin_clzll(d) - __builtin_clzll(n); shift >= 0; shift--)
@@ -115,9 +115,9 @@ RUNTIME void divide_u64(u64 n, u64 d, Divided *out) {
                 n -= d << shift;
                 quotient |= 1ull << shift;
             }
-    *out = (Divided){ quotient, n };
+    *out = (runtime_divided){ quotient, n };
 }
-RUNTIME void divide_i64(i64 n, i64 d, Divided *out) {
+RUNTIME void divide_i64(i64 n, i64 d, runtime_divided *out) {
     divide_u64(n < 0 ? -(u64)n : (u64)n, d < 0 ? -(u64)d : (u64)d, out);
     out->quotient = (n < 0) != (d < 0) ? -out->quotient : out->quotient;
     out->rest = n < 0 ? -out->rest : out->rest;

@@ -8,7 +8,7 @@ from .. import ir
 from ..errors import CompileError, Site
 from ..types import ArrayType, RefType, StructType, TableType, Type, VoidType, fields_of
 from .ctypes import int_literal, join, member
-from .expressions import Expressions
+from .expressions import Expressions, in_value
 from .names import Names, wrap
 from .scopes import Scopes, assigns
 from .unit import Unit
@@ -38,11 +38,16 @@ class FunctionWriter:
             self.names[id(var)] = self.local_names.unique(var.name)
         self.scopes = Scopes(function)
         self.e = Expressions(unit, self.names)
+        self.e.fresh = self.local_names.unique
         self.lines: list[str] = []
         self.depth = 0
         self.position: tuple[str, int] | None = None        # what `#line` made the next C line be
         self.labels: list[tuple[str, str]] = []
         self.used_labels: set[str] = set()
+
+    def clashes(self) -> bool:
+        """Whether a type, helper or operation that was named since has the name of a variable here."""
+        return any(self.unit.names.is_taken(name) for name in self.local_names.taken)
 
     # -- lines ----------------------------------------------------------------------------------------------------------
 
@@ -53,12 +58,14 @@ class FunctionWriter:
         self.lines.append(f"/* {origin.replace('*/', '')} */")
         names = [self.names[id(p)] for p in function.params]
         self.line(Site(function.file, function.line), f"{linkage(function)}{signature(self.unit, function, names)} {{")
+        opening = len(self.lines) - 1
         self.depth = 1
         for var in self.scopes.top:
             self.line(Site(function.file, function.line), self.declaration(var) + ";")
         self.body(function.body)
         self.depth = 0
         self.plain("}")
+        self.lines[opening] = " ".join([self.lines[opening], *self.e.held])         # one line, so that none is moved
         return "\n".join(self.lines)
 
     def line(self, site: Site, text: str) -> None:
@@ -102,9 +109,18 @@ class FunctionWriter:
     def let(self, s: ir.Let) -> None:
         value = self.e.expr(s.value)
         if isinstance(s.var.type, ArrayType) and not s.var.storage:
-            value = f"({self.unit.types.spell(s.var.type)}){wrap(value)}"       # a table's array is const
+            value = self.array_value(s, value)
         target = self.declaration(s.var) if id(s) in self.scopes.at else self.names[id(s.var)]
         self.line(s.site, f"{target} = {value};")
+
+    def array_value(self, s: ir.Let, value: str) -> str:
+        """A name for an array: of a frozen value a copy, because the value's own variable may change under the name."""
+        if in_value(s.value):
+            held = self.local_names.unique(f"{self.names[id(s.var)]}_held")
+            self.e.held.append(f"{self.unit.types.declare(s.var.type, held)};")
+            self.line(s.site, f"__builtin_memcpy({held}, {value}, sizeof {held});")
+            return held
+        return f"({self.unit.types.spell(s.var.type)}){wrap(value)}"            # a table's array is const
 
     def new(self, s: ir.New) -> None:
         name = self.names[id(s.var)]

@@ -1,6 +1,7 @@
 """What the parts of one C unit share: names, types, helpers, strings, where functions and statics are."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -23,6 +24,7 @@ class Unit:
     root: str = ""                                  # files below it are written relative to it
     names: Names = field(default_factory=Names)
     helpers: dict[str, str] = field(default_factory=dict)           # C text by name, in order of first use
+    helper_names: dict[str, str] = field(default_factory=dict)
     operations: dict[int, tuple[Operation, str]] = field(default_factory=dict)
     operation_texts: list[str] = field(default_factory=list)
     symbols: dict[str, str] = field(default_factory=dict)           # linker symbols used in functions
@@ -91,31 +93,23 @@ class Unit:
     def helper(self, name: str, kind: Type, result: Type | None = None) -> str:
         """The C name of an integer helper for one type; its text is written on first use."""
         if name == "popcount":
-            self._add("population", helpers.TEXTS["population"])
-        spelled = self.types.spell(kind).replace(" ", "")
-        made = {"read_once": "read_once", "write_once": "write_once"}.get(name, name) + f"_{identifier(spelled)}"
-        text = helpers.expand("read_once" if name == "write_once" else name, self._replacements(kind, identifier(spelled), result))
-        self._add(f"{name.replace('write_', 'read_')}_{spelled}", text)
-        return made
+            self.custom("population", helpers.TEXTS["population"])
+        spelled = identifier(self.types.spell(kind))
+        return self.custom(f"{name}_{spelled}", helpers.expand(name, self._replacements(kind, spelled, result)))
 
     def bytes_helper(self, name: str) -> str:
-        self._add(name, helpers.TEXTS[name])
-        return name
+        return self.custom(name, helpers.TEXTS[name])
 
     def load_store(self, name: str) -> str:
         """`load_be32`, `store_le64`..."""
-        order, width = name[-4:-2], int(name[-2:])
-        self._add(f"{order}{width}", helpers.load_store(width, order))
-        return name
+        return self.custom(name, helpers.load_store(name[:-5], int(name[-2:]), name[-4:-2]))
 
     def custom(self, name: str, text: str) -> str:
-        """A helper with a text of its own; returns its name."""
-        self._add(name, text)
-        return name
-
-    def _add(self, key: str, text: str) -> None:
-        if key not in self.helpers:
-            self.helpers[key] = text
+        """A helper with a text of its own, which calls it by that name; returns the name it got."""
+        if name not in self.helper_names:
+            given = self.helper_names[name] = self.names.unique(name)
+            self.helpers[name] = text if given == name else re.sub(rf"\b{name}\b", given, text)
+        return self.helper_names[name]
 
     def _replacements(self, kind: Type, spelled: str, result: Type | None) -> dict[str, str]:
         base = kind if isinstance(kind, IntType) else getattr(kind, "base", None)

@@ -70,6 +70,8 @@ class Escape:
                 return frozenset({("slot", var)}) if var.storage else self.env.get(var, NONE)
             case ir.Field(object=inner) | ir.Index(base=inner):
                 held = self.origins(inner)
+                if isinstance(inner.type, t.StructType) and isinstance(e.type, t.ArrayType) and (owner := _value_owner(inner)):
+                    return held | {("slot", owner)}                    # an array inside a value, which lives where its name does
                 if isinstance(inner.type, t.StructType) or isinstance(e.type, t.ArrayType) or ir.storage_of(e) != e.type:
                     return held                                        # a part of a value, or an address inside
                 return self.load(held)
@@ -205,6 +207,21 @@ class Escape:
             inner = (*loops, s) if isinstance(s, (ir.While, ir.ForRange)) else loops
             for block in ir.blocks(s):
                 self._places(block, inner, loops_of, made)
+
+
+_UNNAMED = Var("made", t.VOID)
+
+
+def _value_owner(e: Expr) -> Var | None:
+    """The variable that a frozen value is part of, `_UNNAMED` for one that has no name, None where it lies in other storage."""
+    match e:
+        case ir.Local(var=var):
+            return var
+        case ir.Field(object=inner) | ir.Index(base=inner):
+            return _value_owner(inner) if isinstance(inner.type, t.StructType) else None
+        case ir.TupleItem(tuple=inner):
+            return _value_owner(inner)
+    return _UNNAMED
 
 
 def _stored_reference(place: Expr, name: str, value: Expr) -> bool:

@@ -787,3 +787,53 @@ def names(int_: u32, auto: u32, index_: u32) -> u32:
 def test_names(engine: Engine) -> None:
     running = machine(engine, names)
     assert running.call("names", 1, 2, 4) == 6 + 1 + 1
+
+
+# ---- arrays inside values ------------------------------------------------------------------------------------------------------------------
+
+
+
+class Value3(Struct, frozen=True):
+    base: u32
+    limits: Array[u8] = array(u8, 3)
+
+
+VALUES = table(Value3, [Value3(base=1, limits=array(u8, [1, 2, 3])), Value3(base=2, limits=array(u8, [4, 5, 6]))])
+
+
+@fn
+def picked(i: u32) -> Value3:
+    return VALUES[i]
+
+
+@fn
+def renamed(i: u32) -> u32:
+    r = VALUES[0]
+    x = r.limits
+    y = picked(1).limits
+    r = VALUES[i]
+    return u32(x[0]) * 100 + u32(y[1]) * 10 + u32(r.limits[2])
+
+
+@fn
+def passed(i: u32) -> u32:
+    return sum_view(picked(i).limits) + sum_view(picked(i).limits[1:])
+
+
+def test_arrays_inside_values(engine: Engine) -> None:
+    running = machine(engine, renamed, passed)
+    assert running.call("renamed", 1) == 156
+    assert running.call("passed", 1) == 15 + 11
+
+
+@fn
+def returned(i: u32) -> View[u8]:
+    r = VALUES[i]
+    return r.limits
+
+
+def test_views_of_values_do_not_outlive_them() -> None:
+    from freestanding.errors import CompileError
+    from tests.freestanding.building import lower
+    with pytest.raises(CompileError, match="r lives on this function's stack and cannot be returned"):
+        lower("host", returned)

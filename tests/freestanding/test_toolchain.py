@@ -524,3 +524,47 @@ def test_c_is_readable_and_needs_no_volatile() -> None:
     assert set(directives) == {"test_toolchain.py"}
 
 
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize("target", ["aarch64", "armv7", "x86_64"])
+def test_the_written_text_is_one_complete_unit(tmp_path: Path, target: str) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    assert run_command(tmp_path, "c", "program", "--target", target, "-o", "out.c").returncode == 0
+    from freestanding.toolchain import Options, compile_unit, find_tools
+    compile_unit(tmp_path, "unit.c", (tmp_path / "out.c").read_text(), Options(target, warnings=True), find_tools({}))
+
+
+@operation(aarch64="mov {ret}, #1", host="mov $1, {ret}")
+def min_u32() -> u64:
+    return u64(1)
+
+
+class Dark(Struct):
+    Shade_DARK: u32
+
+
+Shade_LIGHT = zeroed(Dark)
+
+
+@fn
+def min_u8(load_be16: View[u8], clz_u32: u32) -> u32:
+    """Names that helpers, operations, enumerators and types would like to have."""
+    view_u8 = load_be16.load_be16(0)
+    popcount_u32 = min(clz_u32, 7) + truncate(u32, min_u32())
+    s = Shade(0)
+    Shade_LIGHT.Shade_DARK = 5
+    slice_ = u32(view_u8) + popcount_u32 + Shade_LIGHT.Shade_DARK
+    return slice_ if s == Shade.DARK else u32(0)
+
+
+@fn
+def clashing(n: u32) -> u32:
+    return min_u8(b"\1\2", n) + u32(min(truncate(u8, n), 3))
+
+
+@pytest.mark.parametrize("target", ["aarch64", "host"])
+def test_names_never_clash(target: str) -> None:
+    program, result = built(target, clashing)
+    running = HostMachine(program, result) if target == "host" else EmulatedMachine(program, result, target)
+    assert running.call("clashing", 200) == 0x102 + 8 + 5 + 3
