@@ -56,10 +56,10 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
 
 @fn
 def tree_bytes(dtb: HostPhys) -> View[u8]:
-    """The blob where the boot loader left it, mapped; empty when there is none."""
+    """The blob where the boot loader left it, mapped; only its first bytes when it is none."""
     address = usize(u64(dtb))
     mmu_map_ram(dtb, 8)
-    size = min(usize(fdt_total_size(Ptr[u8](address).slice(8))), LARGEST_TREE)
+    size = max(min(usize(fdt_total_size(Ptr[u8](address).slice(8))), LARGEST_TREE), 8)
     mmu_map_ram(dtb, u64(size))
     return Ptr[u8](address).slice(size)
 
@@ -70,7 +70,7 @@ def open_tree(dtb: HostPhys) -> None:
     error = fdt_open(FDT, tree_bytes(dtb))
     if error != FdtError.NONE:
         console_rescue()
-        log_error(f"device tree at {u64(dtb):#x}: {error}; nothing can be started without it")
+        log_error(f"device tree at {u64(dtb):#x}: {error}; the boot loader must pass a sound one in x0")
         cpu_stop()
     console_init_early(FDT)
 

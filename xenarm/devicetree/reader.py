@@ -108,10 +108,12 @@ def block_fits(total: usize, offset: u32, size: u32, align: u32) -> bool:
 
 @fn
 def check_header(memory: View[u8]) -> FdtError:
-    if len(memory) < SMALLEST_BLOB:
+    if len(memory) < 4:
         return FdtError.TOO_SHORT
     if memory.load_be32(0) != MAGIC:
         return FdtError.BAD_MAGIC
+    if len(memory) < SMALLEST_BLOB:
+        return FdtError.TOO_SHORT
     if memory.load_be32(20) < VERSION or memory.load_be32(24) > VERSION:
         return FdtError.BAD_VERSION
     total = usize(memory.load_be32(4))
