@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xenarm.arm64 import instructions
-from xenarm.core.domain import CPU_SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Vcpu
+from xenarm.core.domain import CPU_SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
 from xenarm.gic.registers import Gich, ListRegister, LrState
 from xenarm.gic.v2 import GIC
 from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
@@ -104,6 +104,7 @@ class Machine:
             v.domain, v.id, v.cpu = self.domain, i, i
             self.domain.vcpus[i] = v
             v.vgic.kicked.value = 0
+            v.power.value = int(Power.ON)
             GIC.interface[i] = 1 << i
         vgic_init(self.domain)
         for i, v in enumerate(self.vcpus):

@@ -68,5 +68,5 @@ def source_of(blob: bytes) -> str:
 
 
 def debian_trees() -> list[Path]:
-    """Every tree that Debian's arm64 kernel package ships, as far as it has been fetched."""
-    return sorted((BUILD / "debian" / "arm64" / "root").glob("usr/lib/linux-image-*/**/*.dtb"))
+    """Every tree that Debian's kernel packages ship, as far as it has been fetched."""
+    return sorted((BUILD / "debian").glob("*/root/usr/lib/linux-image-*/**/*.dtb"))
