@@ -1,0 +1,140 @@
+"""The benchmark guest: prints `bench <name> <nanoseconds>` for each operation, then `bench end`, and powers off.
+
+Under QEMU's `-icount shift=0` a nanosecond is an instruction. A figure counts from the instruction that causes the exit to the first one
+after it, or in the handler; for the timer from its expiry. Of ROUNDS means the least is printed: whatever else the hypervisor does only adds.
+"""
+
+from collections.abc import Callable
+
+import guests.runtime.head
+import guests.runtime.interrupts  # noqa: F401
+from freestanding import View, export, fn, u8, u64
+from guests.bench.kernels import (
+    HANDLER_OVERHEAD,
+    SGI_OVERHEAD,
+    SLIDE,
+    loop_empty,
+    loop_hvc,
+    loop_load,
+    loop_nothing,
+    loop_store,
+    sample_sgi,
+    sample_timer,
+    use_bench_vectors,
+)
+from guests.runtime.console import console_init, printk
+from guests.runtime.gic import GIC, gic_enable, gic_init, gic_own_target
+from guests.runtime.link import LINKER_SCRIPT
+from guests.runtime.machine import FDT, machine_init
+from guests.runtime.psci import psci_init, psci_system_off
+from xenarm.arm64.instructions import mmio_read32, wait_for_event
+from xenarm.arm64.registers import read_cntfrq_el0
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import NO_NODE, FdtError
+from xenarm.devicetree.values import fdt_find_compatible, fdt_interrupt
+from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicd
+
+__all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
+
+ROUNDS = 8
+LOOPS = 1024
+SAMPLES = 16 * SLIDE
+SGI = 1
+NS = 1_000_000_000
+VIRTUAL_TIMER = 2  # in the binding's order of interrupts
+AWAKE_STEPS = 1_000  # until the timer expires
+ASLEEP_STEPS = 20_000  # long enough for any hypervisor to put the CPU to sleep first
+NEVER = 0xFFFF_FFFF_FFFF
+
+Loop = Callable[[u64, u64, u64], u64]
+
+
+@fn
+def nanoseconds(steps: u64, times: u64) -> u64:
+    """The mean, rounded."""
+    divisor = read_cntfrq_el0() * times
+    return (steps * NS + divisor // 2) // divisor
+
+
+@fn
+def fastest(loop: Loop, address: u64, value: u64) -> u64:
+    """Steps of the fastest round of LOOPS turns."""
+    least = u64(NEVER)
+    for _ in range(ROUNDS):
+        least = min(least, loop(LOOPS, address, value))
+    return least
+
+
+@fn
+def report_loop(name: View[u8], loop: Loop, address: u64, value: u64, base: u64) -> None:
+    steps = fastest(loop, address, value)
+    printk(f"bench {name} {nanoseconds(steps - min(base, steps), LOOPS):d}")
+
+
+@fn
+def report_exits() -> None:
+    report_loop(b"psci_version", loop_hvc, 0, 0, fastest(loop_empty, 0, 0))
+    base = fastest(loop_nothing, 0, 0)
+    enabled = GIC.gicd + u64(Gicd.ISENABLER + 4)
+    report_loop(b"gicd_typer", loop_load, GIC.gicd + Gicd.TYPER, 0, base)
+    report_loop(b"gicd_isenabler_read", loop_load, enabled, 0, base)
+    report_loop(b"gicd_isenabler_write", loop_store, enabled, u64(mmio_read32(enabled)), base)
+
+
+@fn
+def report_sgi() -> None:
+    value = u64(gic_own_target()) << SGIR_TARGETS_SHIFT | SGI
+    least = u64(NEVER)
+    for _ in range(ROUNDS):
+        steps = u64(0)
+        for sample in range(u64(SAMPLES)):
+            # An odd stride: the counter's phase takes every value equally often, whatever a sample takes.
+            steps += sample_sgi(GIC.gicd + Gicd.SGIR, value, GIC.gicc, (sample * 7 + sample // SLIDE) % SLIDE)
+        least = min(least, steps)
+    printk(f"bench sgi_self {nanoseconds(least, SAMPLES) - SGI_OVERHEAD:d}")
+
+
+@fn
+def report_timer(name: View[u8], ahead: u64, sleep: u64) -> None:
+    least = u64(NEVER)
+    for _ in range(ROUNDS):
+        steps = u64(0)
+        for delay in range(u64(SLIDE)):
+            steps += sample_timer(ahead, sleep, GIC.gicc, delay)
+        least = min(least, steps)
+    printk(f"bench {name} {nanoseconds(least, SLIDE) - HANDLER_OVERHEAD:d}")
+
+
+@fn
+def report_timers() -> None:
+    node = fdt_find_compatible(FDT, b"arm,armv8-timer")
+    if node == NO_NODE:
+        return
+    interrupt = fdt_interrupt(FDT, node, VIRTUAL_TIMER)
+    if interrupt.result == Result.OK:
+        gic_enable(interrupt.intid)
+        report_timer(b"timer", AWAKE_STEPS, 0)
+        report_timer(b"timer_wfi", ASLEEP_STEPS, 1)
+
+
+@export("guest_main")
+def guest_main(tree: u64, image: u64) -> None:
+    """Entry of the first CPU. Does not return."""
+    if machine_init(tree, image) == FdtError.NONE:
+        psci_init(FDT)
+        console_init(FDT)
+        if gic_init(FDT) == Result.OK:
+            gic_enable(SGI)
+            report_exits()
+            use_bench_vectors()
+            report_sgi()
+            report_timers()
+        printk(f"bench end")
+    psci_system_off()
+
+
+@export("guest_secondary")
+def guest_secondary(number: u64) -> None:
+    """No other CPU is ever started."""
+    while True:
+        wait_for_event()

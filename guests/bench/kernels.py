@@ -1,0 +1,200 @@
+"""The measured instructions, in assembly so that nothing but them is measured.
+
+Loops run an instruction `count` times and return steps of the counter. Samples program an interrupt, wait, and return the steps
+until its handler; the handler's first instruction branches into a slide of NOPs in front of the counter's reading, so that the counter's step
+(16 instructions under QEMU) divides out: the mean over SLIDE delays is exact.
+"""
+
+from freestanding import assembly, external, u64
+from guests.runtime.head import fault
+from xenarm.arm64.registers import TimerControl
+from xenarm.gic.registers import Gicc
+
+__all__ = [
+    "HANDLER_OVERHEAD",
+    "SGI_OVERHEAD",
+    "SLIDE",
+    "loop_empty",
+    "loop_hvc",
+    "loop_load",
+    "loop_nothing",
+    "loop_store",
+    "sample_sgi",
+    "sample_timer",
+    "use_bench_vectors",
+]
+
+SLIDE = 16
+HANDLER_OVERHEAD = 1  # the branch into the slide
+SGI_OVERHEAD = 2  # that, and reading the counter before
+
+RUN = int(TimerControl(ENABLE=True))
+PSCI_VERSION = 0x8400
+
+
+def loop(name: str, body: str) -> str:
+    """x0: how often; x1, x2: operands of the body."""
+    return f"""
+    .global {name}
+    .balign 64
+{name}:
+    stp x19, x20, [sp, #-16]!
+    mov x19, x0
+    isb
+    mrs x20, cntvct_el0
+1:  {body}
+    subs x19, x19, #1
+    b.ne 1b
+    isb
+    mrs x0, cntvct_el0
+    sub x0, x0, x20
+    ldp x19, x20, [sp], #16
+    ret
+"""
+
+
+def slide(register: str, delay: str) -> str:
+    """The address that runs through `delay` NOPs before what follows the slide."""
+    return f"""
+    ldr {register}, =slide_end
+    sub {register}, {register}, {delay}, lsl #2
+"""
+
+
+# x9: when it began, or the timer was to expire; x10: when the handler ran; x12: whether it has; x4: its way into the slide; x2: the CPU interface.
+HANDLER = f"""
+    .section .vectors.text, "ax"
+    .balign 2048
+    .global bench_vectors
+bench_vectors:
+    .space 0x200
+    {fault(4)}
+    .balign 128
+    br x4
+slide:
+    .rept {SLIDE}
+    nop
+    .endr
+slide_end:
+    mrs x10, cntvct_el0
+    msr cntv_ctl_el0, xzr
+    isb
+    ldr w11, [x2, #{Gicc.IAR}]
+    str w11, [x2, #{Gicc.EOIR}]
+    mov x12, #1
+    eret
+    .balign 2048
+"""
+
+# x0: GICD_SGIR; x1: what to write; x2: the CPU interface; x3: NOPs before it begins.
+SAMPLE_SGI = f"""
+    .global sample_sgi
+sample_sgi:
+    ldr x4, =slide_end
+    mov x12, xzr
+    adr x5, 1f
+    sub x5, x5, x3, lsl #2
+    br x5
+    .rept {SLIDE}
+    nop
+    .endr
+1:  mrs x9, cntvct_el0
+    str w1, [x0]
+2:  cbz x12, 2b
+    sub x0, x10, x9
+    ret
+"""
+
+# x0: steps until it expires; x1: whether to sleep; x2: the CPU interface; x3: NOPs in the handler.
+SAMPLE_TIMER = f"""
+    .global sample_timer
+sample_timer:
+    {slide("x4", "x3")}
+    mov x12, xzr
+    isb
+    mrs x9, cntvct_el0
+    add x9, x9, x0
+    msr cntv_cval_el0, x9
+    mov x5, #{RUN}
+    msr cntv_ctl_el0, x5
+    isb
+    cbnz x1, 3f
+2:  cbz x12, 2b
+    b 4f
+3:  wfi
+    cbz x12, 3b
+4:  sub x0, x10, x9
+    ret
+
+    .global use_bench_vectors
+use_bench_vectors:
+    ldr x0, =bench_vectors
+    msr vbar_el1, x0
+    isb
+    msr daifclr, #2
+    ret
+    .ltorg
+"""
+
+assembly(
+    f"""
+{HANDLER}
+    .section .text.bench_kernels, "ax"
+{loop("loop_empty", f"movz w0, #{PSCI_VERSION}, lsl #16")}
+{loop("loop_hvc", f"movz w0, #{PSCI_VERSION}, lsl #16" + chr(10) + "    hvc #0")}
+{loop("loop_nothing", "")}
+{loop("loop_load", "ldr w0, [x1]")}
+{loop("loop_store", "str w2, [x1]")}
+{SAMPLE_SGI}
+{SAMPLE_TIMER}
+""",
+    arch="aarch64",
+)
+
+
+@external("loop_empty")
+def loop_empty(count: u64, address: u64, value: u64) -> u64:
+    """What a loop with a function number loaded costs by itself."""
+    raise NotImplementedError
+
+
+@external("loop_hvc")
+def loop_hvc(count: u64, address: u64, value: u64) -> u64:
+    """PSCI_VERSION by HVC."""
+    raise NotImplementedError
+
+
+@external("loop_nothing")
+def loop_nothing(count: u64, address: u64, value: u64) -> u64:
+    """What a loop costs by itself."""
+    raise NotImplementedError
+
+
+@external("loop_load")
+def loop_load(count: u64, address: u64, value: u64) -> u64:
+    """32-bit loads from a device."""
+    raise NotImplementedError
+
+
+@external("loop_store")
+def loop_store(count: u64, address: u64, value: u64) -> u64:
+    """32-bit stores to a device."""
+    raise NotImplementedError
+
+
+@external("sample_sgi")
+def sample_sgi(sgir: u64, value: u64, gicc: u64, delay: u64) -> u64:
+    """One software-generated interrupt to this CPU."""
+    raise NotImplementedError
+
+
+@external("sample_timer")
+def sample_timer(steps: u64, sleep: u64, gicc: u64, delay: u64) -> u64:
+    """One expiry of the virtual timer `steps` from now; the result counts from then."""
+    raise NotImplementedError
+
+
+@external("use_bench_vectors")
+def use_bench_vectors() -> None:
+    """From now on interrupts go to the samples' handler."""
+    raise NotImplementedError

@@ -1,0 +1,64 @@
+"""Our guests, built once for all the processes of a test run, and the machine without a hypervisor that they also run on."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from boards import board
+from xenarm.tools import build, doctor
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import Machine
+from xenarm.tools.paths import BUILD, DEFAULT_BOARD
+from xenarm.tools.session import Session, booted
+
+BootBare = Callable[..., AbstractContextManager[Session]]
+
+
+def _built(request: pytest.FixtureRequest, guest: str) -> Path:
+    doctor.provide("test")
+    run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
+    job = build.guest_job(DEFAULT_BOARD, guest)
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / f".test-guest-{guest}").open("a+") as stamp:
+        fcntl.flock(stamp, fcntl.LOCK_EX)
+        stamp.seek(0)
+        if not run or stamp.read() != run:
+            build.compile_job(DEFAULT_BOARD, job)
+            stamp.truncate(0)
+            stamp.write(run)
+            stamp.flush()
+    return job.output
+
+
+@pytest.fixture(scope="session")
+def hello(request: pytest.FixtureRequest) -> Path:
+    """The guest of `make run`."""
+    return _built(request, "hello")
+
+
+@pytest.fixture(scope="session")
+def bench_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest of `make bench`."""
+    return _built(request, "bench")
+
+
+@pytest.fixture
+def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
+    """Starts a guest at EL1 of a machine without EL2, where QEMU itself answers PSCI by HVC."""
+    name = re.sub(r"[^\w.-]+", "_", request.node.name)
+
+    @contextmanager
+    def start(image: Path, cpus: int = 1, count: bool = False) -> Iterator[Session]:
+        plain = replace(board(DEFAULT_BOARD), machine="virt,gic-version=2")
+        machine = Machine(plain, image, (), cpus, 256, count_instructions=count)
+        with booted(compose(machine), name) as session:
+            yield session
+
+    yield start
