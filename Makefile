@@ -77,7 +77,7 @@ distclean: ## remove everything that is not in the repository
 # Errors of doctor are the one line to read, so make adds none of its own.
 $(STAMP): requirements.txt
 	@$(PYTHON) -m xenarm.tools.doctor build --quiet
-	@echo "preparing $(VENV) from requirements.txt (once, about 200 MB)"
+	@echo "preparing $(VENV) from requirements.txt (once, about 130 MB)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --disable-pip-version-check --requirement requirements.txt
 	@rm -f $(VENV)/.requirements-*

@@ -183,7 +183,8 @@ def _number(value: int | None) -> str:
 def show(terminal: Terminal, measured: list[Row], build_seconds: float) -> None:
     """Print the table, narrow enough for a plain terminal."""
     table = Table("", "xenarm", "Xen 4.17", "ratio", "", title="xenarm against Debian's Xen")
-    table.columns[0].no_wrap = True
+    for column in (table.columns[0], table.columns[4]):
+        column.no_wrap = True
     for column in table.columns[1:4]:
         column.justify = "right"
     for row in measured:
