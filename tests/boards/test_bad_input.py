@@ -163,6 +163,7 @@ def future_version(blob: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
+        (bad_magic, "BAD_MAGIC"),
         (cut_structure, "CUT_STRUCTURE"),
         (strings_outside, "BAD_LAYOUT"),
         (bad_token, "BAD_NESTING"),

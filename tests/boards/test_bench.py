@@ -1,0 +1,55 @@
+"""The benchmark guest on our hypervisor: every figure is there, repeats, and is where it has to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from xenarm.tools import bench, build
+from xenarm.tools.bench import Figures, Row, measure, verdict
+from xenarm.tools.hypervisor import Hypervisor
+
+# Instructions on Debian's Xen 4.17 under QEMU 7.2, counted by the same guest; `make bench` counts them anew.
+XEN = {
+    "psci_version": 479,
+    "gicd_typer": 650,
+    "sgi_self": 1187,
+    "timer": 1052,
+    "timer_wfi": 4347,
+}
+XEN_TO_GUEST = 22_368_728
+
+
+@pytest.fixture(scope="module")
+def figures(xenarm: Hypervisor, built_board: str) -> Figures:
+    """One run of the guest."""
+    kernel = build.guest_job(built_board, "bench")
+    build.compile_job(built_board, kernel)
+    return measure(built_board, xenarm, kernel.output)
+
+
+def test_every_operation_is_reported(figures: Figures) -> None:
+    assert set(figures.operations) >= set(bench.OPERATIONS)
+
+
+@pytest.mark.parametrize("name", XEN)
+def test_an_operation_takes_a_third_of_xens_instructions(figures: Figures, name: str) -> None:
+    assert 0 < figures.operations[name] <= XEN[name] / 3
+
+
+def test_the_guest_starts_in_a_third_of_xens_instructions(figures: Figures) -> None:
+    assert 0 < figures.first_instruction <= XEN_TO_GUEST / 3
+
+
+def test_counts_repeat(figures: Figures, xenarm: Hypervisor, built_board: str) -> None:
+    assert measure(built_board, xenarm, build.guest_job(built_board, "bench").output) == figures
+
+
+def test_the_image_is_small(xenarm: Hypervisor) -> None:
+    assert xenarm.image.stat().st_size <= bench.IMAGE_LIMIT
+
+
+def test_a_verdict_needs_both_figures() -> None:
+    assert verdict(Row("x", 100, 300)) == "reached"
+    assert verdict(Row("x", 101, 300)) == "MISSED"
+    assert verdict(Row("x", 100, 300, limit=99)) == "MISSED"
+    assert verdict(Row("x", None, 300)) == verdict(Row("x", 100, None)) == "not measured"
