@@ -4,21 +4,22 @@ import xenarm.arm64.head
 import xenarm.arm64.panic
 import xenarm.arm64.traps
 import xenarm.arm64.vectors  # noqa: F401
-from freestanding import Ptr, View, export, fn, u8, u64, usize, zeroed
+from freestanding import Ptr, View, export, fn, u8, u32, u64, usize, zeroed
 from xenarm.arch import arch_machine_off, cpus_online, image_size, image_start, mmu_map_ram
 from xenarm.arm64.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT
 from xenarm.arm64.machine import cpu_stop
 from xenarm.arm64.mmu import mmu_guard_stacks, mmu_init
 from xenarm.arm64.run import arch_start_domains
-from xenarm.arm64.smp import cpus_start
-from xenarm.core.addresses import MIB, HostPhys
+from xenarm.arm64.smp import cpu_init, cpus_start
+from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
 from xenarm.core.console import console_init_early, console_interrupt, console_rescue
 from xenarm.core.dom0less import domains_create
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, DomainState
 from xenarm.core.log import log_error, log_start, printk, stage
 from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open, fdt_total_size
-from xenarm.gic.v2 import gic_cpu_init, gic_enable_spi, gic_init
+from xenarm.gic.v2 import gic_enable_spi, gic_init
 
 __all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "boot_first_cpu"]
 
@@ -42,16 +43,27 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
     require(memory_init(FDT, HostPhys(dtb), image_start(), image_size()), b"memory")
     stage(b"interrupt controller")
     require(gic_init(FDT), b"no GICv2 with virtualization extensions in the device tree")
-    gic_cpu_init(0)
+    cpu_init(0)
     stage(b"processors")
     cpus_start(FDT)
     printk(f"{cpus_online()} processors")
     stage(b"domains")
     if domains_create(FDT) == 0:
         arch_machine_off()
+    printk(f"hypervisor uses {memory_used() // 1024} KiB")
     gic_enable_spi(console_interrupt(), 0, True)
     stage(b"start")
     arch_start_domains()
+
+
+@fn
+def memory_used() -> u64:
+    """Bytes: the image with its stacks, and the domains' translation tables."""
+    used = image_size()
+    for i in range(MAX_DOMAINS):
+        if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
+            used += DOMAINS[i].p2m.table_pages * PAGE_SIZE
+    return used
 
 
 @fn

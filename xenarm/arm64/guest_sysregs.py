@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from freestanding import Struct, fn, table, u32, u64
 
-from xenarm.arm64.instructions import data_sync_local, dcache_clean_invalidate_set_way
+from xenarm.arm64.cache import set_way_clean_invalidate
 from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader
 from xenarm.arm64.timer import (
     ptimer_read_compare,
@@ -79,8 +79,7 @@ def set_way(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     """Done on this CPU, which the vCPU does not leave, always as clean and invalidate: an invalidate alone could undo EL2's own writes."""
     if read:
         return False, 0
-    dcache_clean_invalidate_set_way(value & 0xFFFF_FFFF)
-    data_sync_local()
+    set_way_clean_invalidate(value)
     return True, 0
 
 

@@ -225,6 +225,14 @@ class Spsr(Bits, type=u64):
     D: bool = bits(9)
 
 
+class Ccsidr(Bits, type=u64):
+    """CCSIDR_EL1 in its 32-bit format."""
+
+    LINE_SIZE: u32 = bits(2, 0)  # log2 of the bytes, less 4
+    ASSOCIATIVITY: u32 = bits(12, 3)  # less 1
+    SETS: u32 = bits(27, 13)  # less 1
+
+
 class Par(Bits, type=u64):
     """PAR_EL1 after an address translation instruction."""
 
@@ -301,6 +309,9 @@ write_mdscr_el1: Writer = writer("mdscr_el1")
 read_par_el1: Reader = reader("par_el1")
 write_par_el1: Writer = writer("par_el1")
 read_actlr_el1: Reader = reader("actlr_el1")
+read_clidr_el1: Reader = reader("clidr_el1")
+read_ccsidr_el1: Reader = reader("ccsidr_el1")
+read_csselr_el1: Reader = reader("csselr_el1")
 read_ctr_el0: Reader = reader("ctr_el0")
 read_aa64mmfr0: Reader = reader("id_aa64mmfr0_el1")
 read_aa64mmfr1: Reader = reader("id_aa64mmfr1_el1")

@@ -5,6 +5,7 @@ from freestanding import fn, u32, u64
 from xenarm.arm64.cpu import this_vcpu
 from xenarm.arm64.instructions import instruction_sync, wait_for_interrupt
 from xenarm.arm64.irq import irq_handle
+from xenarm.arm64.mmu import icache_invalidate
 from xenarm.arm64.registers import (
     CPTR_RES1,
     PSR_RESET,
@@ -48,8 +49,8 @@ from xenarm.arm64.timer import timers_reset
 from xenarm.arm64.vectors import enter_guest, fp_restore
 from xenarm.core.console import console_poll
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Power, Vcpu, vcpu_domain
-from xenarm.gic.vgic import vcpu_has_interrupt, vcpu_kick, vgic_park, vgic_vcpu_reset
-from xenarm.p2m.stage2 import p2m_activate, stage2_enable
+from xenarm.gic.vgic import vcpu_has_interrupt, vcpu_kick, vgic_look, vgic_park, vgic_vcpu_reset
+from xenarm.p2m.stage2 import p2m_activate
 
 __all__ = ["arch_start_domains", "cpu_run", "domain_runs", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt"]
 
@@ -101,7 +102,6 @@ def load_control(v: Vcpu) -> None:
     write_cptr_el2(CPTR_RES1)
     write_mdcr_el2(MDCR_GUEST)
     write_hstr_el2(0)
-    stage2_enable()
     p2m_activate(vcpu_domain(v).p2m)
 
 
@@ -152,6 +152,7 @@ def vcpu_load(v: Vcpu) -> None:
     load_el1()
     timers_reset(v)
     vgic_vcpu_reset(v)
+    vgic_look(v)
     load_general(v)
     instruction_sync()
 
@@ -201,6 +202,7 @@ def vcpu_wait_for_interrupt(v: Vcpu) -> None:
 @fn
 def arch_start_domains() -> None:
     """Every CPU runs its vCPU from now on. Does not return."""
+    icache_invalidate()
     for i in range(MAX_DOMAINS):
         if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
             kick_all(DOMAINS[i])

@@ -14,9 +14,10 @@ from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
 from xenarm.gic.v2 import gic_cpu_init
+from xenarm.p2m.stage2 import stage2_enable
 from xenarm.psci.host import host_cpu_on
 
-__all__ = ["cpus_start"]
+__all__ = ["cpu_init", "cpus_start"]
 
 SECONDARY_START = linker_symbol("secondary_start")
 MPIDR_AFFINITY = 0xFF_00FF_FFFF
@@ -60,9 +61,16 @@ def start(mpidr: u64) -> None:
         cpu_relax()
 
 
+@fn
+def cpu_init(cpu: u32) -> None:
+    """What every CPU sets up for itself, once the interrupt controller is known."""
+    stage2_enable()
+    gic_cpu_init(cpu)
+
+
 @export("boot_secondary_cpu")
 def boot_secondary_cpu(cpu: u32) -> None:
     """Where another CPU enters the image's address space, on its own stack. Does not return."""
-    gic_cpu_init(cpu)
+    cpu_init(cpu)
     CPUS.online.store_release(cpu + 1)
     cpu_run()

@@ -4,7 +4,7 @@ Everything here runs on the CPU that runs the vCPU. An interrupt is in at most o
 is listed for one of them at a time, and its end brings the next. Functions named `shared_*` need the distributor's lock.
 """
 
-from freestanding import ctz, fn, u8, u32
+from freestanding import ctz, fn, u8, u32, wrapping_sub
 
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.registers import INTID_MASK, Gich, GichControl, LrState
@@ -99,7 +99,7 @@ def sgi_value(v: Vcpu, sgi: u32) -> u32:
     """Take the first sender of a pending SGI; while others wait, its end raises a maintenance interrupt."""
     own = v.vgic.own
     senders = v.vgic.sgi_senders[sgi]
-    rest = senders & (senders - 1)
+    rest = senders & wrapping_sub(senders, u8(1))
     v.vgic.sgi_senders[sgi] = rest
     value = own.template[sgi] | ctz(senders) << CPUID_SHIFT | LrState.PENDING
     if rest != 0:

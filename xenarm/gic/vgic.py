@@ -9,7 +9,7 @@ from freestanding import ctz, fn, truncate, u8, u32, u64
 from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICC_SIZE
 from xenarm.arm64.cpu import this_vcpu
 from xenarm.config import CONFIG
-from xenarm.core.domain import Domain, Vcpu, vcpu_domain
+from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.gic.lists import (
     lists_collect,
@@ -36,6 +36,7 @@ __all__ = [
     "vcpu_kick",
     "vgic_attend",
     "vgic_init",
+    "vgic_look",
     "vgic_maintenance",
     "vgic_map_cpu_interface",
     "vgic_park",
@@ -58,9 +59,11 @@ SGI_BITS = 0xFFFF
 
 @fn
 def word_update_template(w: IrqWord, first: u32, bit_index: u32) -> None:
-    """What a list register holds of an interrupt beside its state: number, priority (5 bits of it), group."""
+    """What a list register holds of an interrupt beside its state: number, priority (5 bits of it), group, link (GICH_LR.HW)."""
     group = LrState.GROUP1 if (w.group1 >> bit_index) & 1 != 0 else u32(0)
     w.template[bit_index] = (first + bit_index) | (u32(w.priority[bit_index]) & 0xF8) << 20 | group
+    if CONFIG.GIC_HW_TIMER_LINK and first + bit_index == PPI_VIRTUAL_TIMER:
+        w.template[bit_index] |= LrState.HW | PPI_VIRTUAL_TIMER << 10
 
 
 @fn
@@ -104,15 +107,7 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     for sgi in range(u32(SGIS)):
         v.vgic.sgi_senders[sgi] = 0
         v.vgic.mail[sgi].senders.store(0)
-    if CONFIG.GIC_HW_TIMER_LINK:
-        link_timer(v)
     vgic_update_on(v.vgic.own, vcpu_domain(v).vgic.ctlr)
-
-
-@fn
-def link_timer(v: Vcpu) -> None:
-    """The guest's end of the virtual timer's interrupt deactivates the physical one (GICH_LR.HW)."""
-    v.vgic.own.template[PPI_VIRTUAL_TIMER] |= LrState.HW | PPI_VIRTUAL_TIMER << 10
 
 
 @fn
@@ -155,6 +150,12 @@ def vcpu_has_interrupt(v: Vcpu) -> bool:
     return own_ready(v) != 0
 
 
+@fn
+def runs(v: Vcpu) -> bool:
+    """Whether the vCPU is on: else its list registers stay empty."""
+    return v.power.load() == u32(Power.ON)
+
+
 # ---- other CPUs -------------------------------------------------------------------------------------------------------
 
 
@@ -167,24 +168,34 @@ def vcpu_kick(v: Vcpu) -> None:
 
 @fn
 def take_mail(v: Vcpu) -> None:
-    """SGIs that other vCPUs sent."""
+    """SGIs that other vCPUs sent. A flag may come after its letter was already taken: then there is none."""
     flags = v.vgic.mail_flags.exchange(0)
-    v.vgic.own.pending |= flags
     while flags != 0:
         sgi = ctz(flags)
         flags &= flags - 1
-        v.vgic.sgi_senders[sgi] |= truncate(u8, v.vgic.mail[sgi].senders.exchange(0))
+        senders = truncate(u8, v.vgic.mail[sgi].senders.exchange(0))
+        if senders != 0:
+            v.vgic.sgi_senders[sgi] |= senders
+            v.vgic.own.pending |= u32(1) << sgi
 
 
 @fn
 def vgic_attend(v: Vcpu) -> None:
-    """After a kick: mail, and shared interrupts that changed."""
+    """After a kick: mail, and shared interrupts that changed. A vCPU that is off looks when it starts."""
     v.vgic.kicked.store(0)
+    if not runs(v):
+        return
     if v.vgic.mail_flags.load_acquire() != 0:
         take_mail(v)
     if v.vgic.attention.exchange(0) != 0:
         shared_attend(vcpu_domain(v), v)
     own_flush(v)
+
+
+@fn
+def vgic_look(v: Vcpu) -> None:
+    """A vCPU has just been turned on: shared interrupts may wait for it."""
+    shared_attend(vcpu_domain(v), v)
 
 
 # ---- own interrupts ---------------------------------------------------------------------------------------------------
@@ -249,7 +260,7 @@ def shared_deliver(d: Domain, n: u32, bits: u32) -> None:
         v = shared_vcpu(d, w, bit_index)
         if v is None:
             continue
-        if v is me:
+        if v is me and runs(v):
             if not shared_list(v, w, n * 32 + 32 + bit_index):
                 v.vgic.short = True
         else:
@@ -281,8 +292,7 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
     """Look at all shared interrupts on behalf of the vCPU that this CPU runs."""
     with d.vgic.lock:
         vgic_update_on(v.vgic.own, d.vgic.ctlr)
-        if v.vgic.own.on == 0:
-            own_strip(v, 0xFFFF_FFFF, LrState.PENDING, True)
+        own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)
         lists_collect(v)
         for n in range(u32(SHARED_WORDS)):
             take_back(v, d.vgic.words[n], n * 32 + 32)

@@ -403,9 +403,9 @@ def write_config(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
 @fn
 def read_sgi(d: Domain, v: Vcpu, n: u32) -> u32:
     """GICD_CPENDSGIR and GICD_SPENDSGIR: the senders of pending SGIs, a byte each. GICD_SGIR is write-only."""
-    group = n - 4 if n < 8 else n - 8
     if n < 4 or n >= 12:
         return 0
+    group = n & 3
     senders = u32(0)
     for lane in range(u32(4)):
         senders |= u32(v.vgic.sgi_senders[group * 4 + lane]) << (lane * 8)

@@ -6,8 +6,8 @@ A live entry is never changed into another live one: it is made invalid, the TLB
 
 from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
 
-from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, instruction_sync
-from xenarm.arm64.instructions import tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
+from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, data_sync_local, instruction_sync
+from xenarm.arm64.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
 from xenarm.arm64.registers import Vtcr, read_aa64mmfr0, read_vttbr_el2, write_vtcr_el2, write_vttbr_el2
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.memory import page_alloc, pages_alloc
@@ -120,9 +120,12 @@ def attributes_of(kind: MemoryKind) -> u64:
 
 @fn
 def stage2_enable() -> None:
-    """Set VTCR_EL2 on this CPU: 40-bit guest-physical addresses, the CPU's own physical size."""
+    """Set VTCR_EL2 on this CPU: 40-bit guest-physical addresses, the CPU's own physical size. What the TLBs hold from before goes."""
     parange = min(read_aa64mmfr0() & 0xF, u64(LARGEST_PARANGE))
     write_vtcr_el2(VTCR_COMMON | parange << VTCR_PS_SHIFT)
+    instruction_sync()
+    tlb_invalidate_all_guests()
+    data_sync_local()
     instruction_sync()
 
 
