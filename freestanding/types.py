@@ -533,10 +533,10 @@ def bits_field_value(cls: type[Bits], field: BitField, raw: int) -> Any:
 
 def load_bytes(kind: Type, memory: Any, offset: int) -> Any:
     """Read a storage type from little-endian bytes; arrays and structs come back as views of the same bytes."""
-    from . import hosted
-    return hosted.load_bytes(kind, memory, offset)
+    from .hosted import load_bytes as load
+    return load(kind, memory, offset)
 
 
 def store_bytes(kind: Type, memory: Any, offset: int, value: Any) -> None:
-    from . import hosted
-    hosted.store_bytes(kind, memory, offset, value)
+    from .hosted import store_bytes as store
+    store(kind, memory, offset, value)
