@@ -328,3 +328,34 @@ def test_any_sequence_keeps_the_invariants(steps: list[tuple[str, int]]) -> None
             assert taken < 400
         on = [read(m, Gicd.ISPENDR + w * 4) & read(m, Gicd.ISENABLER + w * 4) for w in range(3)]
         assert on == [0, 0, 0]
+
+
+registers = st.sampled_from([base + 4 * i for base, size, *_ in REGISTERS for i in range(min(size // 4, 16))])
+accesses = st.tuples(st.integers(0, 3), registers, st.integers(0, 0xFFFF_FFFF), st.booleans(), st.integers(0, 15))
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@given(st.lists(accesses, max_size=50))
+@settings(max_examples=100, deadline=None)
+def test_four_vcpus_write_anything(settled: bool, steps: list[tuple[int, int, int, bool, int]]) -> None:
+    """Any stores by any vCPU, with others' kicks handled at once or late: no panic, no interrupt in two places, an end."""
+    with machine(4, 4) as m:
+        for cpu, offset, value, line, n in steps:
+            m.play(cpu)
+            vgicd_write(m.domain, m.vcpus[cpu], offset, value)
+            vgic_set_spi_level(m.domain, 32 + n, line)
+            taken = m.bus.current.acknowledge() if line else None
+            if taken is not None:
+                m.bus.current.end(taken[0])
+            if settled:
+                m.settle()
+        m.settle()
+        shared = [f.lr[i] & 0x3FF for f in m.bus.interfaces for i in f.used() if f.lr[i] & 0x3FF >= 32]
+        assert len(set(shared)) == len(shared), "a shared interrupt is in two list registers"
+        for n in range(16):
+            vgic_set_spi_level(m.domain, 32 + n, False)
+        write(m, Gicd.CTLR, 3)
+        for _ in range(1200):
+            if all(take(m, cpu) is None for cpu in range(4)):
+                return
+        raise AssertionError("interrupts without an end")
