@@ -29,6 +29,7 @@ class Config:
     MAX_DOMAINS: int
     MAX_DOMAIN_CPUS: int
     MAX_MODULES: int
+    MAX_TREE_NODES: int
     VPL011: bool
     GICV2: bool
     GIC_HW_TIMER_LINK: bool

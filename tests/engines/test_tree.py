@@ -80,9 +80,9 @@ def use(tree: Fdt) -> u64:
         total = wrapping_add(total, u64(fdt_path(tree, node, SCRATCH.text)) + u64(len(fdt_name(tree, node))))
         total = wrapping_add(total, 1 if fdt_trace(tree, node, trail) else u64(1000))
         node = fdt_next(tree, node)
-    total = wrapping_add(total, u64(usize(fdt_stdout(tree))))
-    total = wrapping_add(total, u64(usize(fdt_by_phandle(tree, 7))))
-    return wrapping_add(total, u64(usize(fdt_find_compatible(tree, b"arm,pl011"))))
+    total = wrapping_add(total, u64(u32(fdt_stdout(tree))))
+    total = wrapping_add(total, u64(u32(fdt_by_phandle(tree, 7))))
+    return wrapping_add(total, u64(u32(fdt_find_compatible(tree, b"arm,pl011"))))
 
 
 @fn

@@ -91,13 +91,10 @@ def level_shift(level: u32) -> u32:
 
 @fn
 def new_table() -> u64:
-    """An empty table from the pool."""
+    """An empty table from the pool, which is zeroed bss; none is ever given back."""
     assert MMU.pool_used < TABLE_PAGES, "EL2's translation tables are full: raise CONFIG_EL2_TABLE_PAGES"
     table = POOL[MMU.pool_used]
     MMU.pool_used += 1
-    for i in range(ENTRIES):
-        table.entries[i] = 0
-    data_sync_inner_stores()
     return image_physical(address_of(table))
 
 

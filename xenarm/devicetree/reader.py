@@ -1,16 +1,18 @@
 """The flattened device tree, read where the boot loader left it (Devicetree Specification v0.4, chapter 5).
 
-`fdt_open` checks the whole blob once: header, every token, every name and string, the depth. After that a `Node` (the
-offset of its FDT_BEGIN_NODE token in the structure block) that came from this module is sound, and nothing here can
-run past the blob: every load is checked all the same, since a slice knows its length.
+`fdt_open` checks the whole blob once, header, every token, every name and string, the depth, and notes where each node
+is. A `Node` is its number in that order; going from node to node takes no search. Nothing here can run past the blob:
+every load is checked all the same, since a slice knows its length.
 """
 
 from collections.abc import Iterator
 
-from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, u8, u32, u64, usize, wrapping_sub, zeroed
+from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, u8, u16, u32, u64, usize, zeroed
+from xenarm.config import CONFIG
 
 __all__ = [
     "MAX_DEPTH",
+    "MAX_NODES",
     "NO_NODE",
     "ROOT",
     "Fdt",
@@ -35,6 +37,8 @@ RESERVE_ENTRY_SIZE = 16
 VERSION = 17  # the first with size_dt_struct; every dtc since 2008 writes it
 VERSION_READABLE = 16  # the oldest layout that version 17 readers understand
 MAX_DEPTH = 32  # boards stay under 12; the specification sets no limit
+MAX_NODES: int = CONFIG.MAX_TREE_NODES
+MAX_NAME = 255  # the specification says 31, and trees in use have longer ones
 SMALLEST_BLOB = HEADER_SIZE + RESERVE_ENTRY_SIZE + 16
 LARGEST_BLOB = 2 * 1024 * 1024  # the limit that arm64 Linux sets for a tree (Documentation/arm64/booting)
 
@@ -60,23 +64,46 @@ class FdtError(IntEnum, type=u8, must_use=True):
     BAD_NESTING = 9  # unbalanced nodes, more than one root, or a property outside a node
     TOO_DEEP = 10  # more than MAX_DEPTH levels
     BAD_STRING = 11  # a property's name lies outside the strings block
+    LONG_NAME = 12  # a node's name is longer than MAX_NAME
+    TOO_MANY_NODES = 13  # more than CONFIG_MAX_TREE_NODES
 
 
-class Node(Distinct, type=usize):
-    """A node, by the offset of its FDT_BEGIN_NODE token in the structure block."""
+class Node(Distinct, type=u32):
+    """A node by its number, in the order of the blob; the root is 0."""
 
 
 ROOT = Node(0)
 NO_NODE = Node(0xFFFF_FFFF)
 
 
+class Place(Struct):
+    """Where a node is: its FDT_BEGIN_NODE, its parent, and the node that follows the last one below it."""
+
+    begin: u32
+    name_size: u16
+    parent: u16
+    after: u16
+
+
+assert MAX_NODES < 0x1_0000
+
+
 class Fdt(Struct):
-    """An opened tree: views of the blob and of its three blocks."""
+    """An opened tree: views of the blob and of its three blocks, and its nodes."""
 
     blob: View[u8]
     reserve: View[u8]
     structure: View[u8]
     strings: View[u8]
+    count: u32
+    places: Array[Place] = array(Place, MAX_NODES)
+
+
+class Way(Struct):
+    """The nodes that are open while the structure block is checked."""
+
+    depth: u32  # how many; 0 before the root and after it
+    nodes: Array[u32] = array(u32, MAX_DEPTH)
 
 
 class Trail(Struct):
@@ -159,12 +186,37 @@ def string_ends(strings: View[u8], offset: usize) -> bool:
 
 
 @fn
-def check_begin(structure: View[u8], at: usize) -> tuple[FdtError, usize]:
-    rest = structure[at + 4 :]
+def check_begin(fdt: Fdt, way: Way, at: usize) -> tuple[FdtError, usize]:
+    """Note the node whose FDT_BEGIN_NODE is at `at`."""
+    if way.depth == 0 and at != 0:
+        return FdtError.BAD_NESTING, at
+    if way.depth == MAX_DEPTH:
+        return FdtError.TOO_DEEP, at
+    if fdt.count == MAX_NODES:
+        return FdtError.TOO_MANY_NODES, at
+    rest = fdt.structure[at + 4 :]
     length = rest.find(0)
     if length == len(rest):
         return FdtError.CUT_STRUCTURE, at
+    if length > MAX_NAME:
+        return FdtError.LONG_NAME, at
+    place = fdt.places[fdt.count]
+    place.begin = u32(at)
+    place.name_size = u16(length)
+    place.parent = u16(way.nodes[way.depth - 1]) if way.depth > 0 else u16(0)
+    way.nodes[way.depth] = fdt.count
+    way.depth += 1
+    fdt.count += 1
     return FdtError.NONE, at + 4 + align4(length + 1)
+
+
+@fn
+def check_end(fdt: Fdt, way: Way) -> FdtError:
+    if way.depth == 0:
+        return FdtError.BAD_NESTING
+    way.depth -= 1
+    fdt.places[way.nodes[way.depth]].after = u16(fdt.count)
+    return FdtError.NONE
 
 
 @fn
@@ -181,35 +233,35 @@ def check_property(fdt: Fdt, at: usize) -> tuple[FdtError, usize]:
 
 
 @fn
+def check_token(fdt: Fdt, way: Way, at: usize) -> tuple[FdtError, usize]:
+    """One token other than FDT_END: (error, where the next one is)."""
+    match fdt.structure.load_be32(at):
+        case 1:  # BEGIN_NODE
+            return check_begin(fdt, way, at)
+        case 2:  # END_NODE
+            return check_end(fdt, way), at + 4
+        case 3:  # PROP
+            if way.depth == 0:
+                return FdtError.BAD_NESTING, at
+            return check_property(fdt, at)
+        case 4:  # NOP
+            return FdtError.NONE, at + 4
+        case _:
+            return FdtError.BAD_TOKEN, at
+
+
+@fn
 def check_structure(fdt: Fdt) -> FdtError:
-    """One pass over every token. `open_nodes` is the depth: 0 before the root and after it."""
+    """One pass over every token."""
+    way = zeroed(Way)
+    fdt.count = 0
     at = usize(0)
-    open_nodes = u32(0)
     while at + 4 <= len(fdt.structure):
-        token = fdt.structure.load_be32(at)
-        error = FdtError.NONE
-        if token == BEGIN_NODE:
-            if open_nodes == 0 and at != 0:
-                return FdtError.BAD_NESTING
-            if open_nodes == MAX_DEPTH:
-                return FdtError.TOO_DEEP
-            open_nodes += 1
-            error, at = check_begin(fdt.structure, at)
-        elif token == PROP:
-            error, at = check_property(fdt, at)
-        elif token == END:
-            return FdtError.NONE if open_nodes == 0 and at != 0 else FdtError.BAD_NESTING
-        elif token == END_NODE or token == NOP:
-            if open_nodes == 0 and token == END_NODE:
-                return FdtError.BAD_NESTING
-            open_nodes -= 1 if token == END_NODE else 0
-            at += 4
-        else:
-            return FdtError.BAD_TOKEN
+        if fdt.structure.load_be32(at) == END:
+            return FdtError.NONE if way.depth == 0 and at != 0 else FdtError.BAD_NESTING
+        error, at = check_token(fdt, way, at)
         if error != FdtError.NONE:
             return error
-        if open_nodes == 0 and token == PROP:
-            return FdtError.BAD_NESTING
     return FdtError.CUT_STRUCTURE
 
 
@@ -230,82 +282,41 @@ def fdt_open(fdt: Fdt, memory: View[u8]) -> FdtError:
 
 
 @fn
-def after_name(structure: View[u8], at: usize) -> usize:
-    """Where a node's content begins, `at` being its FDT_BEGIN_NODE: behind the first word with a zero byte in it."""
-    while True:
-        at += 4
-        word = structure.load_be32(at)
-        if wrapping_sub(word, u32(0x0101_0101)) & ~word & 0x8080_8080 != 0:
-            return at + 4
-
-
-@fn
-def after_token(structure: View[u8], at: usize) -> usize:
-    token = structure.load_be32(at)
-    if token == PROP:
-        return at + 12 + align4(usize(structure.load_be32(at + 4)))
-    return after_name(structure, at) if token == BEGIN_NODE else at + 4
-
-
-@fn
-def after_node(structure: View[u8], at: usize) -> usize:
-    """The token after a node's FDT_END_NODE."""
-    depth = u32(0)
-    while True:
-        token = structure.load_be32(at)
-        at = after_token(structure, at)
-        if token == BEGIN_NODE:
-            depth += 1
-        elif token == END_NODE:
-            depth -= 1
-            if depth == 0:
-                return at
-
-
-@fn
-def after_properties(structure: View[u8], at: usize) -> usize:
-    """The first token from `at` on that opens or closes a node, or ends the tree."""
-    token = structure.load_be32(at)
-    while token == PROP or token == NOP:
-        at = after_token(structure, at)
-        token = structure.load_be32(at)
-    return at
-
-
-@fn
 def fdt_children(fdt: Fdt, node: Node) -> Iterator[Node]:
     """The direct children of a node, in the order of the blob."""
-    at = after_properties(fdt.structure, after_name(fdt.structure, usize(node)))
-    while fdt.structure.load_be32(at) == BEGIN_NODE:
-        yield Node(at)
-        at = after_properties(fdt.structure, after_node(fdt.structure, at))
+    child = u32(node) + 1
+    last = u32(fdt.places[u32(node)].after)
+    while child < last:
+        yield Node(child)
+        child = u32(fdt.places[child].after)
 
 
 @fn
 def fdt_next(fdt: Fdt, node: Node) -> Node:
-    """The node whose FDT_BEGIN_NODE follows next in the blob (children before siblings); NO_NODE after the last."""
-    at = after_token(fdt.structure, usize(node))
-    token = fdt.structure.load_be32(at)
-    while token != END and token != BEGIN_NODE:
-        at = after_token(fdt.structure, at)
-        token = fdt.structure.load_be32(at)
-    return Node(at) if token == BEGIN_NODE else NO_NODE
+    """The node that follows in the blob (children before siblings); NO_NODE after the last."""
+    return Node(u32(node) + 1) if u32(node) + 1 < fdt.count else NO_NODE
 
 
 @fn
 def fdt_nodes(fdt: Fdt) -> Iterator[Node]:
     """Every node, the root first, in the order of the blob."""
-    node = ROOT
-    while node != NO_NODE:
-        yield node
-        node = fdt_next(fdt, node)
+    for n in range(fdt.count):
+        yield Node(n)
 
 
 @fn
 def fdt_name(fdt: Fdt, node: Node) -> View[u8]:
     """The node's name with its unit address; empty for the root."""
-    rest = fdt.structure[usize(node) + 4 :]
-    return rest[: rest.find(0)]
+    place = fdt.places[u32(node)]
+    start = usize(place.begin) + 4
+    return fdt.structure[start : start + usize(place.name_size)]
+
+
+@fn
+def content_of(fdt: Fdt, node: Node) -> usize:
+    """The first token behind a node's name."""
+    place = fdt.places[u32(node)]
+    return usize(place.begin) + 4 + align4(usize(place.name_size) + 1)
 
 
 @fn
@@ -320,43 +331,47 @@ def string_is(strings: View[u8], offset: usize, name: View[u8]) -> bool:
 @fn
 def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
     """(present, value) of a property; the value of an absent one is empty."""
-    at = after_name(fdt.structure, usize(node))
+    at = content_of(fdt, node)
     token = fdt.structure.load_be32(at)
     while token == PROP or token == NOP:
-        if token == PROP and string_is(fdt.strings, usize(fdt.structure.load_be32(at + 8)), name):
-            return True, fdt.structure[at + 12 : at + 12 + usize(fdt.structure.load_be32(at + 4))]
-        at = after_token(fdt.structure, at)
+        if token == PROP:
+            size = usize(fdt.structure.load_be32(at + 4))
+            if string_is(fdt.strings, usize(fdt.structure.load_be32(at + 8)), name):
+                return True, fdt.structure[at + 12 : at + 12 + size]
+            at += 8 + align4(size)
+        at += 4
         token = fdt.structure.load_be32(at)
     return False, fdt.structure[at:at]
 
 
 @fn
-def fdt_trace(fdt: Fdt, node: Node, trail: Trail) -> bool:
-    """Fill `trail` with the node's ancestors and itself; False if there is no such node."""
-    at = usize(0)
-    depth = u32(0)
-    while True:
-        token = fdt.structure.load_be32(at)
-        if token == BEGIN_NODE:
-            trail.nodes[depth] = Node(at)
-            trail.depth = depth
-            depth += 1
-            if at == usize(node):
-                return True
-        elif token == END_NODE:
-            depth -= 1
-        elif token == END or at >= usize(node):
-            return False
-        at = after_token(fdt.structure, at)
+def fdt_parent(fdt: Fdt, node: Node) -> Node:
+    """The parent; NO_NODE for the root itself."""
+    return NO_NODE if node == ROOT else Node(u32(fdt.places[u32(node)].parent))
 
 
 @fn
-def fdt_parent(fdt: Fdt, node: Node) -> Node:
-    """The parent, found by a walk from the root; NO_NODE for the root itself."""
-    trail = zeroed(Trail)
-    if not fdt_trace(fdt, node, trail) or trail.depth == 0:
-        return NO_NODE
-    return trail.nodes[trail.depth - 1]
+def depth_of(fdt: Fdt, node: Node) -> u32:
+    """How far below the root."""
+    depth = u32(0)
+    at = u32(node)
+    while at != 0:
+        at = u32(fdt.places[at].parent)
+        depth += 1
+    return depth
+
+
+@fn
+def fdt_trace(fdt: Fdt, node: Node, trail: Trail) -> bool:
+    """Fill `trail` with the node's ancestors and itself; False if there is no such node."""
+    if u32(node) >= fdt.count:
+        return False
+    trail.depth = depth_of(fdt, node)
+    at = u32(node)
+    for depth in reversed(range(trail.depth + 1)):
+        trail.nodes[depth] = Node(at)
+        at = u32(fdt.places[at].parent)
+    return True
 
 
 @fn
