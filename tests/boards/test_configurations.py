@@ -1,0 +1,87 @@
+"""Every switch of Kconfig away from its default: the image builds, and boots a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import kconfiglib
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from tests.boards import beacon
+from tests.conftest import Boot
+from xenarm.tools import build
+from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.kconfig import defconfig_path
+from xenarm.tools.paths import DEFAULT_BOARD, KCONFIG
+
+CHECKS = tuple(f"CHECK_{kind}" for kind in "OVERFLOW BOUNDS NARROWING SHIFT DIVISION ENUM ASSERT".split())
+OFF = {name: "n" for name in CHECKS}
+VARIANTS: dict[str, dict[str, str]] = {
+    "no checks": OFF,
+    "one of everything": {"MAX_CPUS": "1", "MAX_DOMAINS": "1", "MAX_DOMAIN_CPUS": "1", "MAX_MODULES": "1"},
+    "most of everything": {"MAX_CPUS": "8", "MAX_DOMAINS": "64", "MAX_MODULES": "256", "VGIC_INTIDS": "992"},
+    "much said": {"LOG_LEVEL_DEBUG": "y", "LOG_RING_SIZE": "1024"},
+}
+
+
+def configure(path: Path, values: dict[str, str]) -> Path:
+    """A configuration that differs from the default in these values."""
+    kconfig = kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False)
+    kconfig.load_config(str(defconfig_path(DEFAULT_BOARD)))
+    for name, value in values.items():
+        assert kconfig.syms[name].set_value(value), name
+        assert kconfig.syms[name].str_value == value, f"{name} cannot be {value}"
+    kconfig.write_config(str(path), save_old=False)
+    return path
+
+
+@pytest.fixture
+def variant(xenarm: Hypervisor, scratch: Path) -> Callable[[dict[str, str]], Hypervisor]:
+    """Builds the hypervisor by another configuration."""
+
+    def make(values: dict[str, str]) -> Hypervisor:
+        job = build.Job(build.HYPERVISOR, scratch / "xenarm")
+        build.compile_job(DEFAULT_BOARD, job, configure(scratch / "config", values))
+        return replace(xenarm, image=job.output)
+
+    return make
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_configuration_boots(
+    boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path, name: str
+) -> None:
+    hypervisor = variant(VARIANTS[name])
+    with boot(hypervisor, beacon.domain(scratch)) as session:
+        session.console.expect(beacon.TEXT, 30)
+        session.wait_off(10)
+
+
+def test_a_serial_port_that_is_not_there_is_named(
+    boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path
+) -> None:
+    hypervisor = variant({"VPL011": "n"})
+    with boot(hypervisor, beacon.domain(scratch)) as session:
+        session.console.expect(r"domain good vcpu 0 pc 0x\w+: .*0x22000018", 30)
+        assert beacon.TEXT not in session.console.text()
+
+
+def test_checks_that_are_off_leave_nothing(variant: Callable[[dict[str, str]], Hypervisor], xenarm: Hypervisor) -> None:
+    assert code_size(variant(OFF).image) < 0.95 * code_size(xenarm.image)
+
+
+def code_size(image: Path) -> int:
+    """The bytes of .text in the ELF file beside an image."""
+    with image.with_suffix(".elf").open("rb") as stream:
+        section = ELFFile(stream).get_section_by_name(".text")
+        assert section is not None
+        size: int = section["sh_size"]
+        return size
+
+
+def test_what_qemu_cannot_run_builds(variant: Callable[[dict[str, str]], Hypervisor]) -> None:
+    """QEMU's GICv2 loses timer interrupts with the hardware link, so no guest is booted on it."""
+    variant({"GIC_HW_TIMER_LINK": "y", "LOG_LEVEL_ERROR": "y"})
