@@ -8,7 +8,7 @@ from typing import Any, cast
 from .. import ir, primitives, structs, types as t
 from ..functions import Function, Operation, Printer
 from ..integers import Integer, i32
-from ..ir import Expr
+from ..ir import Effect, Expr
 from ..structs import Bits, IntEnum, Struct, Union
 from .core import Known, Method, OBJECT, kind_as_value
 from .expressions import INDEXED
@@ -124,12 +124,12 @@ class Calls(Text):
             return self._pointer_method(receiver, kind, method.name, node)
         return self._slice_method(receiver, kind, method.name, node)
 
-    def _positional(self, node: ast.Call, kinds: list[t.Type], first: list[Expr]) -> list[Expr]:
+    def _positional(self, node: ast.Call, kinds: list[t.Type], first: list[Expr], after: Effect = Effect.PURE) -> list[Expr]:
         if node.keywords or len(node.args) != len(kinds):
             self.fail(node, f"{ast.unparse(node.func)} takes {len(kinds)} arguments, by position")
         parts: list[Callable[[], Expr]] = [lambda f=f: f for f in first]   # type: ignore[misc]
         parts += [lambda a=a, k=k: self.typed(a, k, "an argument") for a, k in zip(node.args, kinds)]  # type: ignore[misc]
-        return self.operands(parts, self.site(node))
+        return self.operands(parts, self.site(node), after)
 
     def _percpu(self, live: structs.PerCpu[Any], hint: str, name: str, node: ast.Call) -> Expr:
         static = self.frontend.static(live.storage, hint)
@@ -151,7 +151,7 @@ class Calls(Text):
         if node.args:
             self.fail(node.args[0], "fields are given by name")
         values = [lambda k=k: self._bits_value(kind, k) for k in node.keywords]
-        done = self.operands([lambda: base, *values], self.site(node))
+        done = self.operands([lambda: base, *values], self.site(node), Effect.PANIC)
         result = done[0]
         for keyword, value in zip(node.keywords, done[1:]):
             field = kind.cls.fields[cast(str, keyword.arg)]
@@ -221,7 +221,8 @@ class Calls(Text):
         result, kinds, writes = shape
         if writes and const:
             self.fail(node.func, f"{kind} is read-only", "take a Slice where it is written")
-        args = self._positional(node, kinds, [whole])
+        check_last = Effect.PANIC if name.startswith("store_") else Effect.PURE     # its own check comes after all operands
+        args = self._positional(node, kinds, [whole], check_last)
         return self.intrinsic(result, {"copy_from": "copy"}.get(name, name), args, node)
 
     @staticmethod

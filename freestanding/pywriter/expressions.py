@@ -202,22 +202,32 @@ class Expressions:
 
     def shift(self, e: ir.Binary) -> ast.expr:
         width = self.bits(e.type)
-        if isinstance(e.right, ir.Const):
-            return self._shifted(e, const(e.right.value)) if e.right.value < width else self.panic("shift", e.site)
-        first, amount = self.atom_in(self.expr(e.right))
+        if isinstance(e.right, ir.Const) and e.right.value < width:
+            return self._shifted(self.expr(e.left), e, const(e.right.value))
         if "shift" not in self.checks:
-            return self._shifted(e, operate(first, "&", const(width - 1)))
-        return choose(compared(first, "<", const(width)), self._shifted(e, amount), self.panic("shift", e.site))
+            return self._shifted(self.expr(e.left), e, operate(self.expr(e.right), "&", const(width - 1)))
+        first, amount = self.atom_in(self.expr(e.right))
+        test, left = self.after_left(e.left, compared(first, "<", const(width)))
+        return choose(test, self._shifted(left, e, amount), self.panic("shift", e.site))
 
-    def _shifted(self, e: ir.Binary, amount: ast.expr) -> ast.expr:
-        made = operate(self.expr(e.left), e.op, amount)
+    def _shifted(self, left: ast.expr, e: ir.Binary, amount: ast.expr) -> ast.expr:
+        made = operate(left, e.op, amount)
         return self.wrapped(made, e.type) if e.op == "<<" else made
 
     def division(self, e: ir.Binary) -> ast.expr:
         if isinstance(e.right, ir.Const) and e.right.value:
             return operate(self.expr(e.left), e.op, const(e.right.value))
         first, divisor = self.atom_in(self.expr(e.right))
-        return choose(first, operate(self.expr(e.left), e.op, divisor), self.panic("division", e.site))
+        test, left = self.after_left(e.left, compared(first, "!=", const(0)))
+        return choose(test, operate(left, e.op, divisor), self.panic("division", e.site))
+
+    def after_left(self, left: ir.Expr, test: ast.expr) -> tuple[ast.expr, ast.expr]:
+        """A check of the right operand that comes after the left one where that may panic too; and the left one."""
+        made = self.expr(left)
+        if not ir.effects(left) & ir.Effect.PANIC:
+            return test, made
+        text = self.fresh()
+        return ast.BoolOp(ast.And(), [compared(bind(text, made), "is not", const(None)), test]), name(text)
 
     def compare(self, e: ir.Compare) -> ast.expr:
         return compared(self.expr(e.left), e.op, self.expr(e.right))
