@@ -182,6 +182,6 @@ def show_timer() -> None:
 def show_interrupts() -> None:
     for intid, count in enumerate(INTERRUPTS.count):
         if count != 0:
-            kind = b"software" if intid < 16 else b"private" if intid < 32 else b"shared"
+            kind: View[u8] = b"software" if intid < 16 else b"private" if intid < 32 else b"shared"
             printk(f"interrupt {u64(intid):4d}  {count:8d}  {kind}")
     printk(f"spurious        {INTERRUPTS.spurious:8d}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,17 @@ PROMPT = r"hello> $"
 SECONDS = 60
 
 
+def type_keys(console: Console, keys: str) -> None:
+    """Type no faster than the guest echoes: Xen's console loses what comes in a burst."""
+    for key in keys:
+        console.send(key)
+        console.expect("\b \b" if key in "\b\x7f\x15" else re.escape(key), SECONDS)
+
+
 def ask(console: Console, line: str, answer: str) -> None:
     """Type a line, and see the answer and the next prompt."""
-    console.send(line + "\r")
+    type_keys(console, line)
+    console.send("\r")
     console.expect(answer, SECONDS)
     console.expect(PROMPT, SECONDS)
 
@@ -47,9 +56,9 @@ def converse(session: Session, others: int) -> None:
     """Every command that does not end the guest."""
     console = session.console
     ask(console, "help", "reboot +restart the machine")
-    ask(console, "echo one  two ", "one  two \r\n")
-    ask(console, "echi\bo backspace\x7f\x7f", "\nbackspa\r\n")
-    ask(console, "nonsense\x15echo killed", r"\nkilled\r\n")
+    ask(console, "echo one  two ", r"\n(\(XEN\) )?one  two \r+\n")
+    ask(console, "echi\bo backspace\x7f\x7f", r"\n(\(XEN\) )?backspa\r+\n")
+    ask(console, "nonsense\x15echo killed", r"\n(\(XEN\) )?killed\r+\n")
     ask(console, "nonsense", "'nonsense' is no command; 'help' lists them")
     ask(console, "", "")
     ask(console, "memory", r"memory    \d+ MiB at 0x40000000")
@@ -74,7 +83,9 @@ def test_answers_commands_on_a_bare_machine(boot_bare: Any, hello: Path, last: s
 def test_a_line_longer_than_the_room_for_it(boot_bare: Any, hello: Path) -> None:
     with boot_bare(hello) as session:
         session.console.expect(PROMPT, SECONDS)
-        ask(session.console, "echo " + "x" * 200, r"\n" + "x" * 123 + r"\r\n")
+        session.console.send("echo " + "x" * 200 + "\r")
+        session.console.expect(r"\n" + "x" * 123 + r"\r\n", SECONDS)
+        session.console.expect(PROMPT, SECONDS)
 
 
 def test_answers_commands_as_a_domain(boot: Any, hypervisor: Hypervisor, hello: Path) -> None:
