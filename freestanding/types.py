@@ -4,6 +4,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable as AbcCallable
 from dataclasses import dataclass
+from functools import cache
 from types import GenericAlias, NoneType as PyNone, UnionType
 from typing import Any
 
@@ -363,6 +364,7 @@ class Layout:
     offsets: tuple[tuple[str, int], ...] = ()
 
 
+@cache
 def layout(kind: Type, pointer_bytes: int) -> Layout:
     """The C layout of a storage type on a target with pointers of that many bytes."""
     match kind:

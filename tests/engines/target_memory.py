@@ -16,24 +16,18 @@ class TargetMemory(Memory):
         super().__init__(pointer_bits)
         self.heap, self.heap_end = heap, heap + size
         self.map(at or heap, ram, length or size)
-        self.fixed: dict[int, tuple[int, Any]] = {}         # statics: by id, address and object
-        self.functions: dict[str, Function] = {}
-        self.symbol_addresses: dict[str, int] = {}
+        self._fixed: tuple[dict[int, tuple[int, Any]], dict[int, list[Any]]] = ({}, {})     # of statics
         self.start_call()
 
     def start_call(self) -> None:
         self._next = self.heap
         self.copied: list[tuple[Any, t.Type, int]] = []
-        self._addresses, self._objects = {}, {}
+        self._addresses, self._objects = dict(self._fixed[0]), dict(self._fixed[1])
         self._views = {}
-        for address, obj, kind in self.static_objects():
-            self._note(obj, kind, address)
-
-    def static_objects(self) -> list[tuple[int, Any, t.Type | None]]:
-        return [(address, obj, self._kind_of(obj)) for address, obj in self.fixed.values()]
 
     def add_static(self, address: int, obj: Any) -> None:
-        self.fixed[id(obj)] = (address, obj)
+        self._note(obj, self._kind_of(obj), address)
+        self._fixed = dict(self._addresses), dict(self._objects)
 
     def room(self, size: int) -> int:
         """Heap space for `size` bytes."""
