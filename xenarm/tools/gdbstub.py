@@ -66,6 +66,16 @@ class GdbStub:
         """Remove a breakpoint."""
         self._ask(f"z1,{address:x},4")
 
+    def write_register(self, number: int, value: int) -> None:
+        """Set a 64-bit register by gdb's number for it: 0 to 30, 31 for SP, 32 for the program counter."""
+        self._ask("qXfer:features:read:target.xml:0,ffb")  # without it QEMU refuses to set single registers
+        if self._ask(f"P{number:x}={value.to_bytes(8, 'little').hex()}") != "OK":
+            raise ToolError(f"QEMU's gdb stub does not set register {number}")
+
+    def resume(self) -> None:
+        """Let the machine run; nothing is waited for."""
+        self._send("c")
+
     def resume_until_stop(self) -> None:
         """Let the machine run until it stops."""
         answer = self._ask("c")

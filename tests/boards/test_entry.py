@@ -1,0 +1,92 @@
+"""How the image starts: at the wrong exception level, at other addresses; and how it ends when it is itself at fault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from boards import board as board_named
+from freestanding import offset_of
+from freestanding.elf import Image
+from tests.boards import beacon
+from xenarm.core.domain import CpuSlot
+from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.layout import Layout, compose
+from xenarm.tools.machine import MIB, Board, DomainSpec, Machine, Region
+from xenarm.tools.session import Session, booted
+
+SECONDS = 30
+STACK_POINTER = 31
+PROGRAM_COUNTER = 32
+PAGE = 0x1000
+GUARD_OFFSET = offset_of(CpuSlot, "guard")
+
+
+@pytest.fixture
+def layout(built_board: str, xenarm: Hypervisor, scratch: Path) -> Layout:
+    return compose(machine(board_named(built_board), xenarm, beacon.domain(scratch)))
+
+
+def machine(board: Board, xenarm: Hypervisor, domain: DomainSpec) -> Machine:
+    return Machine(board, xenarm.image, (domain,), 1, 512)
+
+
+@contextmanager
+def started(layout: Layout, name: str, **how: bool) -> Iterator[Session]:
+    with booted(layout, f"entry-{name}", **how) as session:
+        yield session
+
+
+def test_at_el1_it_says_so_and_stops(built_board: str, xenarm: Hypervisor, scratch: Path) -> None:
+    without_el2 = replace(board_named(built_board), machine="virt,virtualization=off,gic-version=2")
+    with started(compose(machine(without_el2, xenarm, beacon.domain(scratch))), "el1") as session:
+        session.console.expect(r"started at EL1: a hypervisor needs EL2", SECONDS)
+        assert not session.console.drain_until_closed(1), "it stops where it is"
+
+
+@pytest.mark.parametrize("offset", [4, 16, 254, 510])
+def test_any_place_on_a_2_mib_boundary(layout: Layout, offset: int) -> None:
+    """Given by the image's header; QEMU's -kernel knows one place only, so the image is put there by hand."""
+    place = Region(layout.hypervisor.what, layout.machine.board.ram_base + offset * MIB, layout.hypervisor.size)
+    moved = replace(layout, hypervisor=place, exact_dtb=True)
+    with started(moved, f"at-{offset}") as session:
+        session.console.expect(rf"image at {place.base:#x}", SECONDS)
+        session.console.expect(beacon.TEXT, SECONDS)
+
+
+def test_a_fault_of_its_own_names_file_and_line(layout: Layout, xenarm: Hypervisor) -> None:
+    """Stop where a guest's access is answered, go on at a failed check, and read what it says."""
+    image = Image(xenarm.image.with_name(xenarm.image.name + ".elf").read_bytes())
+    site = next(s for s in image.panics if s.kind == "assert" and s.file.endswith(".py"))
+    with started(layout, "panic", paused=True) as session:
+        with session.qemu.gdb(SECONDS) as stub:
+            stub.break_at(image.symbols["console_vpl011_mmio"])
+            stub.resume_until_stop()
+            stub.clear(image.symbols["console_vpl011_mmio"])
+            stub.write_register(PROGRAM_COUNTER, site.address)
+            stub.resume()
+            console = session.console
+            console.expect(rf"panic on cpu 0: assertion failed at {re.escape(site.file)}:{site.line}\b", SECONDS)
+            console.expect(r"running domain \w+ vcpu 0", SECONDS)
+            console.expect(r"x30 [0-9a-f]{16}  sp  [0-9a-f]{16}  pc  [0-9a-f]{16}", SECONDS)
+            console.expect(r"0x[0-9a-f]+ xenarm/arm64/traps\.py:\d+", SECONDS)
+
+
+def test_the_stack_ends_at_a_page_that_nothing_maps(layout: Layout, xenarm: Hypervisor) -> None:
+    """An overflow is a fault that is reported, not somebody else's data."""
+    image = Image(xenarm.image.with_name(xenarm.image.name + ".elf").read_bytes())
+    with started(layout, "guard", paused=True) as session:
+        with session.qemu.gdb(SECONDS) as stub:
+            stub.break_at(image.symbols["console_vpl011_mmio"])
+            stub.resume_until_stop()
+            stub.clear(image.symbols["console_vpl011_mmio"])
+            guard = image.symbols["__slots_start"] + GUARD_OFFSET
+            stub.write_register(STACK_POINTER, guard + PAGE)
+            stub.resume()
+            said = session.console.expect(r"panic on cpu 0: exception class 0x25 at 0x[0-9a-f]+, address (0x[0-9a-f]+)", SECONDS)
+            assert guard <= int(said[1], 16) < guard + PAGE
