@@ -37,8 +37,8 @@ def machine(board: Board, xenarm: Hypervisor, domain: DomainSpec) -> Machine:
 
 
 @contextmanager
-def started(layout: Layout, name: str, **how: bool) -> Iterator[Session]:
-    with booted(layout, f"entry-{name}", **how) as session:
+def started(layout: Layout, name: str, paused: bool = False) -> Iterator[Session]:
+    with booted(layout, f"entry-{name}", paused=paused) as session:
         yield session
 
 
@@ -90,3 +90,32 @@ def test_the_stack_ends_at_a_page_that_nothing_maps(layout: Layout, xenarm: Hype
             stub.resume()
             said = session.console.expect(r"panic on cpu 0: exception class 0x25 at 0x[0-9a-f]+, address (0x[0-9a-f]+)", SECONDS)
             assert guard <= int(said[1], 16) < guard + PAGE
+
+
+# What must fault: a register set to an address within the image or to its alias among the machine's memory; the fault's class.
+FORBIDDEN = {
+    "store-to-text": (STACK_POINTER, "__text_start", 0x25),
+    "store-to-constants": (STACK_POINTER, "__rodata_start", 0x25),
+    "execute-data": (PROGRAM_COUNTER, "__data_start", 0x21),
+    "execute-constants": (PROGRAM_COUNTER, "__rodata_start", 0x21),
+}
+
+
+@pytest.mark.parametrize("alias", [False, True])
+@pytest.mark.parametrize("name", sorted(FORBIDDEN))
+def test_text_is_not_written_and_data_not_executed(layout: Layout, xenarm: Hypervisor, name: str, alias: bool) -> None:
+    register, symbol, fault = FORBIDDEN[name]
+    image = Image(xenarm.image.with_name(xenarm.image.name + ".elf").read_bytes())
+    address = image.symbols[symbol] + (0x800 if register == STACK_POINTER else 0)
+    if alias:
+        address += layout.hypervisor.base - image.symbols["__image_start"]
+    with started(layout, name, paused=True) as session:
+        with session.qemu.gdb(SECONDS) as stub:
+            stub.break_at(image.symbols["console_vpl011_mmio"])
+            stub.resume_until_stop()
+            stub.clear(image.symbols["console_vpl011_mmio"])
+            stub.write_register(register, address)
+            stub.resume()
+            said = session.console.expect(r"exception class (0x[0-9a-f]+) at 0x[0-9a-f]+, address (0x[0-9a-f]+)", SECONDS)
+            assert int(said[1], 16) == fault
+            assert abs(int(said[2], 16) - address) < PAGE

@@ -5,7 +5,7 @@ calls `trap_sync`; what that cannot answer goes the full way, where all register
 """
 
 from freestanding import Array, Struct, array, assembly, external, offset_of, size_of, u64
-from xenarm.core.domain import CRASH_SIZE, SLOT_SIZE, Vcpu
+from xenarm.core.domain import CRASH_SIZE, MAX_CPUS, SLOT_SHIFT, Vcpu
 
 __all__ = ["CrashFrame", "enter_guest", "fp_restore", "fp_save"]
 
@@ -44,7 +44,7 @@ def vector(body: str) -> str:
 
 
 def own_fault(kind: int) -> str:
-    """The hypervisor itself is at fault: x0 is kept in TPIDR_EL2, which nothing else uses."""
+    """The hypervisor itself is at fault: x0 is kept in TPIDR_EL2, which nothing else uses. An SP that is in no slot is taken for the first CPU's."""
     return f"""
     msr tpidr_el2, x0
     mov x0, #{kind}
@@ -85,8 +85,15 @@ enter_guest:
     b guest_leave
 
 el2_fault:
+    msr tpidrro_el0, x1
     mov x0, sp
-    and x0, x0, #{~(SLOT_SIZE - 1) & 0xFFFFFFFFFFFFFFFF:#x}
+    adrp x1, __slots_start
+    sub x0, x0, x1
+    lsr x0, x0, #{SLOT_SHIFT}
+    cmp x0, #{MAX_CPUS}
+    csel x0, x0, xzr, lo
+    add x0, x1, x0, lsl #{SLOT_SHIFT}
+    mrs x1, tpidrro_el0
 {chr(10).join(f"    stp x{n}, x{n + 1}, [x0, #{8 * n}]" for n in range(1, 29, 2))}
     stp x29, x30, [x0, #{8 * 29}]
     mrs x1, tpidr_el2
