@@ -84,6 +84,8 @@ def recover(console: Console) -> None:
             console.expect(marker, 3)
         except ConsoleTimeout:
             continue
+        # Junk can end the shell and interrupt the next one before it has read its profile: begin with a fresh one.
+        console.send("exec sh -l\r")
         console.expect(PROMPT, ANSWER_SECONDS)
         return
     raise ConsoleTimeout(f"the shell does not answer after junk:\n{console.text()[-2000:]}")
