@@ -217,9 +217,10 @@ def functions_of(module: ModuleType) -> Iterator[Function]:
 
 def setting(name: str, default: Any) -> Any:
     """A setting of the image, given by the one imported module that has it."""
-    found = {m: value for m in list(sys.modules.values()) if (value := vars(m).get(name)) is not None and isinstance(value, type(default))}
+    found = {module: value for module, found in list(sys.modules.items())
+             if isinstance(value := getattr(found, "__dict__", {}).get(name), type(default))}
     if len(set(found.values())) > 1:
-        raise UsageError(f"{name} is given differently by {', '.join(sorted(m.__name__ for m in found))}")
+        raise UsageError(f"{name} is given differently by {', '.join(sorted(found))}")
     return next(iter(found.values()), default)
 
 

@@ -11,7 +11,7 @@ nonnull_return_v1 alignment_assumption function_type_mismatch implicit_conversio
 
 def host_calls(unit: Unit) -> str:
     """`int call_NAME(result, arguments)`: 0, or 1 after a panic, which `host_panic` then describes."""
-    lines = ["/* Callers for tests: arguments by address; 1 after a panic. */"]
+    lines = ['#line 1 "callers"', "/* Callers for tests: arguments by address; 1 after a panic. */"]
     for function in unit.program.functions:
         if not function.symbol or function.external:
             continue
@@ -36,7 +36,7 @@ def host_calls(unit: Unit) -> str:
 
 def plain_calls(unit: Unit) -> str:
     """`void call_NAME(result, arguments)` on a bare target: what a test that emulates the CPU enters by."""
-    lines = ["/* Callers for tests: arguments by address. */"]
+    lines = ['#line 1 "callers"', "/* Callers for tests: arguments by address. */"]
     for function in unit.program.functions:
         if not function.symbol or function.external:
             continue

@@ -568,3 +568,24 @@ def test_names_never_clash(target: str) -> None:
     program, result = built(target, clashing)
     running = HostMachine(program, result) if target == "host" else EmulatedMachine(program, result, target)
     assert running.call("clashing", 200) == 0x102 + 8 + 5 + 3
+
+
+def test_objects_are_kept_by_the_hash_of_what_they_are_made_of(tmp_path: Path) -> None:
+    first = built("aarch64", every_kind, cache=tmp_path)[1]
+    kept = sorted(tmp_path.iterdir())
+    assert kept and built("aarch64", every_kind, cache=tmp_path)[1].elf == first.elf
+    assert sorted(tmp_path.iterdir()) == kept
+    assert built("aarch64", every_kind, cache=tmp_path, debug=False)[1].elf != first.elf
+    assert len(list(tmp_path.iterdir())) == len(kept) + 1
+
+
+def test_settings_of_the_image_come_from_its_modules(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text('LINKER_SCRIPT = """SECTIONS { . = 0x1000; .text : { *(.text*) } .data : { *(.data*) }\n'
+                                          '.rodata : { *(.rodata*) } .bss : { *(.bss*) } }"""\nCFLAGS = ("-ffixed-x18",)\n')
+    (tmp_path / "program.py").write_text("import settings\n" + PROGRAM)
+    assert run_command(tmp_path, "build", "program", "-o", "out").returncode == 0
+    assert Image((tmp_path / "out.elf").read_bytes()).symbols["go"] < 0x2000
+    (tmp_path / "other.py").write_text('CFLAGS = ("-O1",)\n')
+    (tmp_path / "program.py").write_text("import settings, other\n" + PROGRAM)
+    done = run_command(tmp_path, "build", "program", "-o", "out")
+    assert done.returncode == 1 and "CFLAGS is given differently by other, settings" in done.stderr
