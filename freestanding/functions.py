@@ -17,8 +17,9 @@ def _enter(function: Function, args: tuple[Any, ...], named: dict[str, Any]) -> 
 class Function:
     """A function of the language. Calling it in CPython runs the rendered program; the compiler reads `py`."""
 
-    def __init__(self, py: Callable[..., Any], *, inline: bool | None = None, symbol: str = "", external: bool = False) -> None:
-        self.py, self.inline, self.symbol, self.external = py, inline, symbol, external
+    def __init__(self, py: Callable[..., Any], *, inline: bool | None = None, symbol: str = "", external: bool = False,
+                 preserve: bool = False) -> None:
+        self.py, self.inline, self.symbol, self.external, self.preserve = py, inline, symbol, external, preserve
         self.owner: type[Any] | None = None         # the class whose method it is
         self.__name__, self.__doc__, self.__module__ = py.__name__, py.__doc__, py.__module__
         self.__wrapped__ = py
@@ -53,10 +54,14 @@ def fn(py: Callable[..., Any] | None = None, *, inline: bool | None = None) -> A
 EXPORTS: list[Function] = []
 
 
-def export(symbol: str) -> Any:
-    """`@fn` under a fixed symbol, kept in the image for assembly or C to call."""
+def export(symbol: str, *, preserve: bool = False) -> Any:
+    """`@fn` under a fixed symbol, kept in the image for assembly or C to call.
+
+    `preserve`: it changes few registers, for a caller that saves no more: on aarch64 x0-x8, x16, x17 and x30, on x86-64 rax, rdi,
+    rsi, rdx, rcx, r8 and r9 (clang's preserve_most).
+    """
     def make(py: Callable[..., Any]) -> Function:
-        made = Function(py, symbol=symbol, inline=False)
+        made = Function(py, symbol=symbol, inline=False, preserve=preserve)
         EXPORTS.append(made)
         return made
     return make

@@ -359,6 +359,7 @@ class FunctionIR:
     inline: bool | None = None
     symbol: str = ""                # exported or external symbol
     external: bool = False
+    preserve: bool = False          # changes few registers: see functions.export
 
     @property
     def type(self) -> FnType:

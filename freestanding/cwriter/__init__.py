@@ -10,6 +10,7 @@ from .ctypes import TypeNames
 from .hostcalls import host_calls, plain_calls
 from .operations import NO_MEMORY
 from .runtime import TYPES, runtime, runtime_names
+from .preserve import preserved, wrappers
 from .statements import FunctionWriter, linkage, signature
 from .statics import Statics
 from .target import KIND_NUMBER, TARGETS, TRAP_BASE, Target
@@ -49,7 +50,7 @@ def _prototypes(unit: Unit) -> str:
     lines = ["/* Functions. */"]
     for function in unit.program.functions:
         names = [p.name if unit.names.is_taken(p.name) is False else f"{p.name}_" for p in function.params]
-        lines.append(f"{linkage(function)}{signature(unit, function, names)};")
+        lines.append(f"{linkage(function)}{signature(unit, function, names)}{preserved(unit, function)};")
     return "\n".join(lines)
 
 
@@ -62,5 +63,5 @@ def _assemble(unit: Unit, title: str, storage: str, prototypes: str, functions: 
         tables = "\n".join([unit.files.section(".panic_files"), unit.messages.section(".panic_messages")])
     parts = [f"/* {title or 'Written by the freestanding compiler'}. */", TYPES, macros(unit.target) if not unit.target.hosted else "",
              files, tables, macros(unit.target) if unit.target.hosted else "", types, "\n".join(unit.symbols.values()),
-             "\n".join(unit.helpers.values()), "\n".join(unit.operation_texts), prototypes, storage, *functions, calls]
+             "\n".join(unit.helpers.values()), "\n".join(unit.operation_texts), prototypes, storage, *functions, wrappers(unit), calls]
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"

@@ -39,7 +39,9 @@ _CHECKS = r'''
 #if defined(__clang__)
 #define HELPER static inline __attribute__((always_inline, nodebug))   /* its code belongs to the line that uses it */
 #define HELPER_CALLED static __attribute__((nodebug))
+#define PRESERVE(name) __attribute__((preserve_most))
 #else
+#define PRESERVE(name) __asm__(#name "_body")   /* the name is a wrapper's */
 #define HELPER static inline __attribute__((always_inline, artificial))
 #define HELPER_CALLED static
 #endif

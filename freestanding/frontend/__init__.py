@@ -65,7 +65,8 @@ class Frontend:
             params, result = self.signature(function)
             made = FunctionIR(self._function_name(function, source), function,
                               [ir.Var(p.name, p.type, parameter=True) for p in params], result, source.file, source.node.lineno,
-                              inline=function.inline, symbol=function.symbol, external=function.external)
+                              inline=function.inline, symbol=function.symbol, external=function.external,
+                              preserve=function.preserve)
             self.functions[function] = made
             if not function.external:
                 self.queue.append((made, source))
