@@ -83,8 +83,14 @@ def console_init_early(fdt: Fdt) -> None:
     """Find the port and say what was logged so far. Without one the log stays in memory."""
     found = serial_find(fdt)
     open_port()
-    if found != Result.OK:
-        log_warning(f"/chosen: stdout-path names no serial port that can be driven ({found}); another one is used if there is any")
+    match found:
+        case Result.NOT_FOUND:
+            log_warning("/chosen: stdout-path is missing or names no node; let it name the console's port (the first that has a driver is used)")
+        case Result.DENIED:
+            log_warning("/chosen: stdout-path names a port without a driver; the log stays in memory")
+        case _:
+            if found != Result.OK:
+                log_warning("/chosen: stdout-path names a port whose reg cannot be translated; the log stays in memory")
 
 
 @fn

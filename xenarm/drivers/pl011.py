@@ -18,10 +18,10 @@ from xenarm.drivers.pl011_registers import (
     LineControl,
 )
 
-__all__ = ["pl011_get", "pl011_put", "pl011_receive", "pl011_setup", "sbsa_setup"]
+__all__ = ["PATIENCE", "pl011_get", "pl011_put", "pl011_receive", "pl011_setup", "sbsa_setup"]
 
-# A character takes 87 us at 115,200 baud, 8.3 ms at 1,200; a port that takes longer than this many looks is dead.
-PATIENCE = 1_000_000
+# A character takes 87 us at 115,200 baud, 8.3 ms at 1,200; so many looks take longer on any bus.
+PATIENCE = 100_000
 RECEIVE = int(Interrupts(RX=True, RT=True))
 
 
@@ -51,13 +51,14 @@ def pl011_setup(base: u64) -> None:
 
 
 @fn
-def pl011_put(base: u64, character: u8) -> None:
-    """Send one character; given up when the port stays full."""
-    for _ in range(PATIENCE):
+def pl011_put(base: u64, character: u8, patience: u32) -> bool:
+    """Send one character; False when the port is still full after so many looks."""
+    for _ in range(patience):
         if not flags(base).TXFF:
             mmio_write32(base + DR, u32(character))
-            return
+            return True
         cpu_relax()
+    return False
 
 
 @fn

@@ -10,7 +10,7 @@ from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
-from xenarm.drivers.pl011 import pl011_get, pl011_put, pl011_receive, pl011_setup, sbsa_setup
+from xenarm.drivers.pl011 import PATIENCE, pl011_get, pl011_put, pl011_receive, pl011_setup, sbsa_setup
 
 __all__ = [
     "SERIAL",
@@ -31,7 +31,7 @@ class SerialDriver(Struct, frozen=True):
 
     compatible: View[u8]
     setup: Callable[[u64], None]
-    put: Callable[[u64, u8], None]
+    put: Callable[[u64, u8, u32], bool]
     get: Callable[[u64], tuple[bool, u8]]
     receive: Callable[[u64, bool], None]
 
@@ -42,7 +42,7 @@ class Serial(Struct):
     base: u64
     driver: u32  # row of SERIAL_DRIVERS
     intid: u32  # its interrupt, 0 for none
-    edge: bool
+    stuck: bool  # it took no character for too long, and what does not fit is lost until it takes one again
 
 
 SERIAL = zeroed(Serial)
@@ -68,10 +68,11 @@ def driver_of(fdt: Fdt, node: Node) -> tuple[bool, u32]:
 def serial_find(fdt: Fdt) -> Result:
     """Look up the console's port: NOT_FOUND without `stdout-path`, DENIED without a driver, INVALID without `reg`.
 
-    Then any other port that there is a driver for is used.
+    When the tree names none, the first port that there is a driver for is used. Not when it names one that we cannot
+    drive: some other port's clock may be off, and touching it could hang the bus.
     """
     result = use(fdt, fdt_stdout(fdt))
-    if result != Result.OK:
+    if result == Result.NOT_FOUND:
         for driver in SERIAL_DRIVERS:
             if use(fdt, fdt_find_compatible(fdt, driver.compatible)) == Result.OK:
                 return result
@@ -91,7 +92,6 @@ def use(fdt: Fdt, node: Node) -> Result:
         return Result.INVALID
     interrupt = fdt_interrupt(fdt, node, 0)
     SERIAL.intid = interrupt.intid
-    SERIAL.edge = interrupt.edge
     serial_attach(place.base, driver)
     return Result.OK
 
@@ -119,9 +119,10 @@ def serial_rescue() -> None:
 
 @fn
 def serial_put(character: u8) -> None:
-    """Send one character as it is; nowhere without a port."""
+    """Send one character as it is; nowhere without a port. A port that has stopped costs the wait only once."""
     if SERIAL.base != 0:
-        SERIAL_DRIVERS[SERIAL.driver].put(SERIAL.base, character)
+        patience = u32(1) if SERIAL.stuck else u32(PATIENCE)
+        SERIAL.stuck = not SERIAL_DRIVERS[SERIAL.driver].put(SERIAL.base, character, patience)
 
 
 @fn
