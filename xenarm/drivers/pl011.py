@@ -51,7 +51,7 @@ def pl011_setup(base: u64) -> None:
 
 
 @fn
-def pl011_put(base: u64, character: u8, patience: u32) -> bool:
+def pl011_put(base: u64, character: u8, patience: u32 = PATIENCE) -> bool:
     """Send one character; False when the port is still full after so many looks."""
     for _ in range(patience):
         if not flags(base).TXFF:
