@@ -37,7 +37,7 @@ bench: $(STAMP) ## measure against Debian's Xen in one run
 
 .PHONY: bench-language
 bench-language: $(STAMP) ## measure the language against C by the same compiler
-	@$(PY) -m freestanding.bench
+	@$(PY) -m bench.language
 
 .PHONY: build
 build: $(STAMP) ## build build/<board>/xenarm (the default target)

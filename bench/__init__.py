@@ -1,0 +1,1 @@
+"""Measurements that are not of one board: see docs/ for what they show."""
