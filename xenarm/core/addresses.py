@@ -5,6 +5,7 @@ from freestanding import Address, fn, u64
 __all__ = [
     "GIB",
     "KIB",
+    "MACHINE_END",
     "MIB",
     "PAGE_SHIFT",
     "PAGE_SIZE",
@@ -19,6 +20,7 @@ __all__ = [
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+MACHINE_END = 1 << 47  # EL2 maps machine addresses below this one at themselves, and the image above it
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 

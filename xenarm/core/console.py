@@ -5,7 +5,7 @@ one interrupts is shown again from its beginning. CTRL-a three times moves the i
 Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl011.lock` only the distributor's.
 """
 
-from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, usize, zeroed
+from freestanding import Array, Struct, array, fn, saturating_sub, truncate, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_PL011_BASE, GUEST_VPL011_SPI
 from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
 from xenarm.config import CONFIG
@@ -172,7 +172,7 @@ def show_all_waiting() -> None:
 
 @fn
 def owner_is_silent() -> bool:
-    return (arch_counter() - CONSOLE.last) * 1000 > arch_counter_hz() * PATIENCE_MS
+    return saturating_sub(arch_counter(), CONSOLE.last) > arch_counter_hz() // 1000 * PATIENCE_MS
 
 
 @fn

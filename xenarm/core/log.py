@@ -4,7 +4,7 @@ Lock order: a device's own lock is never held while the terminal's is taken, nor
 runs with interrupts masked, so that the holder cannot be interrupted on its own CPU.
 """
 
-from freestanding import Array, Printer, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from freestanding import Array, Printer, Slice, Struct, View, array, fn, saturating_sub, u8, u32, u64, usize, zeroed
 from xenarm.arch import arch_counter, arch_counter_hz
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
@@ -117,7 +117,7 @@ def digits(value: u64, out: Slice[u8], padding: u8) -> None:
 def say_time() -> None:
     """`[    0.001234] ` since `log_start`."""
     hz = max(arch_counter_hz(), 1)
-    ticks = arch_counter() - LOG.start
+    ticks = saturating_sub(arch_counter(), LOG.start)
     stamp = array(u8, 15)
     stamp[0] = 0x5B
     digits(ticks // hz, stamp[1:6], 0x20)
@@ -178,7 +178,7 @@ def guest_message_allowed(domain: u32) -> bool:
     with allowance.lock:
         now = arch_counter()
         period = max(arch_counter_hz() // GUEST_PER_SECOND, 1)
-        earned = (now - allowance.refilled) // period
+        earned = saturating_sub(now, allowance.refilled) // period
         if allowance.refilled == 0:
             allowance.tokens = GUEST_BURST
             allowance.refilled = max(now, 1)

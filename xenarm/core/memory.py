@@ -7,7 +7,7 @@ Lock order: `MEMORY.lock` is a leaf.
 from freestanding import Array, IntEnum, Ptr, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.arch import mmu_map_ram
 from xenarm.config import CONFIG
-from xenarm.core.addresses import KIB, MIB, PAGE_SIZE, HostPhys
+from xenarm.core.addresses import KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
@@ -37,7 +37,6 @@ MOST_BANKS = 32
 MOST_RANGES = 96
 MOST_CLAIMS = 64 + CONFIG.MAX_MODULES
 MOST_REG_ENTRIES = 32  # of one node; a guard against absurd trees
-MACHINE_END = 1 << 52  # the Arm architecture's largest machine address
 SMALL = 2 * MIB  # smaller requests come from the top, so that they do not break up what superpages want
 
 

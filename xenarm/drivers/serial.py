@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from freestanding import Struct, View, fn, table, u8, u32, u64, zeroed
 from xenarm.config import CONFIG
+from xenarm.core.addresses import MACHINE_END
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
@@ -88,7 +89,7 @@ def use(fdt: Fdt, node: Node) -> Result:
     if not known:
         return Result.DENIED
     place = fdt_reg(fdt, node, 0)
-    if place.result != Result.OK:
+    if place.result != Result.OK or place.base == 0 or place.base > MACHINE_END - SERIAL_SIZE:
         return Result.INVALID
     interrupt = fdt_interrupt(fdt, node, 0)
     SERIAL.intid = interrupt.intid
