@@ -2,7 +2,7 @@
 
 from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE
-from xenarm.arch import arch_vcpu_reset, cpus_online, vcpu_assign
+from xenarm.arch import arch_vcpu_reset, cpus_online, vcpu_assign, vcpus_release
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import console_start, vpl011_mmio
@@ -129,6 +129,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
             f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {plan.memory // KIB} KiB in pages "
             f"cannot be had ({result}); ask for less"
         )
+        vcpus_release(d)
         guest_memory_release(d)
         domain_discard(d)
         return False
