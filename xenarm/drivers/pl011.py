@@ -4,7 +4,7 @@ The baud rate stays what the firmware has set: nothing here knows the clock.
 """
 
 from freestanding import fn, u8, u32, u64
-from xenarm.arm64.instructions import cpu_relax, mmio_read32, mmio_write32
+from xenarm.drivers.io import cpu_relax, mmio_read32, mmio_write32
 from xenarm.drivers.pl011_registers import (
     CR,
     DR,
