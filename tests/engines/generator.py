@@ -134,7 +134,7 @@ class Text:
     """One drawn program: its text, which names `main`, `state` and helpers with its number; and calls to make."""
     source: str
     calls: list[tuple[Any, ...]] = field(default_factory=list)
-    params: tuple[str, ...] = ()
+    picks: list[int] = field(default_factory=list, repr=False)      # the choices that made it
 
 
 class Program:
@@ -851,7 +851,7 @@ class Program:
                  "    h = wrapping_add(wrapping_mul(h, 31), u64(s.inner.a) ^ truncate(u64, s.inner.b) ^ u64(s.v.x) ^ s.v.z)\n"
                  f"    return wrapping_add(h, PACKED{self.tag}.p64 ^ u64(PACKED{self.tag}.p32) ^ u64(PACKED{self.tag}.p8)) ^ wrapping_add(h, u64(s.counter.load()) + (1 if s.flag else 0) + u64(LOCK{self.tag}.depth))\n\n")
         calls = [self.arguments([k for _, k in params]) for _ in range(1 + self.pick(3))]
-        return Text("\n".join(self.lines) + "\n", calls, tuple(k for _, k in params))
+        return Text("\n".join(self.lines) + "\n", calls)
 
     def arguments(self, kinds: list[str]) -> tuple[Any, ...]:
         return tuple(self.value(k) for k in kinds)
@@ -869,25 +869,31 @@ class Program:
         return bytes(self.pick(256) for _ in range(self.pick(12)))
 
 
+def replay(picks: list[int], tag: str) -> Text:
+    """The program that these choices make, 0 for what is missing."""
+    used: list[int] = []
+
+    def pick(n: int) -> int:
+        used.append(min(picks[len(used)], n - 1) if len(used) < len(picks) else 0)
+        return used[-1]
+    text = Program(pick, tag).write()
+    while used and not used[-1]:
+        used.pop()
+    text.picks = used
+    return text
+
+
 @st.composite
 def programs(draw: Any, tag: str) -> Text:
-    """One program. A strategy of its own, so that shrinking can take whole programs out of a batch."""
+    """One program."""
+    picks: list[int] = []
     cache: dict[int, Any] = {}
 
     def pick(n: int) -> int:
-        if n <= 1:
-            return 0
         if n not in cache:
             cache[n] = st.integers(0, n - 1)
-        chosen: int = draw(cache[n])
-        return chosen
-    return Program(pick, tag).write()
-
-
-@st.composite
-def batches(draw: Any, size: int) -> list[Text]:
-    """Up to `size` programs; shrinks to one."""
-    made: list[Text] = []
-    while not made or (len(made) < size and draw(st.integers(0, 999)) >= 2):
-        made.append(draw(programs(str(len(made)))))
-    return made
+        picks.append(draw(cache[n]) if n > 1 else 0)
+        return picks[-1]
+    text = Program(pick, tag).write()
+    text.picks = picks
+    return text

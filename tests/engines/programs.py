@@ -26,13 +26,13 @@ NARROW = {"python32", "armv7"}              # usize is 32 bits wide there: they 
 @dataclass(frozen=True)
 class Disagreement:
     """A call that two engines answer differently."""
-    program: str
+    text: Text
     call: tuple[Any, ...]
     answers: dict[str, str]
 
     def __str__(self) -> str:
         answers = "\n".join(f"  {name}: {answer}" for name, answer in self.answers.items())
-        return f"main{self.call}\n{answers}\n\n{self.program}"
+        return f"main{self.call}\n{answers}\n\n{self.text.source}"
 
 
 class Module:
@@ -107,7 +107,7 @@ def _compare(unit: Unit, module: ModuleType, tag: int, text: Text, names: list[s
             first = given[names[0]]
             counts[first.split()[1] if first.startswith("panic") else "result"] += 1
         if _differ(given):
-            return [Disagreement(text.source, call, given)]
+            return [Disagreement(text, call, given)]
     return []
 
 

@@ -7,63 +7,89 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as fixed_seed
-from hypothesis.errors import NoSuchExample
-from hypothesis.internal.conjecture import engine as conjecture
 
 from freestanding.errors import CHECK_KINDS
 from freestanding.pywriter import runtime
 
 from tests.engines.engines import ALL, PYTHON
-from tests.engines.generator import Text, batches, programs
+from tests.engines.generator import Text, programs, replay
 from tests.engines.programs import Disagreement, disagreements
+from tests.engines.shrink import shrink
 
 LONG = os.environ.get("XENARM_PROFILE") == "long"
 PROGRAMS = int(os.environ.get("XENARM_PROGRAMS", "10000" if LONG else "300"))
 BATCH = 50 if LONG else 25
 SEED = int(os.environ.get("XENARM_SEED", "0"))
-COUNTS: Counter[str] = Counter()
-FOCUS: set[str] = set()             # once something disagreed: the engines that shrinking has to look at
 
 common = settings(deadline=None, database=None, print_blob=False, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def room_for_batches() -> Any:
-    """A batch makes more choices than one example is usually allowed."""
-    before, conjecture.BUFFER_SIZE = conjecture.BUFFER_SIZE, 1 << 20
-    yield
-    conjecture.BUFFER_SIZE = before
+class Batch:
+    """Programs that hypothesis drew one by one, no two alike, run many in one compilation."""
+
+    def __init__(self, size: int, engines: Sequence[str] = ALL) -> None:
+        self.size, self.engines = size, engines
+        self.waiting: list[list[int]] = []
+        self.seen: set[int] = set()
+        self.programs = 0
+        self.endings: Counter[str] = Counter()
+        self.failed: list[Disagreement] = []
+
+    def add(self, drawn: Text) -> None:
+        if hash(drawn.source) in self.seen or self.failed:
+            return
+        self.seen.add(hash(drawn.source))
+        self.waiting.append(drawn.picks)
+        if len(self.waiting) == self.size:
+            self.run()
+
+    def run(self) -> None:
+        if self.waiting and not self.failed:
+            texts = [replay(picks, str(tag)) for tag, picks in enumerate(self.waiting)]
+            self.failed = disagreements(texts, self.engines, self.endings)
+            self.programs += len(texts)
+        self.waiting.clear()
+
+    def draw(self, count: int, seed: int) -> Batch:
+        """Go on until that many programs have run, or one failed."""
+        turn = 0
+        while self.programs < count and not self.failed:
+            fixed_seed(seed * 1000 + turn)(settings(common, max_examples=min(count, 2000))(given(programs("0"))(self.add)))()
+            self.run()
+            turn += 1
+        return self
 
 
-def compare(drawn: list[Text]) -> None:
-    if COUNTS["programs"] >= PROGRAMS and not FOCUS:
-        return
-    found = disagreements(drawn, [n for n in ALL if n in FOCUS] or ALL, COUNTS)
-    COUNTS["programs"] += len(drawn)
-    if found:
-        FOCUS.update(focus(found[0]))
-        raise AssertionError(str(found[0]))
-
-
-def focus(found: Disagreement) -> set[str]:
-    """One engine for each answer, and Python as the reference of its width."""
+def focus(found: Disagreement) -> list[str]:
+    """One engine for each answer, and Python as the reference of its width: all that shrinking has to look at."""
     first: dict[str, str] = {}
     for name, answer in found.answers.items():
         first.setdefault(answer, name)
-    return set(first.values()) | set(PYTHON)
+    wanted = set(first.values()) | set(PYTHON)
+    return [n for n in ALL if n in wanted]
+
+
+def smallest(picks: list[int], engines: list[str], seconds: float = 120) -> Text:
+    """The smallest program found on whose answer these engines disagree."""
+    def fails(group: list[list[int]]) -> list[bool]:
+        texts = [replay(candidate, str(tag)) for tag, candidate in enumerate(group)]
+        bad = {id(d.text) for d in disagreements(texts, engines)}
+        return [id(text) in bad for text in texts]
+    return replay(shrink(picks, fails, seconds), "0")
 
 
 def test_all_engines_agree() -> None:
-    for turn in range(1000):
-        if COUNTS["programs"] >= PROGRAMS:
-            break
-        fixed_seed(SEED * 1000 + turn)(settings(common, max_examples=40)(given(batches(BATCH))(compare)))()
-    print(f"\n{COUNTS.pop('programs')} programs on {len(ALL)} engines; calls that ended in {dict(COUNTS.most_common())}")
+    done = Batch(BATCH).draw(PROGRAMS, SEED)
+    print(f"\n{done.programs} programs on {len(ALL)} engines; calls that ended in {dict(done.endings.most_common())}")
+    if done.failed:
+        small = smallest(done.failed[0].text.picks, focus(done.failed[0]))
+        shown = disagreements([small]) or done.failed
+        pytest.fail(f"{shown[0]}\nchoices: {small.picks}", pytrace=False)
 
 
 @pytest.mark.parametrize("off", sorted(CHECK_KINDS))
@@ -85,17 +111,15 @@ def test_engines_agree_with_a_kind_of_check_off(off: str) -> None:
 
 def tagged(text: Text, tag: int) -> Text:
     """The program under another number."""
-    return Text(re.sub(r"\b(STATE|PACKED|LOCK|main|digest|f|gen)0(?=\b|_)", rf"\g<1>{tag}", text.source), text.calls, text.params)
+    return Text(re.sub(r"\b(STATE|PACKED|LOCK|main|digest|f|gen)0(?=\b|_)", rf"\g<1>{tag}", text.source), text.calls)
 
 
 def test_a_planted_bug_is_found_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rotation in the rendered program is broken on purpose: a short program must come out."""
     monkeypatch.setitem(runtime.SHARED, "@rotate_left", lambda x, n, bits: x)
-    try:
-        smallest = find(batches(10), lambda drawn: bool(disagreements(drawn, ["python", "host-O0"])),
-                        settings=settings(common, max_examples=300))
-    except NoSuchExample:
-        pytest.fail("the planted bug was not found")
-    assert len(smallest) == 1
-    body = smallest[0].source.partition("def main0")[2].partition("@fn")[0]
-    assert "rotate_left" in body and len(body.strip().splitlines()) <= 4, smallest[0].source
+    engines = ["python", "host-O0"]
+    found = Batch(25, engines).draw(800, 3).failed
+    assert found
+    small = smallest(found[0].text.picks, engines)
+    body = small.source.partition("def main0")[2].partition("@fn")[0]
+    assert "rotate_left" in small.source and len(body.strip().splitlines()) <= 3, small.source

@@ -1,0 +1,71 @@
+"""Makes a failing program small: shorter and smaller choices make shorter and simpler programs, all of them valid.
+
+Many candidates are tried in one compilation, which is why hypothesis' own shrinker, which tries them one by one, is not used.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+Fails = Callable[[list[list[int]]], list[bool]]
+GROUP = 24                      # candidates in one compilation
+
+
+def shrink(picks: list[int], fails: Fails, seconds: float = 120) -> list[int]:
+    """The smallest choices found, within the time, that still fail. `fails` answers for a group of candidates."""
+    best, deadline = list(picks), time.monotonic() + seconds
+    improved = True
+    while improved and time.monotonic() < deadline:
+        improved = False
+        for candidates in (deletions, zeroes, smaller):
+            better = _best(best, candidates, fails, deadline)
+            if better is not None:
+                best, improved = better, True
+    return best
+
+
+def _best(picks: list[int], candidates: Callable[[list[int], int], Iterator[list[int]]], fails: Fails, deadline: float) -> list[int] | None:
+    """Go through the candidates from coarse to fine, taking each that fails."""
+    found: list[int] | None = None
+    size = max(1, len(picks) // 2)
+    while size and time.monotonic() < deadline:
+        taken = _first(candidates(found or picks, size), fails, deadline)
+        if taken is None:
+            size //= 2
+        else:
+            found = taken
+    return found
+
+
+def _first(candidates: Iterable[list[int]], fails: Fails, deadline: float) -> list[int] | None:
+    group: list[list[int]] = []
+    for candidate in candidates:
+        group.append(candidate)
+        if len(group) == GROUP:
+            if (hit := _hit(group, fails)) is not None or time.monotonic() > deadline:
+                return hit
+            group = []
+    return _hit(group, fails) if group else None
+
+
+def _hit(group: list[list[int]], fails: Fails) -> list[int] | None:
+    return next((candidate for candidate, failed in zip(group, fails(group)) if failed), None)
+
+
+def deletions(picks: list[int], size: int) -> Iterator[list[int]]:
+    for at in range(0, len(picks), max(1, size // 2)):
+        yield picks[:at] + picks[at + size:]
+
+
+def zeroes(picks: list[int], size: int) -> Iterator[list[int]]:
+    for at in range(0, len(picks), size):
+        if any(picks[at:at + size]):
+            yield picks[:at] + [0] * len(picks[at:at + size]) + picks[at + size:]
+
+
+def smaller(picks: list[int], size: int) -> Iterator[list[int]]:
+    if size > 2:
+        return
+    for at, value in enumerate(picks):
+        for less in {value // 2, value - 1} if value > 1 else ():
+            yield picks[:at] + [less] + picks[at + 1:]
