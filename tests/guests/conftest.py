@@ -49,6 +49,12 @@ def bench_guest(request: pytest.FixtureRequest) -> Path:
     return _built(request, "bench")
 
 
+@pytest.fixture(scope="session")
+def probe_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that uses the virtual hardware in every way."""
+    return _built(request, "probe")
+
+
 @pytest.fixture
 def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
     """Starts a guest at EL1 of a machine without EL2, where QEMU itself answers PSCI by HVC."""
