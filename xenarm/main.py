@@ -14,7 +14,7 @@ from xenarm.arm64.smp import cpu_init, cpus_start
 from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
 from xenarm.core.console import console_init_early, console_interrupt, console_rescue
 from xenarm.core.dom0less import domains_create
-from xenarm.core.domain import DOMAINS, MAX_DOMAINS, DomainState
+from xenarm.core.domain import DOMAINS, MAX_CPUS, MAX_DOMAINS, DomainState
 from xenarm.core.log import log_error, log_start, printk, stage
 from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
@@ -46,7 +46,7 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
     cpu_init(0)
     stage(b"processors")
     cpus_start(FDT)
-    printk(f"{cpus_online()} processors")
+    printk(f"processors: {cpus_online()} of at most {MAX_CPUS}")
     stage(b"domains")
     if domains_create(FDT) == 0:
         arch_machine_off()

@@ -26,7 +26,10 @@ PATIENCE_MS = 200
 
 @fn
 def cpus_start(fdt: Fdt) -> None:
-    """Start every CPU of the device tree, up to MAX_CPUS; one that does not come is named and left out."""
+    """Start every CPU of the device tree, up to MAX_CPUS; one that cannot be started is named and left out.
+
+    After one that was started and does not come, no more are: should it come late, its number and stack must still be its own.
+    """
     CPUS.online.store(1)
     cpus = fdt_find(fdt, b"/cpus")
     if cpus == NO_NODE:
@@ -36,8 +39,8 @@ def cpus_start(fdt: Fdt) -> None:
     for node in fdt_children(fdt, cpus):
         if is_cpu(fdt, node) and CPUS.online.load() < MAX_CPUS:
             reg = fdt_raw_reg(fdt, cpus, node, 0)
-            if reg.result == Result.OK and reg.base != own:
-                start(reg.base)
+            if reg.result == Result.OK and reg.base != own and not start(reg.base):
+                return
 
 
 @fn
@@ -47,18 +50,19 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
-def start(mpidr: u64) -> None:
-    """Turn on one CPU and wait for it: the next number is free only once this one is taken."""
+def start(mpidr: u64) -> bool:
+    """Turn on one CPU and wait for it: the next number is free only once this one is taken. False: it does not come."""
     number = CPUS.online.load()
     if not host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
         log_warning(f"cpu {mpidr:#x}: the firmware does not turn it on")
-        return
+        return True
     deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
     while CPUS.online.load_acquire() == number:
         if arch_counter() > deadline:
-            log_warning(f"cpu {mpidr:#x}: does not come")
-            return
+            log_warning(f"cpu {mpidr:#x}: does not come; it and those after it are left out")
+            return False
         cpu_relax()
+    return True
 
 
 @fn
