@@ -5,7 +5,7 @@ from freestanding import Array, Bits, IntEnum, Ptr, Struct, View, array, bits, e
 MAPS_MEMORY = True
 
 
-class Kind(IntEnum, type=u8):
+class Kind(IntEnum, type=u32):
     UNKNOWN = 0
     WAIT = 1
     HYPERCALL = 2
