@@ -10,7 +10,7 @@ from .names import string_literal
 from .target import KIND_NUMBER, TRAP_BASE, Target
 
 MACRO_NAMES = ("PANIC", "PANIC_AT", "UNLIKELY", "CHECK_ADD", "CHECK_SUB", "CHECK_MUL", "CHECK_INDEX", "CHECK_NARROW",
-               "CHECK_DIVISOR", "CHECK_SHIFT", "HELPER", "HELPER_CALLED")
+               "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SPAN", "HELPER", "HELPER_CALLED")
 
 _RECORD = r'''
 #define PANIC_AT(trap, kind, file, line, message) do { \
@@ -52,6 +52,8 @@ _CHECKS = r'''
 #define CHECK_MUL(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_mul_overflow((a), (b), &result_))) \
     PANIC(overflow, file, line, 0); result_; })
 #define CHECK_INDEX(T, i, n, file, line) ({ T index_ = (i); if (UNLIKELY(index_ >= (n))) PANIC(bounds, file, line, 0); index_; })
+#define CHECK_SPAN(T, i, size, n, file, line) ({ T index_ = (i), end_; \
+    if (UNLIKELY(__builtin_add_overflow(index_, size, &end_) || end_ > (n))) PANIC(bounds, file, line, 0); index_; })
 #define CHECK_DIVISOR(T, d, file, line) ({ T divisor_ = (d); if (UNLIKELY(divisor_ == 0)) PANIC(division, file, line, 0); divisor_; })
 #define CHECK_SHIFT(T, n, width, file, line) ({ T amount_ = (n); if (UNLIKELY(amount_ >= (width))) \
     PANIC(shift, file, line, 0); amount_; })

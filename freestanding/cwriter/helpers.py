@@ -64,14 +64,44 @@ TEXTS: dict[str, str] = {
 #endif
 }""",
     "bytes_equal": """HELPER bool bytes_equal(const u8 *a, usize a_length, const u8 *b, usize b_length) {
-    return a_length == b_length && __builtin_memcmp(a, b, a_length) == 0;
+    if (a_length != b_length)
+        return false;
+    if (!__builtin_constant_p(b_length) || b_length > 32)
+        return __builtin_memcmp(a, b, b_length) == 0;
+    u64 differ = 0, x = 0, y = 0;               /* a literal: compared in place, no call */
+    usize at = 0;
+    for (; b_length - at >= 8; at += 8) {
+        __builtin_memcpy(&x, a + at, 8);
+        __builtin_memcpy(&y, b + at, 8);
+        differ |= x ^ y;
+    }
+    for (usize part = 4; part != 0; part /= 2)
+        if (b_length & part) {
+            x = y = 0;
+            __builtin_memcpy(&x, a + at, part);
+            __builtin_memcpy(&y, b + at, part);
+            differ |= x ^ y;
+            at += part;
+        }
+    return differ == 0;
 }""",
     "bytes_compare": """HELPER i32 bytes_compare(const u8 *a, usize a_length, const u8 *b, usize b_length) {
     i32 order = __builtin_memcmp(a, b, a_length < b_length ? a_length : b_length);
     return order != 0 ? (order < 0 ? -1 : 1) : a_length < b_length ? -1 : a_length > b_length;
 }""",
-    "bytes_find": """HELPER usize bytes_find(const u8 *bytes, usize length, u8 byte) {
+    "bytes_find": """HELPER_CALLED usize bytes_find(const u8 *bytes, usize length, u8 byte) {
     usize at = 0;
+#if defined(__ARM_FEATURE_UNALIGNED) || defined(__x86_64__)
+    const usize ones = (usize)-1 / 255, tops = ones << 7;
+    for (; length - at >= sizeof(usize); at += sizeof(usize)) {
+        usize word;
+        __builtin_memcpy(&word, bytes + at, sizeof word);
+        word ^= ones * byte;
+        word = (word - ones) & ~word & tops;    /* its lowest bit is in the first byte that is found */
+        if (word != 0)
+            return at + (usize)__builtin_ctzll(word) / 8;
+    }
+#endif
     while (at < length && bytes[at] != byte)
         at++;
     return at;

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from .. import ir
 from ..errors import CompileError
-from ..types import AtomicType, BoolType, EnumType, FnType, IntType, PtrType, RefType, SliceType, Type, layout
-from .ctypes import int_literal
+from ..types import (AtomicType, BitsType, BoolType, EnumType, FnType, IntType, PtrType, RefType, SliceType, StructType, Type,
+                     layout)
+from .ctypes import int_literal, join
 from .expressions import Expressions, is_simple
 from .names import string_literal, wrap
 
@@ -47,12 +48,12 @@ def _field_bits(e: ir.Intrinsic, first: int) -> tuple[int, int]:
 def _bits_get(w: Expressions, e: ir.Intrinsic) -> str:
     msb, lsb = _field_bits(e, 1)
     source, width = e.args[0], msb - lsb + 1
-    number = f"{w.operand(source)} >> {lsb}" if lsb else w.operand(source)
+    number = f"{w.operand(source)} >> {lsb}" if lsb else w.expr(source)
     if width < w.base(source.type).bits(w.bits) - lsb:
         number = f"{wrap(number)} & {int_literal(source.type, (1 << width) - 1, w.bits)}"
     if isinstance(e.type, BoolType):
-        return f"({wrap(number)}) != 0" if lsb else f"{wrap(number)} != 0"
-    if isinstance(e.type, EnumType) and {int(m) for m in e.type.cls} < set(range(1 << min(width, 16))):
+        return f"{wrap(number)} != 0"
+    if isinstance(e.type, EnumType) and (width > 16 or not set(range(1 << width)) <= {int(m) for m in e.type.cls}):
         return w.checked_enum(e.type, w.base(source.type), number, e.site)
     return f"({w.types.spell(e.type)}){wrap(number)}"
 
@@ -104,9 +105,8 @@ def _bytes_at(w: Expressions, e: ir.Intrinsic) -> str:
         return f"{w.operand(base)}.pointer + {w.operand(offset)}"
     text = w.operand(base) if is_simple(base) else "slice_"
     hold = "" if is_simple(base) else f"{w.types.spell(base.type)} slice_ = {w.expr(base)}; "
-    return (f"({{ {hold}{w.types.spell(offset.type)} index_ = {w.expr(offset)}; "
-            f"if (UNLIKELY({text}.length < {size} || index_ > {text}.length - {size})) PANIC(bounds, {w.unit.at(e.site)}, 0); "
-            f"{text}.pointer + index_; }})")
+    span = f"CHECK_SPAN({w.types.spell(offset.type)}, {w.expr(offset)}, {size}, {text}.length, {w.unit.at(e.site)})"
+    return f"({{ {hold}&{text}.pointer[{span}]; }})" if hold else f"&{text}.pointer[{span}]"
 
 
 def _pair(name: str) -> Writer:
@@ -145,11 +145,13 @@ def _fill(w: Expressions, e: ir.Intrinsic) -> str:
     assert isinstance(kind, SliceType)
     spelled, element = w.types.spell(kind), w.types.spell(kind.element)
     name = f"fill_{spelled}"
-    body = ("__builtin_memset(to.pointer, value, to.length);" if layout(kind.element, w.unit.target.pointer_bytes).size == 1
+    is_byte = isinstance(kind.element, (IntType, EnumType, BitsType, BoolType)) and layout(kind.element, w.unit.target.pointer_bytes).size == 1
+    body = ("__builtin_memset(to.pointer, value, to.length);" if is_byte
             else "for (usize at = 0; at < to.length; at++)\n        to.pointer[at] = value;")
-    if element.endswith("*") or body.startswith("for"):
-        body = "for (usize at = 0; at < to.length; at++)\n        to.pointer[at] = value;"
-    name = w.unit.custom(name, f"HELPER void {name}({spelled} to, {element} value) {{\n    {body}\n}}")
+    if isinstance(kind.element, StructType) and not kind.element.frozen:
+        element = f"const {element} *"
+        body = "for (usize at = 0; at < to.length; at++)\n        to.pointer[at] = *value;"
+    name = w.unit.custom(name, f"HELPER void {name}({spelled} to, {join(element, 'value')}) {{\n    {body}\n}}")
     return f"{name}({_args(w, e)})"
 
 

@@ -10,7 +10,7 @@ u8 u16 u32 u64 usize i8 i16 i32 i64 isize memcpy memmove memset memcmp bcmp alig
 static_assert typeof_unqual"""
 
 # Temporaries of the macros: no program name may be hidden by them.
-_TEMPORARIES = "value_ index_ result_ slice_ low_ high_ divisor_ amount_ copy_ wide_"
+_TEMPORARIES = "value_ index_ result_ slice_ low_ high_ divisor_ amount_ end_ copy_ wide_"
 
 RESERVED = frozenset(f"{_KEYWORDS} {_TEMPORARIES}".split())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import ir
 from ..errors import CompileError, Site
-from ..types import ArrayType, RefType, StructType, TableType, Type, VoidType, fields_of
+from ..types import ArrayType, EnumType, IntType, RefType, StructType, TableType, Type, VoidType, fields_of
 from .ctypes import int_literal, join, member
 from .expressions import Expressions, in_value
 from .names import Names, wrap
@@ -43,6 +43,7 @@ class FunctionWriter:
         self.depth = 0
         self.position: tuple[str, int] | None = None        # what `#line` made the next C line be
         self.labels: list[tuple[str, str]] = []
+        self.inside: list[str] = []                         # loops ("", or the label behind one) and switches ("switch")
         self.used_labels: set[str] = set()
 
     def clashes(self) -> bool:
@@ -172,6 +173,8 @@ class FunctionWriter:
     def conditional(self, s: ir.If, keyword: str = "if") -> None:
         if is_assert(s) and not self.unit.on("assert"):
             return
+        if keyword == "if" and self.switch(s):
+            return
         condition = self.e.expr(s.condition)
         if panics(s.then):
             condition = f"UNLIKELY({condition})"
@@ -186,10 +189,51 @@ class FunctionWriter:
             self.nested(s.otherwise)
         self.plain("}")
 
+    def switch(self, s: ir.If) -> bool:
+        """Write a chain of comparisons of one variable with constants as a switch; False where s is none."""
+        found = chain(s, self.scopes.before)
+        if found is None:
+            return False
+        subject, arms, otherwise = found
+        self.line(s.site, f"switch ({self.e.expr(subject)}) {{")
+        self.inside.append("switch")
+        for arm, values in arms:
+            cases = " ".join(f"case {self.e.expr(value)}:" for value in values)
+            self.arm(arm.site, cases, arm.then)
+        if otherwise:
+            self.arm(otherwise[0].site, "default:", otherwise)
+        self.inside.pop()
+        self.plain("}")
+        return True
+
+    def arm(self, site: Site, cases: str, body: list[ir.Stmt]) -> None:
+        self.line(site, f"{cases} {{")
+        self.nested(body)
+        if not leaves(body):
+            self.depth += 1
+            self.plain("break;")
+            self.depth -= 1
+        self.plain("}")
+
+    def loop_body(self, body: list[ir.Stmt]) -> None:
+        """The inside of a loop, its closing brace, and a label behind it where a switch inside had to be left for it."""
+        self.inside.append("")
+        self.nested(body)
+        self.plain("}")
+        if label := self.inside.pop():
+            self.plain(f"{label}:;")
+
+    def leave_loop(self, s: ir.Break) -> None:
+        at = max(n for n, what in enumerate(self.inside) if what != "switch")
+        if at == len(self.inside) - 1:
+            self.line(s.site, "break;")
+            return
+        self.inside[at] = self.inside[at] or self.local_names.unique("loop_end")
+        self.line(s.site, f"goto {self.inside[at]};")
+
     def loop(self, s: ir.While) -> None:
         self.line(s.site, f"while ({self.e.expr(s.condition)}) {{")
-        self.nested(s.body)
-        self.plain("}")
+        self.loop_body(s.body)
 
     def block(self, s: ir.Block) -> None:
         label = self.local_names.unique(f"{s.label}_end" if not s.label.endswith("end") else s.label)
@@ -231,13 +275,12 @@ class FunctionWriter:
         counter = name if direct else self.local_names.unique(f"{name}_next")
         counted, step = self.counting(s, counter, stop)
         self.line(s.site, f"for ({join(counted, counter)} = {start}; {counter} < {stop}; {step}) {{")
-        self.depth += 1
         if not direct:
             target = join(spelled, name) if declared else name
+            self.depth += 1
             self.line(s.site, f"{target} = ({spelled}){counter};")
-        self.body(s.body)
-        self.depth -= 1
-        self.plain("}")
+            self.depth -= 1
+        self.loop_body(s.body)
 
     def cannot_overflow(self, s: ir.ForRange) -> bool:
         high = self.e.limits(s.var.type)[1]
@@ -273,9 +316,48 @@ class FunctionWriter:
         offset = left if s.step == 1 else f"{left} * {s.step}u"
         target = join(spelled, name) if declared else name
         self.line(s.site, f"{target} = ({spelled})(({compute}){wrap(start)} + {offset});")
-        self.body(s.body)
         self.depth -= 1
-        self.plain("}")
+        self.loop_body(s.body)
+
+
+Arms = list[tuple[ir.If, list[ir.Const]]]
+
+
+def chain(s: ir.If, declared_before: dict[int, list[ir.Var]]) -> tuple[ir.Local, Arms, list[ir.Stmt]] | None:
+    """The subject, arms and rest of `if x == 1: .. elif x == 2 or x == 3: .. else: ..`; None where it is no such chain of three values."""
+    arms: Arms = []
+    subject: ir.Local | None = None
+    seen: set[int] = set()
+    rest: list[ir.Stmt] = [s]
+    while len(rest) == 1 and isinstance(rest[0], ir.If) and (rest[0] is s or id(rest[0]) not in declared_before):
+        link = rest[0]
+        tests = comparisons(link.condition)
+        if tests is None or is_assert(link) or (subject is not None and tests[0].var is not subject.var):
+            break
+        subject = tests[0]
+        fresh = {int(value.value): value for value in tests[1] if int(value.value) not in seen}
+        arms.append((link, list(fresh.values())))
+        seen |= set(fresh)
+        rest = link.otherwise
+    if subject is None or len(arms) < 2 or len(seen) < 3 or not all(values for _, values in arms):
+        return None
+    return subject, arms, rest
+
+
+def comparisons(e: ir.Expr) -> tuple[ir.Local, list[ir.Const]] | None:
+    """`x == 1 or x == 2` as x and its constants."""
+    match e:
+        case ir.Compare(op="==", left=ir.Local() as subject, right=ir.Const() as value) if isinstance(value.type, (IntType, EnumType)):
+            return subject, [value]
+        case ir.Logical(op="or", left=left, right=right):
+            first, second = comparisons(left), comparisons(right)
+            if first is not None and second is not None and first[0].var is second[0].var:
+                return first[0], first[1] + second[1]
+    return None
+
+
+def leaves(body: list[ir.Stmt]) -> bool:
+    return bool(body) and isinstance(body[-1], (ir.Return, ir.Break, ir.Continue, ir.Leave, ir.PanicStmt))
 
 
 def field_type(owner: Type, name: str) -> Type:
@@ -296,5 +378,5 @@ _STATEMENTS: dict[type[ir.Stmt], Callable[[FunctionWriter, Any], None]] = {
     ir.SetIndex: FunctionWriter.set_index, ir.Eval: FunctionWriter.eval, ir.If: FunctionWriter.conditional,
     ir.While: FunctionWriter.loop, ir.ForRange: FunctionWriter.for_range, ir.Block: FunctionWriter.block,
     ir.Leave: FunctionWriter.leave, ir.Return: FunctionWriter.ret, ir.PanicStmt: FunctionWriter.panic,
-    ir.Break: lambda w, s: w.line(s.site, "break;"), ir.Continue: lambda w, s: w.line(s.site, "continue;"),
+    ir.Break: FunctionWriter.leave_loop, ir.Continue: lambda w, s: w.line(s.site, "continue;"),
 }
