@@ -9,7 +9,7 @@ MAPS_MEMORY = True
 def copy(to: Slice[u8], source: View[u8]) -> None:
     size = min(len(to), len(source))
     at = usize(0)
-    while size - at >= 8:
+    while at + 8 <= size:
         to.store_le64(at, source.load_le64(at))
         at += 8
     while at < size:
