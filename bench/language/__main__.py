@@ -26,7 +26,10 @@ def instructions(result: Comparison) -> Table:
         table.add_row(row.work.what, *counts[:2], f"{row.ratio_without:.3f}", counts[2], f"{row.ratio_checked:.3f}", *sizes)
     table.add_section()
     means = [geometric_mean(r.ratio_without for r in result.rows), geometric_mean(r.ratio_checked for r in result.rows)]
-    size_means = [geometric_mean(m.size / r.c.size for r in result.rows for m in [form(r)]) for form in (lambda r: r.without, lambda r: r.checked)]
+    size_means = [
+        geometric_mean(r.without.size / r.c.size for r in result.rows),
+        geometric_mean(r.checked.size / r.c.size for r in result.rows),
+    ]
     table.add_row("geometric mean", "", "", f"{means[0]:.3f}", "", f"{means[1]:.3f}", "", *(f"{m:.3f}" for m in size_means))
     return table
 

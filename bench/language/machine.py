@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-import unicorn
 from unicorn import arm64_const as reg
 
 from bench.language.workloads import SEED, Workload
 from freestanding.elf import Image
+
+unicorn: Any = import_module("unicorn")  # half typed, which is worse than not
 
 STACK, STACK_SIZE = 0x6000_0000, 0x1_0000
 RETURN = 0x7000_0000

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from freestanding import Array, IntEnum, Struct, array, export, fn, table, u8, u32, u64, wrapping_add, wrapping_mul, zeroed
+from freestanding import Array, IntEnum, Slice, Struct, array, export, fn, table, u8, u32, u64, wrapping_add, wrapping_mul, zeroed
 
 IRQS = 256
 WORDS = IRQS // 32
@@ -54,7 +54,7 @@ def bits_of(name: str, on: bool) -> Any:
 
     @fn
     def handler(d: Distributor, n: u32, a: Access) -> u32:
-        words = getattr(d, name)
+        words: Slice[u32] = getattr(d, name)
         if a.write:
             words[n] = words[n] | a.value if on else words[n] & ~a.value
         return words[n]
@@ -67,7 +67,7 @@ def plain(name: str, mask: int) -> Any:
 
     @fn
     def handler(d: Distributor, n: u32, a: Access) -> u32:
-        words = getattr(d, name)
+        words: Slice[u32] = getattr(d, name)
         if a.write:
             words[n] = a.value & mask
         return words[n]
