@@ -837,3 +837,107 @@ def test_views_of_values_do_not_outlive_them() -> None:
     from tests.freestanding.building import lower
     with pytest.raises(CompileError, match="r lives on this function's stack and cannot be returned"):
         lower("host", returned)
+
+
+# ---- chains that become switches ---------------------------------------------------------------------------------------------------------
+
+@fn
+def classified(n: u32) -> u32:
+    """Break and continue inside a match inside a loop; a value tested twice; a rest that is no comparison."""
+    total = u32(0)
+    for i in range(n):
+        match i:
+            case 0 | 1:
+                total += 1
+            case 3:
+                continue
+            case 9:
+                break
+            case 5:
+                while True:
+                    total += 100
+                    if total > 250:
+                        break
+            case _:
+                total += 10
+        total += 1000
+    if n == 4:
+        total += 1
+    elif n == 5 or n == 4:
+        total += 2
+    elif n == 6:
+        total += 3
+    elif n > 6:
+        total += 4
+    return total
+
+
+def python_classified(n: int) -> int:
+    total = 0
+    for i in range(n):
+        if i in (0, 1):
+            total += 1
+        elif i == 3:
+            continue
+        elif i == 9:
+            break
+        elif i == 5:
+            while True:
+                total += 100
+                if total > 250:
+                    break
+        else:
+            total += 10
+        total += 1000
+    return total + ({4: 1, 5: 2, 6: 3}.get(n, 4 if n > 6 else 0))
+
+
+HAYSTACK = array(u8, 41)
+
+
+@fn
+def searched(fill: u8, at: usize, mark: u8, start: usize) -> usize:
+    HAYSTACK[0:].fill(fill)
+    HAYSTACK[at] = mark
+    return HAYSTACK[start:].find(mark)
+
+
+@fn
+def same_text(n: u32) -> u32:
+    text = HAYSTACK[:10]
+    text.copy_from(b"compatible")
+    HAYSTACK[9] += truncate(u8, n)
+    found = u32(0)
+    if text.equals(b"compatible"):
+        found += 1
+    if HAYSTACK[:7].equals(b"compati"):
+        found += 2
+    if HAYSTACK[:3].equals(b"reg"):
+        found += 4
+    if text.equals(HAYSTACK[:10]):
+        found += 8
+    if HAYSTACK[:0].equals(b""):
+        found += 16
+    return found
+
+
+def test_switches(engine: Engine) -> None:
+    running = machine(engine, classified)
+    assert [running.call("classified", n) for n in range(14)] == [python_classified(n) for n in range(14)]
+
+
+def test_find_by_words(engine: Engine) -> None:
+    running = machine(engine, searched, same_text)
+    for fill, mark in ((0, 1), (1, 0), (0x80, 0), (0xFF, 0x7F), (0x81, 0x80), (0xFF, 0)):
+        for at, start in ((0, 0), (7, 0), (8, 1), (9, 2), (40, 0), (40, 40), (3, 4), (33, 5)):
+            expected = at - start if at >= start else 41 - start
+            assert running.call("searched", fill, at, mark, start) == expected, (fill, mark, at, start)
+    assert running.call("same_text", 0) == 1 + 2 + 8 + 16
+    assert running.call("same_text", 1) == 2 + 8 + 16
+
+
+def test_no_offset_wraps(engine: Engine) -> None:
+    running = machine(engine, loads)
+    width = 32 if engine.name == "armv7" else 64
+    for offset in ((1 << width) - 1, (1 << width) - 8, (1 << width) - 9, 16, 9):
+        assert outcome(lambda: running.call("loads", offset)) == "bounds"       # noqa: B023
