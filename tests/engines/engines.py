@@ -70,6 +70,7 @@ class Unit:
         self.hosted = {bits: HostedEngine(bits, checks) for bits in PYTHON.values()}
         self.programs: dict[int, Program] = {}
         self.engines: dict[str, PythonEngine | NativeEngine] = {}
+        self.snapshot: Snapshot | None = None
 
     def program(self, bits: int) -> Program:
         """The program, every function of it exported under its own name."""
@@ -90,8 +91,7 @@ class Unit:
     def prepare(self, names: Iterable[str]) -> None:
         """Build what these engines need, two compilers at a time."""
         wanted = [n for n in names if n not in self.engines]
-        for bits in {BUILDS[n].pointer_bits for n in wanted if n in BUILDS}:
-            self.program(bits)
+        self.initial().restore()                            # what is built now starts as the others did
         with ThreadPoolExecutor(2) as pool:
             results = dict(zip(wanted, pool.map(self._build, wanted)))
         for name in wanted:
@@ -108,6 +108,14 @@ class Unit:
         return build(self.program(chosen.pointer_bits),
                      Options(chosen.target, chosen.optimize, sanitize=chosen.sanitize, callers=True, debug=False, line_table=False,
                              assembly_modules=frozenset(), cache=CACHE if self.cache else None))
+
+    def initial(self) -> Snapshot:
+        """Static storage as it was before anything ran."""
+        if self.snapshot is None:
+            for bits in self.hosted:
+                self.program(bits)
+            self.snapshot = Snapshot(self.statics())
+        return self.snapshot
 
     def close(self) -> None:
         for engine in self.engines.values():
@@ -141,8 +149,7 @@ class PythonEngine:
     def __init__(self, unit: Unit, bits: int) -> None:
         self.name, self.unit, self.bits = f"python{bits}", unit, bits
         self.hosted = unit.hosted[bits]
-        unit.program(bits)
-        self.snapshot = Snapshot(unit.statics())
+        self.snapshot = unit.initial()
 
     def call(self, function: Function, *args: Any, **named: Any) -> Any:
         return self.hosted.call(function, args, named)
