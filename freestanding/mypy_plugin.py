@@ -128,7 +128,7 @@ class Language(Plugin):
 
     def length(self, ctx: FunctionContext) -> Type:
         kind = get_proper_type(ctx.arg_types[0][0]) if ctx.arg_types and ctx.arg_types[0] else None
-        if isinstance(kind, Instance) and is_a(kind.type, "View"):
+        if isinstance(kind, Instance) and is_a(kind.type, "View") and self._in_language(ctx):
             return Instance(self._type_info("usize"), [])
         return ctx.default_return_type
 
@@ -149,7 +149,7 @@ class Language(Plugin):
     def enumerate(self, ctx: FunctionContext) -> Type:
         kind = get_proper_type(ctx.arg_types[0][0])
         made = get_proper_type(ctx.default_return_type)
-        if not (isinstance(kind, Instance) and is_a(kind.type, "View") and isinstance(made, Instance)):
+        if not (isinstance(kind, Instance) and is_a(kind.type, "View") and isinstance(made, Instance) and self._in_language(ctx)):
             return ctx.default_return_type
         pair = TupleType([Instance(self._type_info("usize"), []), made.args[0]],
                          ctx.api.named_generic_type("builtins.tuple", [AnyType(TypeOfAny.special_form)]))

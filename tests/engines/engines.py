@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import unicorn
 from unicorn import arm64_const, arm_const, x86_const
+from unicorn.unicorn import UcError
 
 from freestanding import types as t
 from freestanding.errors import CHECK_KINDS, Panic
@@ -353,7 +354,7 @@ class EmulatedEngine(NativeEngine):
         super().__init__(unit, name, result)
         self.cpu = CPUS[BUILDS[name].target]
         self.sites = {site.address: site for site in self.image.panics}
-        self.uc = unicorn.Uc(self.cpu.arch, self.cpu.mode)
+        self.uc: Any = cast(Any, unicorn).Uc(self.cpu.arch, self.cpu.mode)
         if self.cpu.model is not None:
             self.uc.ctl_set_cpu_model(self.cpu.model)
         self._map()
@@ -394,7 +395,7 @@ class EmulatedEngine(NativeEngine):
         fault = ""
         try:
             self.uc.emu_start(self.image.symbols[f"call_{made.symbol}"], RETURN, timeout=LIMIT)
-        except unicorn.UcError as error:
+        except UcError as error:
             fault = str(error)
         pc = self.uc.reg_read(self.cpu.pc)
         if pc == RETURN and not self.trapped and not fault:

@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import sys
+from typing import Any
 
 
 class Record(ctypes.Structure):
@@ -17,7 +18,7 @@ def main() -> None:
     size = int(sys.argv[2])
     shared = mmap.mmap(int(sys.argv[1]), size)
     base = ctypes.addressof(ctypes.c_char.from_buffer(shared))
-    libraries = {}
+    libraries: dict[str, Any] = {}
     put({"base": base})
     for line in sys.stdin:
         command = json.loads(line)
@@ -46,7 +47,7 @@ def main() -> None:
                 put({})
 
 
-def put(answer: dict) -> None:
+def put(answer: dict[str, Any]) -> None:
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 
