@@ -11,13 +11,18 @@ from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
 from xenarm.gic.v2 import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, gic_acknowledge, gic_drop, gic_end
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_raise_own
 
-__all__ = ["irq_handle"]
+__all__ = ["irq_acknowledged", "irq_handle"]
 
 
 @fn(inline=True)
 def irq_handle(v: Vcpu) -> bool:
     """Handle what is pending for this CPU, if anything. True: it was a kick, so that more than its interrupts may have changed for `v`."""
-    iar = gic_acknowledge()
+    return irq_acknowledged(v, gic_acknowledge())
+
+
+@fn(inline=True)
+def irq_acknowledged(v: Vcpu, iar: u32) -> bool:
+    """The same for what GICC_IAR gave."""
     intid = iar & INTID_MASK
     if intid == PPI_VIRTUAL_TIMER:
         virtual_timer(v, iar)

@@ -1,10 +1,10 @@
 """What a CPU does with its vCPU: wait for its power, load its state, enter the guest, wait with it for interrupts."""
 
-from freestanding import fn, u32, u64
+from freestanding import fn, truncate, u32, u64
 
 from xenarm.arm64.cpu import this_vcpu
 from xenarm.arm64.instructions import instruction_sync, wait_for_interrupt
-from xenarm.arm64.irq import irq_handle
+from xenarm.arm64.irq import irq_acknowledged, irq_handle
 from xenarm.arm64.mmu import icache_invalidate
 from xenarm.arm64.registers import (
     CPTR_RES1,
@@ -45,6 +45,7 @@ from xenarm.arm64.registers import (
     write_vmpidr_el2,
     write_vpidr_el2,
 )
+from xenarm.arm64.short import DONE, timer_or_other
 from xenarm.arm64.timer import timers_reset
 from xenarm.arm64.vectors import enter_guest, fp_restore
 from xenarm.core.console import console_poll
@@ -195,7 +196,10 @@ def vcpu_wait_for_interrupt(v: Vcpu) -> None:
     while not vcpu_has_interrupt(v):
         if not console_poll():
             wait_for_interrupt()
-        if irq_handle(v) and not domain_runs(v):
+        other = timer_or_other(v)
+        if other == DONE:
+            return
+        if irq_acknowledged(v, truncate(u32, other)) and not domain_runs(v):
             vcpu_off(v)
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "ptimer_write_value",
     "timers_reset",
     "vtimer_expired",
+    "vtimer_mask",
 ]
 
 ENABLE = int(TimerControl(ENABLE=True))
@@ -57,10 +58,16 @@ def timers_reset(v: Vcpu) -> None:
 
 
 @fn(inline=True)
-def vtimer_expired(v: Vcpu) -> None:
-    """PPI 27 without the list register's link: mask the line, then it can be ended here."""
+def vtimer_mask() -> None:
+    """The line falls, though the condition stays met."""
     write_cntv_ctl_el0(read_cntv_ctl_el0() | IMASK)
     instruction_sync()
+
+
+@fn(inline=True)
+def vtimer_expired(v: Vcpu) -> None:
+    """PPI 27 without the list register's link: mask the line, then it can be ended here."""
+    vtimer_mask()
     vgic_raise_own(v, GUEST_TIMER_VIRT_PPI)
 
 

@@ -1,4 +1,4 @@
-"""Traps from a guest: the short way for calls, distributor accesses and interrupts, a table by exception class for the rest.
+"""Traps from a guest beyond the short way: calls, distributor accesses, interrupts; a table by exception class for the rest.
 
 `trap_sync` runs with x0-x17 and x30 in the frame and may not look at other registers there; what needs them goes on to `trap_full`.
 """
@@ -8,11 +8,10 @@ from collections.abc import Callable
 from freestanding import IntEnum, Struct, export, fn, table, truncate, u8, u32, u64
 
 from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall
-from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.arm64.guest_sysregs import sysreg_access
 from xenarm.arm64.inject import guest_is_at_el0, inject_data_abort, inject_instruction_abort, inject_undefined, skip_instruction
 from xenarm.arm64.instructions import address_translate_el1_read, instruction_sync
-from xenarm.arm64.irq import irq_handle
+from xenarm.arm64.irq import irq_acknowledged
 from xenarm.arm64.registers import (
     AbortSyndrome,
     Ec,
@@ -30,6 +29,7 @@ from xenarm.arm64.registers import (
     write_par_el1,
 )
 from xenarm.arm64.run import domain_runs, vcpu_off, vcpu_wait_for_interrupt
+from xenarm.arm64.short import DONE, GICD_HPFAR, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import Vcpu, domain_name, vcpu_domain
@@ -40,19 +40,13 @@ from xenarm.psci.guest import psci_call
 
 __all__ = ["HANDLERS", "Verdict"]
 
-DONE = 0
 NEEDS_FULL = 1
-WORD_ACCESS = 0x49C  # ESR_EL2 bits 31:21 of a data abort by a 32-bit instruction on a word, syndrome valid, no sign extension
-GICD_HPFAR = int(GUEST_GICD_BASE) >> 12 << 4
-PAGE_OFFSET = 0xFFF
 SHORT_FRAME_REGISTERS = 18
-ZERO_REGISTER = 31
 FSC_TYPE = 0x3C
 FSC_TRANSLATION = 0x04
 FSC_PERMISSION = 0x0C
 WFE = 1
 NOT_IMPLEMENTED = -ENOSYS & 0xFFFF_FFFF_FFFF_FFFF
-WRITE = int(AbortSyndrome(WNR=True))
 HCR_VSE = int(Hcr(VSE=True))
 
 
@@ -64,7 +58,7 @@ class Verdict(IntEnum, type=u8, must_use=True):
     STAY = 2  # the handler has set where to go on
 
 
-# ---- the short way ----------------------------------------------------------------------------------------------------
+# ---- with the caller-saved registers ----------------------------------------------------------------------------------------------------
 
 
 @export("trap_sync")
@@ -76,6 +70,11 @@ def trap_sync(v: Vcpu) -> u64:
         return trap_hvc(v, esr)
     if esr >> 21 == WORD_ACCESS:
         return trap_word_access(v, esr)
+    if ec == Ec.WFX:
+        skip_instruction(esr)
+        if esr & WFE == 0:
+            vcpu_wait_for_interrupt(v)
+        return DONE
     if ec == Ec.SMC64:
         skip_instruction(esr)
         v.regs[0] = psci_call(v)
@@ -125,8 +124,9 @@ def trap_word_access(v: Vcpu, esr: u64) -> u64:
 
 
 @export("trap_irq")
-def trap_irq(v: Vcpu) -> None:
-    if irq_handle(v) and not domain_runs(v):
+def trap_irq(v: Vcpu, acknowledged: u64) -> None:
+    """What `short_irq` gave."""
+    if irq_acknowledged(v, truncate(u32, acknowledged)) and not domain_runs(v):
         vcpu_off(v)
 
 
@@ -157,13 +157,6 @@ def register_value(v: Vcpu, rt: u32) -> u64:
 def set_register(v: Vcpu, rt: u32, value: u64) -> None:
     if rt != ZERO_REGISTER:
         v.regs[rt] = value
-
-
-@fn
-def trap_wfx(v: Vcpu, esr: u64) -> Verdict:
-    if esr & WFE == 0:
-        vcpu_wait_for_interrupt(v)
-    return Verdict.HANDLED
 
 
 @fn
@@ -271,7 +264,6 @@ class Handler(Struct, frozen=True):
 
 
 BY_CLASS: dict[int, Callable[[Vcpu, u64], Verdict]] = {
-    Ec.WFX: trap_wfx,
     Ec.SYSREG: trap_sysreg,
     Ec.INSTRUCTION_ABORT_LOWER: trap_instruction_abort,
     Ec.DATA_ABORT_LOWER: trap_data_abort,

@@ -1,7 +1,8 @@
 """EL2's exception vectors, the ways into and out of a guest, and the moves of FP/SIMD state.
 
-While a guest runs, SP_EL2 points at its `Vcpu`, and the stack is free below it. A trap saves the registers that a C function may change and
-calls `trap_sync`; what that cannot answer goes the full way, where all registers lie in the frame. ELR_EL2 and SPSR_EL2 stay where they are.
+While a guest runs, SP_EL2 points at its `Vcpu`, and the stack is free below it. A trap saves the few registers that the short way changes;
+what that leaves goes on with all that a C function may change, and at last the full way, where all registers lie in the frame.
+ELR_EL2 and SPSR_EL2 stay where they are.
 """
 
 from freestanding import Array, Struct, array, assembly, external, offset_of, size_of, u64
@@ -23,6 +24,8 @@ class CrashFrame(Struct):
 
 REGS = offset_of(Vcpu, "regs")
 FP = offset_of(Vcpu, "fp")
+FEW = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (16, 17))  # what a function exported with preserve=True may change, and x9
+MORE = ((10, 11), (12, 13), (14, 15))
 CALLER_SAVED = tuple((n, n + 1) for n in range(0, 18, 2))  # x18 is never touched: the image is compiled to keep off it
 CALLEE_SAVED = tuple((n, n + 1) for n in range(18, 30, 2))
 
@@ -36,7 +39,10 @@ def move_pairs(instruction: str, pairs: tuple[tuple[int, int], ...]) -> str:
 
 SAVE = f"{move_pairs('stp', CALLER_SAVED)}\n    str x30, [sp, #{REGS + 240}]"
 RESTORE = f"{move_pairs('ldp', CALLER_SAVED)}\n    ldr x30, [sp, #{REGS + 240}]"
-LEAVE = f"{RESTORE}\n    eret\n    dsb nsh\n    isb"  # nothing is fetched past ERET
+SAVE_FEW = f"{move_pairs('stp', FEW)}\n    str x30, [sp, #{REGS + 240}]"
+RESTORE_FEW = f"{move_pairs('ldp', FEW)}\n    ldr x30, [sp, #{REGS + 240}]"
+ERET = "    eret\n    dsb nsh\n    isb"  # nothing is fetched past ERET
+LEAVE = f"{RESTORE}\n{ERET}"
 
 
 def vector(body: str) -> str:
@@ -56,8 +62,8 @@ def guest_call(function: str) -> str:
     return f"{SAVE}\n    mov x0, sp\n    bl {function}\n{LEAVE}"
 
 
-GUEST_SYNC = f"{SAVE}\n    mov x0, sp\n    bl trap_sync\n    cbnz x0, guest_full\n{LEAVE}"
-GUEST_IRQ = guest_call("trap_irq")
+GUEST_SYNC = f"{SAVE_FEW}\n    mov x0, sp\n    bl short_sync\n    cbnz x0, guest_sync\n{RESTORE_FEW}\n{ERET}"
+GUEST_IRQ = f"{SAVE_FEW}\n    mov x0, sp\n    bl short_irq\n    cbnz x0, guest_irq\n{RESTORE_FEW}\n{ERET}"
 GUEST_FIQ = guest_call("trap_fiq")
 GUEST_SERROR = guest_call("trap_serror")
 FROM_GUEST = [GUEST_SYNC, GUEST_IRQ, GUEST_FIQ, GUEST_SERROR]
@@ -70,6 +76,20 @@ VECTORS = f"""
 vectors:
 {"".join(vector(body) for body in TABLE)}
     .balign 128
+guest_sync:
+{move_pairs("stp", MORE)}
+    mov x0, sp
+    bl trap_sync
+    cbnz x0, guest_full
+{LEAVE}
+
+guest_irq:
+{move_pairs("stp", MORE)}
+    mov x1, x0
+    mov x0, sp
+    bl trap_irq
+{LEAVE}
+
 guest_full:
 {move_pairs("stp", CALLEE_SAVED)}
     mov x0, sp

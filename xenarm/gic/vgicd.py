@@ -60,10 +60,16 @@ def write_ignored(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
 # ---- control ----------------------------------------------------------------------------------------------------------
 
 
+@fn(inline=True)
+def vgicd_typer(d: Domain) -> u32:
+    """GICD_TYPER."""
+    return u32(Typer(IT_LINES=WORDS - 1)) | (d.vcpu_count - 1) << 5
+
+
 @fn
 def read_head(d: Domain, v: Vcpu, n: u32) -> u32:
     if n == Gicd.TYPER // 4:
-        return u32(Typer(IT_LINES=WORDS - 1)) | (d.vcpu_count - 1) << 5
+        return vgicd_typer(d)
     if n == Gicd.CTLR // 4:
         return d.vgic.ctlr
     return u32(IIDR) if n == Gicd.IIDR // 4 else u32(0)
