@@ -4,7 +4,7 @@ from freestanding import Array, Atomic, Struct, array, atomic, fn, u8, u32, u64,
 from guests.runtime.console import printk
 from guests.runtime.cpu import counter, interrupts_on
 from guests.runtime.gic import gic_cpu_init, gic_enable, gic_own_target, gic_send
-from guests.runtime.interrupts import PINGS, SGI_PING
+from guests.runtime.interrupts import INTERRUPTS, SGI_PING
 from guests.runtime.link import MAX_CPUS
 from guests.runtime.machine import MACHINE, secondary_entry
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on
@@ -54,11 +54,11 @@ def came_up(number: u32) -> bool:
 @fn
 def answer(number: u32) -> tuple[bool, u64]:
     """Interrupt a CPU and wait until it has counted that; (in time, steps of the counter)."""
-    before = PINGS.pings[number]
+    before = INTERRUPTS.pings[number]
     start = counter()
     limit = start + read_cntfrq_el0() * SECONDS_OF_PATIENCE
     gic_send(u8(CPUS.cpu[number].target.load()), SGI_PING)
-    while PINGS.pings[number] == before:
+    while INTERRUPTS.pings[number] == before:
         if counter() > limit:
             return False, 0
         cpu_relax()

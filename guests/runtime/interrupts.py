@@ -9,26 +9,22 @@ from guests.runtime.psci import psci_system_off
 from guests.runtime.timer import TIMER, timer_tick
 from xenarm.arm64.registers import Ec, Esr
 
-__all__ = ["INTERRUPTS", "PINGS", "SGI_PING", "Counts"]
+__all__ = ["INTERRUPTS", "SGI_PING", "Interrupts"]
 
 SGI_PING = 1
 INTIDS = 1020
 
 
 class Interrupts(Struct):
-    """How often each interrupt came, on any CPU; the first CPU's alone are exact."""
+    """How often each interrupt came, on any CPU (exact for the first CPU's own and for `pings`, each CPU's SGI_PING)."""
 
     count: Array[u32] = array(u32, INTIDS)
     spurious: u32
-
-
-class Counts(Struct):
     pings: Array[u32] = array(u32, MAX_CPUS)
-    faulted: bool
+    faulted: bool  # a fault has been told: a second one, in telling it, is not
 
 
 INTERRUPTS = zeroed(Interrupts)
-PINGS = zeroed(Counts)
 
 
 @fn
@@ -38,7 +34,7 @@ def dispatch(intid: u32) -> None:
     elif intid == CONSOLE.intid:
         console_receive()
     elif intid == SGI_PING:
-        PINGS.pings[cpu_number()] += 1
+        INTERRUPTS.pings[cpu_number()] += 1
 
 
 @export("guest_interrupt")
@@ -57,8 +53,8 @@ def guest_interrupt() -> None:
 @export("guest_fault")
 def guest_fault(vector: u64, esr: u64, elr: u64, far: u64) -> None:
     """From the vectors: a guest's fault is its end. The compiler's `lines` command knows the source of ELR."""
-    if not PINGS.faulted:
-        PINGS.faulted = True
+    if not INTERRUPTS.faulted:
+        INTERRUPTS.faulted = True
         what = Esr.from_raw(esr)
         if what.EC == Ec.BRK:
             printk(f"guest: a check failed at {elr:#x}: 'python -m freestanding lines' on this guest's .elf tells which")
