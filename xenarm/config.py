@@ -31,6 +31,20 @@ class Config:
     MAX_MODULES: int
     MAX_TREE_NODES: int
     VPL011: bool
+    SCHED_NULL: bool
+    SCHED_RR: bool
+    SCHED_RR_SLICE_US: int
+    SCHED_CREDIT2: bool
+    SCHED_RATELIMIT_US: int
+    SCHED_RTDS: bool
+    SCHED_ARINC653: bool
+    SCHED_ARINC653_WINDOWS: int
+    SCHED_DEFAULT: str
+    SCHED_DEFAULT_NULL: bool
+    SCHED_DEFAULT_RR: bool
+    SCHED_DEFAULT_CREDIT2: bool
+    SCHED_DEFAULT_RTDS: bool
+    SCHED_DEFAULT_ARINC653: bool
     GICV2: bool
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int

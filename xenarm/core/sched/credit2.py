@@ -1,0 +1,577 @@
+"""The scheduler `credit2`: shares by weight, caps, a run queue for each cluster of CPUs. Named and parametrised as Xen's.
+
+A vCPU's `key` is its time weighted: what it has used, times 256 over its weight. The smallest runs next; its credit is what the queue's
+`base` is ahead of the key. When the best has no credit left, everybody is given more: `base` moves on (`refresh`).
+Between run queues keys compare by `origin`; a queue that is ahead of another by more than the initial credit takes a vCPU from it.
+Locks: see `state.py`.
+"""
+
+from freestanding import Array, IntEnum, Struct, array, ctz, fn, i64, saturating_sub, u8, u32, u64, zeroed
+
+from xenarm.config import CONFIG
+from xenarm.core.result import Result
+from xenarm.core.sched.queue import (
+    account,
+    alarm_until,
+    cpu_enter,
+    cpu_of,
+    event_add,
+    event_remove,
+    kick_for,
+    kick_left,
+    lock_try,
+    may_run,
+    queue_first,
+    queue_init,
+    queue_insert,
+    queue_remove,
+    us_to_ticks,
+)
+from xenarm.core.sched.state import (
+    DEFAULT_WEIGHT,
+    NEVER,
+    NO_CPU,
+    SCHED_CPUS,
+    Place,
+    RunQueue,
+    SchedCpu,
+    SchedDomain,
+    SchedParams,
+    SchedVcpu,
+)
+
+__all__ = [
+    "CREDIT2",
+    "Grouping",
+    "credit2_charge",
+    "credit2_init",
+    "credit2_insert",
+    "credit2_pick",
+    "credit2_remove",
+    "credit2_sleep",
+    "credit2_wake",
+    "credit2_yield",
+]
+
+MAX_CPUS: int = CONFIG.MAX_CPUS
+INITIAL_CREDIT_US = 10_000  # Xen's CSCHED2_CREDIT_INIT is 10.5 ms
+CAP_PERIOD_US = 10_000  # Xen's CSCHED2_BDGT_REPL_PERIOD
+SHORTEST_RUN_US = 100
+FRACTION = 16  # bits of `rate` and `pace` behind the point
+MOST_TICKS = 1 << 38  # of one run, for the sum: with the largest rate it stays inside 64 bits
+MOST_LAG = 3  # initial credits that a vCPU or a queue may be behind and still be given the time later
+
+
+class Grouping(IntEnum, type=u8):
+    """Which CPUs share a run queue: Xen's `credit2_runqueue=`."""
+
+    CLUSTER = 0
+    CPU = 1
+    ALL = 2
+
+
+class Credit2(Struct):
+    """`ratelimit_us` (NO_CPU: the configured one) and `grouping` may be set before `credit2_init`."""
+
+    queues: Array[RunQueue] = array(RunQueue, MAX_CPUS)
+    count: u32
+    ratelimit_us: u32
+    grouping: Grouping
+    initial: u64
+    ratelimit: u64
+    shortest: u64
+    cap_period: u64
+
+
+CREDIT2 = zeroed(Credit2)
+CREDIT2.ratelimit_us = u32(NO_CPU)
+
+
+# ---- setting up ---------------------------------------------------------------------------------------------------------
+
+
+@fn
+def same_queue(a: SchedCpu, b: SchedCpu) -> bool:
+    match CREDIT2.grouping:
+        case Grouping.ALL:
+            return True
+        case Grouping.CPU:
+            return a.id == b.id
+        case Grouping.CLUSTER:
+            return a.cluster == b.cluster
+
+
+@fn
+def group_cpus(cpus: u64) -> None:
+    """Give every CPU its run queue: that of an earlier CPU, or a new one."""
+    CREDIT2.count = 0
+    for i in range(MAX_CPUS):
+        if (cpus >> i) & 1 != 0:
+            c = SCHED_CPUS[i]
+            c.home = CREDIT2.count
+            for j in range(i):
+                if (cpus >> j) & 1 != 0 and same_queue(c, SCHED_CPUS[j]):
+                    c.home = SCHED_CPUS[j].home
+            if c.home == CREDIT2.count:
+                queue_init(CREDIT2.queues[c.home], 0)
+                CREDIT2.count += 1
+            q = CREDIT2.queues[c.home]
+            queue_init(q, q.cpus | u64(1) << i)
+
+
+@fn
+def credit2_init(cpus: u64, hz: u64) -> None:
+    CREDIT2.initial = max(us_to_ticks(INITIAL_CREDIT_US, hz), 16)
+    CREDIT2.cap_period = max(us_to_ticks(CAP_PERIOD_US, hz), 16)
+    CREDIT2.shortest = max(us_to_ticks(SHORTEST_RUN_US, hz), 1)
+    CREDIT2.ratelimit = us_to_ticks(CREDIT2.ratelimit_us if CREDIT2.ratelimit_us != NO_CPU else u32(CONFIG.SCHED_RATELIMIT_US), hz)
+    group_cpus(cpus)
+    for i in range(CREDIT2.count):
+        q = CREDIT2.queues[i]
+        q.number = i
+        q.members = 0
+        q.base = CREDIT2.initial
+        q.origin = 0
+        q.position.store(q.base)
+
+
+@fn
+def emptiest(affinity: u64) -> RunQueue | None:
+    """The queue with the fewest vCPUs among those that have a CPU it may use."""
+    best: RunQueue | None = None
+    for i in range(CREDIT2.count):
+        q = CREDIT2.queues[i]
+        if q.cpus & affinity != 0 and (best is None or q.members < best.members):
+            best = q
+    return best
+
+
+@fn
+def set_cap(d: SchedDomain, cap: u32) -> None:
+    d.vcpus += 1
+    allowance = CREDIT2.cap_period * u64(cap) // 100
+    d.allowance = i64(max(allowance, 1))
+    d.portion = i64(max(allowance if d.vcpus == 1 else allowance // u64(2 * d.vcpus), 1))
+
+
+@fn
+def credit2_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
+    """NOT_FOUND when no CPU is in its affinity."""
+    q = emptiest(v.affinity)
+    d = v.domain
+    if q is None or d is None:
+        return Result.NOT_FOUND
+    weight = u64(max(d.weight, 1))
+    with q.lock:
+        q.members += 1
+        v.credit2.home.store(q.number)
+        v.cpu = ctz(q.cpus & v.affinity)
+        v.key = q.base
+    v.credit2.capped = d.cap != 0
+    v.credit2.rate = (u64(DEFAULT_WEIGHT) << FRACTION) // weight
+    v.credit2.pace = (weight << FRACTION) // DEFAULT_WEIGHT
+    v.credit2.debt = 2 * CREDIT2.initial + (CREDIT2.initial * v.credit2.rate >> FRACTION)
+    v.credit2.quota = 0
+    with d.lock:
+        set_cap(d, d.cap)
+    return Result.OK
+
+
+@fn
+def credit2_remove(v: SchedVcpu) -> None:
+    q = lock_home(v)
+    q.members -= 1
+    q.lock.__exit__()
+    d = v.domain
+    if d is not None:
+        with d.lock:
+            d.vcpus -= 1
+
+
+@fn
+def lock_home(v: SchedVcpu) -> RunQueue:
+    """Lock the run queue that it belongs to. It is looked up again only after another CPU has moved it in between."""
+    while True:
+        number = v.credit2.home.load_acquire()
+        q = CREDIT2.queues[number]
+        q.lock.__enter__()
+        if v.credit2.home.load() == number:
+            return q
+        q.lock.__exit__()
+
+
+# ---- credit -------------------------------------------------------------------------------------------------------------
+
+
+@fn(inline=True)
+def weighted(v: SchedVcpu, ticks: u64) -> u64:
+    return min(ticks, MOST_TICKS) * v.credit2.rate >> FRACTION
+
+
+@fn(inline=True)
+def burn(q: RunQueue, v: SchedVcpu, now: u64) -> None:
+    """Account what it has run. A debt beyond what it could owe fairly is forgiven: it ran alone."""
+    delta = account(v, now)
+    v.key = min(v.key + weighted(v, delta), q.base + v.credit2.debt)
+    if v.credit2.capped:
+        v.credit2.quota -= i64(min(delta, MOST_TICKS))
+
+
+@fn(inline=True)
+def settle(q: RunQueue, v: SchedVcpu) -> None:
+    """Whoever was away has saved up no more than the initial credit."""
+    v.key = max(v.key, saturating_sub(q.base, CREDIT2.initial))
+
+
+@fn
+def least_key(q: RunQueue, now: u64) -> u64:
+    """The smallest key of all that want to run; NEVER when none does."""
+    head = q.head
+    least = u64(NEVER) if head is None else head.key
+    busy = q.cpus & ~q.idle.load()
+    while busy != 0:
+        v = SCHED_CPUS[ctz(busy)].current
+        busy &= busy - 1
+        if v is not None:
+            least = min(least, v.key + weighted(v, saturating_sub(now, v.since)))
+    return least
+
+
+@fn(inline=False)
+def refresh(q: RunQueue, now: u64) -> bool:
+    """When the best has no credit left, give new credit to all. True: that was so."""
+    least = least_key(q, now)
+    if least == NEVER or least < q.base:
+        return False
+    q.base = least + CREDIT2.initial
+    if CREDIT2.count > 1:
+        catch_up(q)
+    return True
+
+
+@fn
+def catch_up(q: RunQueue) -> None:
+    """Say how far this queue is. What it is behind others by is made up for only up to a limit."""
+    front = u64(0)
+    for i in range(CREDIT2.count):
+        front = max(front, CREDIT2.queues[i].position.load())
+    lag = MOST_LAG * CREDIT2.initial
+    if front > q.base + q.origin + lag:
+        q.origin = front - lag - q.base
+    q.position.store(q.base + q.origin)
+
+
+# ---- caps ---------------------------------------------------------------------------------------------------------------
+
+
+@fn
+def renew(d: SchedDomain, now: u64) -> None:
+    """Begin a new cap period if it is time. What was overdrawn is missing in it."""
+    if now < d.renewal:
+        return
+    periods = (now - d.renewal) // CREDIT2.cap_period + 1
+    d.renewal += periods * CREDIT2.cap_period
+    d.budget = min(d.budget + i64(min(periods, 1000)) * d.allowance, d.allowance)
+
+
+@fn
+def take_quota(v: SchedVcpu, now: u64) -> bool:
+    """Some of its domain's budget for a capped vCPU that has used up its own. False when there is none; `due` says until when."""
+    d = v.domain
+    if d is None:
+        return True
+    with d.lock:
+        renew(d, now)
+        d.budget += v.credit2.quota
+        v.credit2.quota = max(min(d.budget, d.portion), 0)
+        d.budget -= v.credit2.quota
+        v.due = d.renewal
+        return v.credit2.quota > 0
+
+
+@fn
+def return_quota(v: SchedVcpu) -> None:
+    d = v.domain
+    if d is not None:
+        with d.lock:
+            d.budget += v.credit2.quota
+            v.credit2.quota = 0
+
+
+@fn(inline=True)
+def affords(v: SchedVcpu, now: u64) -> bool:
+    return not v.credit2.capped or v.credit2.quota > 0 or take_quota(v, now)
+
+
+@fn
+def park(q: RunQueue, v: SchedVcpu) -> None:
+    v.place = Place.PARKED
+    event_add(q, v, v.due)
+
+
+@fn
+def expire(q: RunQueue, c: SchedCpu, now: u64) -> None:
+    """Queue those whose cap period has begun."""
+    v = q.events
+    while v is not None and v.due <= now:
+        event_remove(q, v)
+        settle(q, v)
+        c.kick |= put(q, v, c.bit)
+        v = q.events
+
+
+# ---- between run queues -------------------------------------------------------------------------------------------------
+
+
+@fn
+def kick_elsewhere(v: SchedVcpu, home: RunQueue) -> u64:
+    """An idle CPU of another run queue, as a set of one: it will come and take it."""
+    for i in range(CREDIT2.count):
+        idle = CREDIT2.queues[i].idle.load() & v.affinity
+        if i != home.number and idle != 0:
+            return u64(1) << cpu_of(idle, v.cpu)
+    return 0
+
+
+@fn
+def move(source: RunQueue, q: RunQueue, v: SchedVcpu) -> None:
+    """Both locks are held. It keeps what it is behind or ahead."""
+    queue_remove(source, v)
+    key = saturating_sub(v.key + source.origin, q.origin)
+    key = max(key, saturating_sub(q.base, MOST_LAG * CREDIT2.initial))
+    v.key = min(key, q.base + v.credit2.debt)
+    v.credit2.home.store_release(q.number)
+    source.members -= 1
+    q.members += 1
+    queue_insert(q, v)
+
+
+@fn
+def take_from(source: RunQueue, q: RunQueue, c: SchedCpu) -> bool:
+    """Move the best that this CPU may run; where more wait, the next idle CPU comes for them."""
+    v = queue_first(source, c.bit)
+    if v is None:
+        return False
+    move(source, q, v)
+    left = source.head
+    if left is not None:
+        c.kick |= kick_for(q, left, c.bit)
+    return True
+
+
+@fn(inline=False)
+def steal(q: RunQueue, c: SchedCpu) -> bool:
+    """An idle CPU takes a waiting vCPU from any other queue. False: some queue was locked, and must be looked at again."""
+    looked = True
+    q.idle.store(q.idle.load() | c.bit)
+    for i in range(CREDIT2.count):
+        source = CREDIT2.queues[i]
+        if i != q.number:
+            if not lock_try(source.lock):
+                looked = False
+            else:
+                found = take_from(source, q, c)
+                source.lock.__exit__()
+                if found:
+                    return True
+    return looked
+
+
+@fn(inline=False)
+def balance(q: RunQueue, c: SchedCpu) -> None:
+    """This queue's vCPUs get more than others': take one from the queue that is furthest behind."""
+    behind: RunQueue | None = None
+    least = saturating_sub(q.position.load(), CREDIT2.initial)
+    for i in range(CREDIT2.count):
+        other = CREDIT2.queues[i]
+        if other.position.load() < least and other.idle.load() != other.cpus:
+            least = other.position.load()
+            behind = other
+    if behind is not None and lock_try(behind.lock):
+        take_from(behind, q, c)
+        behind.lock.__exit__()
+
+
+# ---- waking and sleeping ------------------------------------------------------------------------------------------------
+
+
+@fn(inline=True)
+def put(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
+    """Queue it; the CPUs to kick: an idle one, or all those that would otherwise never turn to it."""
+    queue_insert(q, v)
+    kick = kick_for(q, v, self)
+    if kick == 0 and CREDIT2.count > 1:
+        kick = kick_elsewhere(v, q)
+    if kick == 0:
+        kick = q.endless & v.affinity & ~self
+        q.endless &= ~kick
+    return kick
+
+
+@fn
+def preempt(q: RunQueue, v: SchedVcpu, now: u64) -> u64:
+    """The CPU that runs what has the least credit, if that is less than this vCPU's, as a set of one."""
+    worst = v.key
+    chosen = u64(0)
+    busy = q.cpus & v.affinity & ~(q.idle.load() | q.kicked)
+    while busy != 0:
+        c = SCHED_CPUS[ctz(busy)]
+        busy &= busy - 1
+        running = c.current
+        if running is not None:
+            key = running.key + weighted(running, saturating_sub(now, running.since))
+            if key > worst:
+                worst = key
+                chosen = c.bit
+    q.kicked |= chosen
+    return chosen
+
+
+@fn
+def credit2_wake(v: SchedVcpu, now: u64) -> u64:
+    q = lock_home(v)
+    kick = u64(0)
+    if v.place == Place.BLOCKED and may_run(v):
+        if q.endless != 0:
+            refresh(q, now)
+        settle(q, v)
+        kick = put(q, v, 0)
+        if kick == 0:
+            kick = preempt(q, v, now)
+    q.lock.__exit__()
+    return kick
+
+
+@fn
+def credit2_sleep(v: SchedVcpu, now: u64) -> u64:
+    q = lock_home(v)
+    kick = u64(0)
+    if not may_run(v):
+        if v.place == Place.RUNNING:
+            kick = u64(1) << v.cpu
+        elif v.place == Place.QUEUED:
+            queue_remove(q, v)
+            block(v)
+        elif v.place == Place.PARKED:
+            event_remove(q, v)
+            block(v)
+    q.lock.__exit__()
+    return kick
+
+
+@fn(inline=True)
+def block(v: SchedVcpu) -> None:
+    v.place = Place.BLOCKED
+    v.yielded = False
+    if v.credit2.capped:
+        return_quota(v)
+
+
+@fn
+def credit2_yield(c: SchedCpu, v: SchedVcpu) -> None:
+    v.yielded = True
+
+
+@fn
+def credit2_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
+    q = CREDIT2.queues[c.home]
+    with q.lock:
+        burn(q, v, now)
+
+
+# ---- picking ------------------------------------------------------------------------------------------------------------
+
+
+@fn(inline=True)
+def stays(c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
+    if not may_run(old) or not affords(old, now):
+        return False
+    yielded = old.yielded
+    old.yielded = False
+    if waiting is None:
+        return True
+    return not yielded and (old.key <= waiting.key or now < c.started + CREDIT2.ratelimit)
+
+
+@fn(inline=True)
+def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu) -> None:
+    if not may_run(old):
+        block(old)
+    elif old.credit2.capped and old.credit2.quota <= 0:
+        park(q, old)
+    else:
+        c.kick |= put(q, old, c.bit)
+
+
+@fn(inline=True)
+def take_first(q: RunQueue, c: SchedCpu, now: u64) -> SchedVcpu | None:
+    """Out of the queue: the first whose domain has budget; those before it are parked."""
+    v = queue_first(q, c.bit)
+    while v is not None:
+        queue_remove(q, v)
+        if affords(v, now):
+            return v
+        park(q, v)
+        v = queue_first(q, c.bit)
+    return None
+
+
+@fn(inline=True)
+def run_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
+    """When to pick again: when the first that waits has more credit than this one, and some time more; never, with nobody waiting."""
+    rival = queue_first(q, c.bit)
+    end = u64(NEVER)
+    if rival is not None:
+        margin = max(CREDIT2.ratelimit, CREDIT2.shortest)
+        ahead = min(saturating_sub(rival.key + margin, v.key), CREDIT2.initial * 8)
+        run = min(max(ahead * v.credit2.pace >> FRACTION, CREDIT2.shortest), CREDIT2.initial)
+        end = max(now + run, c.started + CREDIT2.ratelimit)
+    elif CREDIT2.count > 1:
+        end = now + CREDIT2.initial
+    else:
+        q.endless |= c.bit
+    if v.credit2.capped:
+        end = min(end, now + u64(max(v.credit2.quota, 1)))
+    return end
+
+
+@fn(inline=True)
+def chosen_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
+    """`v` runs. Credit for all where it has none, and what is then behind elsewhere comes here."""
+    if v.key >= q.base and refresh(q, now) and CREDIT2.count > 1:
+        balance(q, c)
+    return alarm_until(q, c, now, run_end(q, c, v, now))
+
+
+@fn(inline=False)
+def look_again(q: RunQueue, c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
+    """Nothing waited here: take what was put back, or what waits in another queue; with one that could not be looked at, try again soon."""
+    v = take_first(q, c, now)
+    if v is not None or CREDIT2.count == 1:
+        return v, NEVER
+    looked = steal(q, c)
+    return take_first(q, c, now), u64(NEVER) if looked else now + CREDIT2.shortest
+
+
+@fn
+def credit2_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
+    q = CREDIT2.queues[c.home]
+    with q.lock:
+        q.kicked &= ~c.bit
+        q.endless &= ~c.bit
+        if q.events is not None:
+            expire(q, c, now)
+        old = c.current
+        idle_end = u64(NEVER)
+        if old is not None:
+            burn(q, old, now)
+            if stays(c, old, queue_first(q, c.bit), now):
+                return old, chosen_end(q, c, old, now)
+        v = take_first(q, c, now)
+        if old is not None:
+            leave(q, c, old)
+        if v is None:
+            v, idle_end = look_again(q, c, now)
+        cpu_enter(q, c, v, now)
+        kick_left(q, c)
+        return v, alarm_until(q, c, now, idle_end) if v is None else chosen_end(q, c, v, now)

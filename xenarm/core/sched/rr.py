@@ -1,0 +1,140 @@
+"""The scheduler `rr`: one queue for all CPUs, first come, first served, each for a time slice. No timer while nobody waits."""
+
+from freestanding import Struct, fn, u32, u64, zeroed
+
+from xenarm.config import CONFIG
+from xenarm.core.result import Result
+from xenarm.core.sched.queue import (
+    account,
+    cpu_enter,
+    kick_for,
+    kick_left,
+    may_run,
+    queue_append,
+    queue_first,
+    queue_init,
+    queue_remove,
+    us_to_ticks,
+)
+from xenarm.core.sched.state import NEVER, Place, RunQueue, SchedCpu, SchedParams, SchedVcpu
+
+__all__ = ["RR", "rr_charge", "rr_init", "rr_insert", "rr_pick", "rr_remove", "rr_sleep", "rr_wake", "rr_yield"]
+
+
+class RoundRobin(Struct):
+    """`slice_us` may be set before `rr_init`; 0 is the configured one."""
+
+    queue: RunQueue
+    slice_us: u32
+    slice: u64
+
+
+RR = zeroed(RoundRobin)
+
+
+@fn
+def rr_init(cpus: u64, hz: u64) -> None:
+    queue_init(RR.queue, cpus)
+    RR.slice = max(us_to_ticks(RR.slice_us if RR.slice_us != 0 else u32(CONFIG.SCHED_RR_SLICE_US), hz), 1)
+
+
+@fn
+def rr_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
+    return Result.OK
+
+
+@fn
+def rr_remove(v: SchedVcpu) -> None:
+    pass
+
+
+@fn(inline=True)
+def put(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
+    """Queue it; the CPUs to kick: an idle one, or all those that it may use and that would otherwise never turn to it."""
+    queue_append(q, v)
+    kick = kick_for(q, v, self)
+    if kick == 0:
+        kick = q.endless & v.affinity & ~self
+        q.endless &= ~kick
+    return kick
+
+
+@fn
+def rr_wake(v: SchedVcpu, now: u64) -> u64:
+    q = RR.queue
+    with q.lock:
+        if v.place != Place.BLOCKED or not may_run(v):
+            return 0
+        return put(q, v, 0)
+
+
+@fn
+def rr_sleep(v: SchedVcpu, now: u64) -> u64:
+    q = RR.queue
+    with q.lock:
+        if may_run(v):
+            return 0
+        if v.place == Place.RUNNING:
+            return u64(1) << v.cpu
+        if v.place == Place.QUEUED:
+            queue_remove(q, v)
+            v.place = Place.BLOCKED
+        return 0
+
+
+@fn
+def rr_yield(c: SchedCpu, v: SchedVcpu) -> None:
+    v.yielded = True
+
+
+@fn
+def rr_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
+    with RR.queue.lock:
+        account(v, now)
+
+
+@fn(inline=True)
+def stays(c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
+    if not may_run(old):
+        return False
+    yielded = old.yielded
+    old.yielded = False
+    return waiting is None or (not yielded and now < c.started + RR.slice)
+
+
+@fn(inline=True)
+def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu) -> None:
+    if may_run(old):
+        c.kick |= put(q, old, c.bit)
+    else:
+        old.yielded = False
+        old.place = Place.BLOCKED
+
+
+@fn
+def rr_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
+    q = RR.queue
+    with q.lock:
+        q.kicked &= ~c.bit
+        q.endless &= ~c.bit
+        waiting = queue_first(q, c.bit)
+        old = c.current
+        if old is not None:
+            account(old, now)
+            if stays(c, old, waiting, now):
+                return old, slice_end(q, c, waiting)
+            leave(q, c, old)
+        if waiting is not None:
+            queue_remove(q, waiting)
+        cpu_enter(q, c, waiting, now)
+        kick_left(q, c)
+        return waiting, NEVER if waiting is None else slice_end(q, c, queue_first(q, c.bit))
+
+
+@fn(inline=True)
+def slice_end(q: RunQueue, c: SchedCpu, waiting: SchedVcpu | None) -> u64:
+    """When to pick again for one that runs: never, with nobody waiting."""
+    if waiting is None:
+        q.endless |= c.bit
+        return NEVER
+    return c.started + RR.slice
