@@ -20,7 +20,7 @@ from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain
 from xenarm.tools.session import Session
 
-SECONDS = 30
+SECONDS = 60
 MACHINE_MIB = 512
 RAM_END = 0x4000_0000 + MACHINE_MIB * MIB
 

@@ -15,8 +15,8 @@ from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.run import debian_domain
 from xenarm.tools.session import Session
 
-BOOT_SECONDS = 120
-ANSWER_SECONDS = 30
+BOOT_SECONDS = 240
+ANSWER_SECONDS = 60
 PROMPT = "debian# "
 JUNK_BYTES = 64 * 1024
 

@@ -20,7 +20,7 @@ from xenarm.tools.layout import Layout, compose
 from xenarm.tools.machine import MIB, Board, DomainSpec, Machine, Region
 from xenarm.tools.session import Session, booted
 
-SECONDS = 30
+SECONDS = 60
 STACK_POINTER = 31
 PROGRAM_COUNTER = 32
 PAGE = 0x1000

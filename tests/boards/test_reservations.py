@@ -15,7 +15,7 @@ from xenarm.tools.machine import MIB, Machine
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.session import Session
 
-SECONDS = 30
+SECONDS = 60
 MACHINE_MIB = 512
 
 

@@ -17,8 +17,8 @@ from xenarm.tools.machine import DomainSpec, Machine
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain
 
-BOOT_SECONDS = 150
-ANSWER_SECONDS = 30
+BOOT_SECONDS = 240
+ANSWER_SECONDS = 60
 MACHINE_MIB = 1024
 
 
