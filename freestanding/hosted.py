@@ -56,6 +56,11 @@ class Engine:
         result = door.run(*lowered)
         return result if door.give is None else door.give(result)
 
+    def close(self) -> None:
+        """Forget what was rendered."""
+        self.renderer.close()
+        self.doors.clear()
+
     def _open(self, function: Function) -> Door:
         from .frontend.reader import MISSING
         run = self.renderer.function(function)
@@ -109,6 +114,8 @@ def engine() -> Engine:
 def configure(*, pointer_bits: int = 64, checks: frozenset[str] = frozenset(CHECK_KINDS)) -> Engine:
     """Start anew with another pointer width or other checks."""
     global _engine
+    if _engine is not None:
+        _engine.close()
     memory.set_pointer_bits(pointer_bits)
     _engine = Engine(pointer_bits, checks, memory)
     return _engine

@@ -37,6 +37,14 @@ class Renderer:
         self._taken: set[str] = set()
         self._made: dict[Any, Any] = {}
 
+    def close(self) -> None:
+        """Forget what was rendered; functions of the program remember it no more."""
+        RENDERERS.pop(self.attribute, None)
+        for source in self.functions:
+            source.function.__dict__.pop(self.attribute, None)
+        self.functions.clear()
+        self.globals.clear()
+
     # ---- functions
 
     def function(self, function: Function) -> Callable[..., Any]:

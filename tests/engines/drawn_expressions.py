@@ -1,6 +1,6 @@
 """Random expressions of the language: typed text over what is in scope, drawn choice by choice.
 
-The types are those of PREAMBLE, which every generated module begins with.
+The types are those of `preamble`, which every generated module imports.
 """
 from __future__ import annotations
 
@@ -9,90 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-PREAMBLE = '''"""Generated."""
-from collections.abc import Callable, Iterator
-from freestanding import *
-
-
-class E8(IntEnum, type=u8):
-    A = 0
-    B = 1
-    C = 2
-    D = 200
-
-
-class E32(IntEnum, type=u32):
-    P = 0
-    Q = 7
-    R = 0x8000_0000
-
-
-class B32(Bits, type=u32):
-    KIND: E8 = bits(31, 24)
-    WIDE: u16 = bits(20, 8)
-    LOW: u8 = bits(5, 1)
-    ON: bool = bits(0)
-
-
-class B64(Bits, type=u64):
-    TOP: u32 = bits(63, 40)
-    MID: u64 = bits(39, 4)
-    FLAG: bool = bits(2)
-
-
-class V(Struct, frozen=True):
-    x: u16
-    y: i32
-    z: u64
-    b: bool
-    e: E8
-
-
-class Inner(Struct):
-    a: u32
-    b: i64
-    c: u8
-
-
-class S(Struct):
-    n8: u8
-    n64: u64
-    s16: i16
-    flag: bool
-    e: E8
-    bits: B32
-    v: V
-    inner: Inner
-    link: Inner | None
-    bytes: Array[u8] = array(u8, 8)
-    words: Array[u32] = array(u32, 4)
-    halves: Array[i16] = array(i16, 3)
-    inners: Array[Inner] = array(Inner, 2)
-    counter: Atomic[u32] = atomic(u32)
-
-
-class Packed(Struct, packed=True):
-    p8: u8
-    p32: u32
-    p64: u64
-    p16: i16
-
-
-class Lock(Struct):
-    depth: u32
-
-    @fn
-    def __enter__(self) -> None:
-        self.depth += 1
-
-    @fn
-    def __exit__(self, *exc: object) -> None:
-        self.depth -= 1
-
-
-NUMBERS = table(u32, [1, 0, 0xFFFF_FFFF, 77, 0x8000_0000])
-VALUES = table(V, [V(1, -2, 3, True, E8.B), V(0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF, False, E8.D)])
-'''
+PREAMBLE = '"""Generated."""\nfrom tests.engines.preamble import *\n\n'
 
 WIDTH = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "usize": 32, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "isize": 32}
 INTS = tuple(WIDTH)
@@ -104,7 +21,7 @@ FIELDS = {
     "V": (("x", "u16"), ("y", "i32"), ("z", "u64"), ("b", "bool"), ("e", "E8")),
     "Inner": (("a", "u32"), ("b", "i64"), ("c", "u8")),
     "S": (("n8", "u8"), ("n64", "u64"), ("s16", "i16"), ("flag", "bool"), ("e", "E8"), ("bits", "B32"), ("v", "V"), ("inner", "Inner"),
-          ("bytes", "[u8]8"), ("words", "[u32]4"), ("halves", "[i16]3"), ("inners", "[Inner]2")),
+          ("over.word", "u32"), ("over.half", "i16"), ("over.bytes", "[u8]6"), ("bytes", "[u8]8"), ("words", "[u32]4"), ("halves", "[i16]3"), ("inners", "[Inner]2")),
     "Packed": (("p8", "u8"), ("p32", "u32"), ("p64", "u64"), ("p16", "i16"))}
 SCALARS = (*INTS, "bool", "E8", "E32", "B32", "B64")
 ELEMENT = {"Slice[u8]": "u8", "View[u8]": "u8", "Slice[u32]": "u32", "View[u32]": "u32", "Slice[i16]": "i16", "View[V]": "V",

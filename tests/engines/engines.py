@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -122,6 +123,8 @@ class Unit:
         for engine in self.engines.values():
             engine.close()
         self.engines.clear()
+        for hosted in self.hosted.values():
+            hosted.close()
 
     # ---- statics
 
@@ -144,6 +147,10 @@ class Snapshot:
                 copier(kind)(obj, copy)
 
 
+def _runs_on(number: int, frame: Any) -> None:
+    raise Broken("the rendered program runs on for ever")
+
+
 class PythonEngine:
     """The rendered program."""
 
@@ -153,7 +160,13 @@ class PythonEngine:
         self.snapshot = unit.initial()
 
     def call(self, function: Function, *args: Any, **named: Any) -> Any:
-        return self.hosted.call(function, args, named)
+        before = signal.signal(signal.SIGALRM, _runs_on)
+        signal.setitimer(signal.ITIMER_REAL, 60)
+        try:
+            return self.hosted.call(function, args, named)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def reset(self) -> None:
         self.snapshot.restore()

@@ -33,7 +33,7 @@ class Program(Expressions):
 
     def statements(self, ends: bool = False) -> None:
         """A few statements; with `ends`, one that leaves may come last."""
-        while self.room > 0 and not self.ended and self.pick(8) >= 2:
+        while self.room > 0 and not self.ended and self.pick(10) >= 1:
             self.room -= 1
             self.cost += self.weight
             self.statement()
@@ -41,13 +41,13 @@ class Program(Expressions):
             self.leave()
 
     def statement(self) -> None:
-        way = self.pick(22)
+        way = self.pick(24)
         simple = (self.new_local, self.assign, self.assign_field, self.assign_element, self.new_local, self.augmented)
         if way < len(simple):
             simple[way]()
             return
         nested = (self.if_, self.if_, self.for_range, self.for_each, self.while_, self.match_, self.with_, self.local_struct, self.copy_struct,
-                  self.slice_operation, self.call_helper, self.unpack, self.assertion, self.link, self.generator_loop, self.reference)
+                  self.slice_operation, self.call_helper, self.unpack, self.assertion, self.link, self.generator_loop, self.reference, self.pointer, self.generator_loop)
         nested[way - len(simple)]()
 
     def new_local(self) -> None:
@@ -125,7 +125,7 @@ class Program(Expressions):
             bounds = f"range({kind}({self.pick(3)}), {3 + self.pick(5)})"
         elif way == 2:
             bounds = f"range({self.expr(kind, 1)} & 7)"
-        elif way == 3:
+        elif way == 3 and not kind.endswith("size"):        # those reach further than `high` where they are wider
             bounds = f"range({high - self.pick(6)}, {self.variable(kind)} | {high}, {1 + self.pick(4)})"
         elif way == 4:
             bounds = f"range({self.expr(kind, 1)} & 3, {self.expr(kind, 1)} & 15, {1 + self.pick(5)})"
@@ -273,6 +273,28 @@ class Program(Expressions):
             self.fixed.add(held)
             self.statements(ends=True)
 
+    def pointer(self) -> None:
+        """A function chosen at run time, kept in a field or a local, and called."""
+        owners = self.known("S")
+        held, name = self.fresh("call"), self.fresh()
+        way = self.pick(4)
+        if way == 0:
+            self.put(f"{name} = STEPS[{self.index('[]3')}]({self.argument('u32', 2)})")
+        elif way == 1:
+            self.put(f"{held} = step0 if {self.boolean('bool', 2)} else {self.one_of(('step1', 'step2'))}")
+            self.put(f"{name} = {held}({self.argument('u32', 2)})")
+        elif way == 2 or not owners:
+            self.put(f"STATE{self.tag}.run = {self.one_of(('step0', 'step1', 'step2', 'None'))}")
+            return
+        else:
+            self.put(f"{held} = {self.one_of(owners)[0]}.run")
+            with self.block(f"if {held} is not None:"):
+                self.put(f"{name} = {held}({self.argument('u32', 2)})")
+                self.declare(name, "u32")
+                self.statements(ends=True)
+            return
+        self.declare(name, "u32")
+
     def generator_loop(self) -> None:
         if not self.generators or self.weight > 60:
             return
@@ -346,21 +368,21 @@ class Program(Expressions):
         """Draw everything."""
         self.scope.append({f"STATE{self.tag}": "S", f"PACKED{self.tag}": "Packed"})
         self.put(f"STATE{self.tag} = zeroed(S)\nPACKED{self.tag} = zeroed(Packed)\nLOCK{self.tag} = zeroed(Lock)\n\n")
-        while self.generators < 2 and self.chance(35):
+        while self.generators < 2 and self.chance(50):
             self.generator()
-        while len(self.helpers) < 3 and self.chance(60):
+        while len(self.helpers) < 3 and self.chance(70):
             self.helper()
         kinds = [self.one_of(SCALARS) for _ in range(2)]
         result = self.one_of(("u64", *SCALARS, "V", "tuple[u64, i32]", "tuple[bool, u8]", "tuple[E8, B32]"))
         params = [("a", "u64"), ("b", kinds[0]), ("c", kinds[1]), ("data", "View[u8]")]
-        self.function(f"main{self.tag}", params, result, 4 + self.pick(12))
+        self.function(f"main{self.tag}", params, result, 5 + self.pick(16))
         self.put(f"@fn\ndef digest{self.tag}() -> u64:\n    s = STATE{self.tag}\n    h = s.n64\n"
                  "    for b in s.bytes:\n        h = wrapping_add(wrapping_mul(h, 31), u64(b))\n"
                  "    for w in s.words:\n        h = wrapping_add(wrapping_mul(h, 31), u64(w))\n"
                  "    for i in s.inners:\n        h = wrapping_add(wrapping_mul(h, 31), u64(i.a) ^ truncate(u64, i.b) ^ u64(i.c))\n"
                  "    for x in s.halves:\n        h = wrapping_add(wrapping_mul(h, 31), truncate(u64, x))\n"
                  "    h = wrapping_add(wrapping_mul(h, 31), u64(s.n8) ^ truncate(u64, s.s16) ^ u64(s.e) ^ u64(s.bits.raw))\n"
-                 "    h = wrapping_add(wrapping_mul(h, 31), u64(s.inner.a) ^ truncate(u64, s.inner.b) ^ u64(s.v.x) ^ s.v.z)\n"
+                 "    h = wrapping_add(wrapping_mul(h, 31), u64(s.inner.a) ^ truncate(u64, s.inner.b) ^ u64(s.v.x) ^ s.v.z ^ u64(s.over.word))\n"
                  f"    return wrapping_add(h, PACKED{self.tag}.p64 ^ u64(PACKED{self.tag}.p32) ^ u64(PACKED{self.tag}.p8)) ^ wrapping_add(h, u64(s.counter.load()) + (1 if s.flag else 0) + u64(LOCK{self.tag}.depth))\n\n")
         calls = [self.arguments([k for _, k in params]) for _ in range(1 + self.pick(3))]
         return Text("\n".join(self.lines) + "\n", calls)

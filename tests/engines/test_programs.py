@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -53,6 +54,8 @@ class Batch:
             texts = [replay(picks, str(tag)) for tag, picks in enumerate(self.waiting)]
             self.failed = disagreements(texts, self.engines, self.endings)
             self.programs += len(texts)
+            if LONG and self.programs % 500 < len(texts):
+                print(f"{self.programs} programs", file=sys.stderr, flush=True)
         self.waiting.clear()
 
     def draw(self, count: int, seed: int) -> Batch:
