@@ -4,7 +4,7 @@ import xenarm.arm64.head
 import xenarm.arm64.panic
 import xenarm.arm64.traps
 import xenarm.arm64.vectors  # noqa: F401
-from freestanding import Ptr, View, export, fn, u8, u32, u64, usize, zeroed
+from freestanding import Ptr, View, export, fn, u8, u32, u64, usize
 from xenarm.arch import arch_machine_off, cpus_online, image_size, image_start, mmu_map_ram
 from xenarm.arm64.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT
 from xenarm.arm64.machine import cpu_stop
@@ -15,17 +15,18 @@ from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
 from xenarm.core.console import console_init_early, console_interrupt, console_rescue
 from xenarm.core.dom0less import domains_create
 from xenarm.core.domain import DOMAINS, MAX_CPUS, MAX_DOMAINS, DomainState
+from xenarm.core.fault import HOST_TREE
 from xenarm.core.log import log_error, log_start, printk, stage
 from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
-from xenarm.devicetree.reader import Fdt, FdtError, fdt_open, fdt_total_size
+from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.gic.v2 import gic_enable_spi, gic_init
 
 __all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "boot_first_cpu"]
 
 MAPS_MEMORY = True
 
-FDT = zeroed(Fdt)
+FDT = HOST_TREE
 LARGEST_TREE = 2 * MIB  # Linux's limit (Documentation/arm64/booting.rst), and ours
 EL2 = 2
 

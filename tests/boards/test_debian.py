@@ -63,6 +63,18 @@ def test_boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus:
         power_off(session, hypervisor)
 
 
+def test_reboots(boot: Boot, xenarm: Hypervisor) -> None:
+    """A reboot brings a fresh Linux, with all its CPUs, out of the same modules."""
+    with boot(xenarm, debian_domain(4), cpus=4) as session:
+        console = shell(session, xenarm)
+        ask(console, "touch /left-over; nproc", r"\n4\r")
+        console.send_line("reboot -f")
+        console.expect("debian: restart 1, reason REBOOT", ANSWER_SECONDS)
+        shell(session, xenarm)
+        ask(console, "nproc; ls /left-over", r"\n4\r\n.*No such file")
+        power_off(session, xenarm)
+
+
 def noise(seed: int, size: int = JUNK_BYTES) -> bytes:
     """Any byte in any order, as a bad line or a cat on the keyboard gives them.
 

@@ -37,6 +37,7 @@ __all__ = [
     "tlb_invalidate_all_guests",
     "tlb_invalidate_el2",
     "tlb_invalidate_el2_va",
+    "tlb_invalidate_guest",
     "tlb_invalidate_guest_ipa",
     "tlb_invalidate_guest_stage1",
     "wait_for_event",
@@ -82,6 +83,7 @@ data_sync_local = _hint("data_sync_local", "dsb nsh")
 icache_invalidate_all_inner = _hint("icache_invalidate_all_inner", "ic ialluis")
 tlb_invalidate_el2 = _hint("tlb_invalidate_el2", "tlbi alle2is")
 tlb_invalidate_all_guests = _hint("tlb_invalidate_all_guests", "tlbi alle1")
+tlb_invalidate_guest = _hint("tlb_invalidate_guest", "tlbi vmalls12e1is")
 tlb_invalidate_guest_stage1 = _hint("tlb_invalidate_guest_stage1", "tlbi vmalle1is")
 
 

@@ -50,10 +50,11 @@ from xenarm.arm64.timer import timers_reset
 from xenarm.arm64.vectors import enter_guest, fp_restore
 from xenarm.core.console import console_poll
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Power, Vcpu, vcpu_domain
+from xenarm.core.shutdown import domain_vcpu_left
 from xenarm.gic.vgic import vcpu_has_interrupt, vcpu_kick, vgic_look, vgic_park, vgic_vcpu_reset
 from xenarm.p2m.stage2 import p2m_activate
 
-__all__ = ["arch_start_domains", "cpu_run", "domain_runs", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt"]
+__all__ = ["arch_start_domains", "cpu_run", "domain_runs", "vcpu_checkpoint", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt"]
 
 HCR_GUEST = int(
     Hcr(
@@ -165,10 +166,21 @@ def vcpu_load(v: Vcpu) -> None:
 def wait_for_power(v: Vcpu) -> None:
     """Interrupts stay masked: WFI wakes for them, and they are handled here."""
     while True:
-        if domain_runs(v) and v.power.load_acquire() == u32(Power.ON_PENDING):
+        if domain_runs(v) and turned_on(v):
             return
         wait_for_interrupt()
         irq_handle(v)
+
+
+@fn
+def turned_on(v: Vcpu) -> bool:
+    """Whether the vCPU goes from ON_PENDING to ON: not if its domain has begun to end meanwhile, see `domain_vcpu_left`."""
+    claimed, _ = v.power.compare_swap(u32(Power.ON_PENDING), u32(Power.ON))
+    if claimed and not domain_runs(v):
+        v.power.store_release(u32(Power.OFF))
+        domain_vcpu_left(vcpu_domain(v))
+        return False
+    return claimed
 
 
 @fn
@@ -176,7 +188,6 @@ def cpu_run() -> None:
     """Run this CPU's vCPU from whenever it is turned on. From any depth of the stack, which is given up. Does not return."""
     v = this_vcpu()
     wait_for_power(v)
-    v.power.store_release(u32(Power.ON))
     vcpu_load(v)
     enter_guest(v)
 
@@ -187,7 +198,18 @@ def vcpu_off(v: Vcpu) -> None:
     vgic_park(v)
     timers_reset(v)
     v.power.store_release(u32(Power.OFF))
+    domain_vcpu_left(vcpu_domain(v))
     cpu_run()
+
+
+@fn
+def vcpu_checkpoint(v: Vcpu) -> None:
+    """After a kick: wait while the domain is paused. Does not return when it ends."""
+    while vcpu_domain(v).paused.load_acquire() != 0 and domain_runs(v):
+        wait_for_interrupt()
+        irq_handle(v)
+    if not domain_runs(v):
+        vcpu_off(v)
 
 
 @fn
@@ -199,8 +221,8 @@ def vcpu_wait_for_interrupt(v: Vcpu) -> None:
         other = timer_or_other(v)
         if other == DONE:
             return
-        if irq_acknowledged(v, truncate(u32, other)) and not domain_runs(v):
-            vcpu_off(v)
+        if irq_acknowledged(v, truncate(u32, other)):
+            vcpu_checkpoint(v)
 
 
 @fn

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from freestanding import IntEnum, Struct, export, fn, table, truncate, u8, u32, u64
+from freestanding import IntEnum, Struct, View, export, fn, table, truncate, u8, u32, u64, wrapping_sub
 
 from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall
 from xenarm.arm64.guest_sysregs import sysreg_access
@@ -25,22 +25,26 @@ from xenarm.arm64.registers import (
     read_hpfar_el2,
     read_par_el1,
     read_spsr_el2,
+    read_vbar_el1,
     write_hcr_el2,
     write_par_el1,
 )
-from xenarm.arm64.run import domain_runs, vcpu_off, vcpu_wait_for_interrupt
+from xenarm.arm64.run import vcpu_checkpoint, vcpu_off, vcpu_wait_for_interrupt
 from xenarm.arm64.short import DONE, GICD_HPFAR, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
-from xenarm.core.domain import Vcpu, domain_name, vcpu_domain
+from xenarm.core.domain import ShutdownReason, Vcpu, domain_name, vcpu_domain
+from xenarm.core.fault import Fault, fault_report
 from xenarm.core.log import guest_message_allowed, log_warning
 from xenarm.core.mmio import mmio_access
+from xenarm.core.shutdown import domain_shutdown
 from xenarm.gic.vgicd import vgicd_read, vgicd_write
 from xenarm.psci.guest import psci_call
 
 __all__ = ["HANDLERS", "Verdict"]
 
 NEEDS_FULL = 1
+VECTORS_SIZE = 0x800
 SHORT_FRAME_REGISTERS = 18
 FSC_TYPE = 0x3C
 FSC_TRANSLATION = 0x04
@@ -126,8 +130,8 @@ def trap_word_access(v: Vcpu, esr: u64) -> u64:
 @export("trap_irq")
 def trap_irq(v: Vcpu, acknowledged: u64) -> None:
     """What `short_irq` gave."""
-    if irq_acknowledged(v, truncate(u32, acknowledged)) and not domain_runs(v):
-        vcpu_off(v)
+    if irq_acknowledged(v, truncate(u32, acknowledged)):
+        vcpu_checkpoint(v)
 
 
 @export("trap_fiq")
@@ -219,14 +223,10 @@ def emulate(v: Vcpu, syndrome: AbortSyndrome, address: u64) -> Outcome:
 
 @fn
 def complain(v: Vcpu, syndrome: AbortSyndrome, address: u64, outcome: Outcome) -> None:
-    d = vcpu_domain(v)
-    if not guest_message_allowed(d.id):
-        return
-    what = u32(1) << syndrome.SAS if syndrome.ISV else u32(0)
-    if syndrome.WNR:
-        log_warning(f"domain {domain_name(d)} vcpu {v.id} pc {read_elr_el2():#x}: write of {what} bytes at {address:#x} {outcome}: external abort")
-    else:
-        log_warning(f"domain {domain_name(d)} vcpu {v.id} pc {read_elr_el2():#x}: read of {what} bytes at {address:#x} {outcome}: external abort")
+    access: View[u8] = b"write" if syndrome.WNR else b"read"
+    consequence: View[u8] = b"FORBIDDEN by the device, external abort" if outcome == Outcome.FORBIDDEN else b"external abort"
+    width = u32(1) << syndrome.SAS if syndrome.ISV else u32(0)
+    fault_report(vcpu_domain(v), Fault(vcpu=v.id, pc=read_elr_el2(), address=address, width=width, access=access, consequence=consequence))
 
 
 @fn
@@ -249,10 +249,15 @@ def trap_data_abort(v: Vcpu, esr: u64) -> Verdict:
 
 @fn
 def trap_instruction_abort(v: Vcpu, esr: u64) -> Verdict:
+    """A fetch that stage 2 stopped. At the guest's own vectors no exception can help it any more: the domain has crashed."""
     d = vcpu_domain(v)
     _, address = fault_address(esr)
-    if guest_message_allowed(d.id):
-        log_warning(f"domain {domain_name(d)} vcpu {v.id} pc {read_elr_el2():#x}: instruction fetch at {address:#x}: external abort")
+    crash = wrapping_sub(read_elr_el2(), read_vbar_el1()) < VECTORS_SIZE
+    consequence: View[u8] = b"crash" if crash else b"external abort"
+    fault_report(d, Fault(vcpu=v.id, pc=read_elr_el2(), address=address, width=4, access=b"fetch", consequence=consequence))
+    if crash:
+        domain_shutdown(d, ShutdownReason.CRASH)
+        vcpu_off(v)
     inject_instruction_abort(read_far_el2())
     return Verdict.STAY
 

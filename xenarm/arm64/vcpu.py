@@ -5,7 +5,7 @@ from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import CPU_SLOTS, MAX_CPUS, Domain, Power, Vcpu
 
-__all__ = ["CPUS", "arch_vcpu_reset", "cpus_online", "vcpu_assign", "vcpus_release"]
+__all__ = ["CPUS", "arch_vcpu_reset", "arch_vcpu_stop", "cpus_online", "vcpu_assign", "vcpus_release"]
 
 
 class Cpus(Struct):
@@ -58,3 +58,9 @@ def arch_vcpu_reset(v: Vcpu, entry: GuestPhys, context: u64) -> None:
     v.entry = u64(entry)
     v.context = context
     v.power.store_release(u32(Power.ON_PENDING))
+
+
+@fn
+def arch_vcpu_stop(v: Vcpu) -> None:
+    """A vCPU that is not ON is off, even if it was about to be turned on."""
+    v.power.store_release(u32(Power.OFF))

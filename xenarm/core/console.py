@@ -32,6 +32,7 @@ from xenarm.gic.vgic import vgic_set_spi_level
 
 __all__ = [
     "console_domain_ended",
+    "console_domain_restarts",
     "console_init_early",
     "console_interrupt",
     "console_irq",
@@ -249,7 +250,9 @@ def console_poll() -> bool:
 
 @fn
 def has_console(d: Domain) -> bool:
-    return d.state.load() == u32(DomainState.RUNNING) and VPL011S[d.id].present
+    """One that ends may begin anew, and then keeps the input."""
+    state = d.state.load()
+    return state >= u32(DomainState.RUNNING) and state < u32(DomainState.DEAD) and VPL011S[d.id].present
 
 
 @fn
@@ -340,8 +343,8 @@ def console_irq() -> None:
 
 
 @fn
-def console_domain_ended(d: Domain) -> None:
-    """A domain has left state RUNNING: what it printed is shown to the end, and input moves on."""
+def end_line(d: Domain) -> None:
+    """What a domain printed is shown to the end."""
     with TERMINAL.lock:
         out = OUTPUTS[d.id]
         if out.waiting > 0:
@@ -352,6 +355,22 @@ def console_domain_ended(d: Domain) -> None:
             interrupt_owner()
         out.length = 0
         out.returned = False
+
+
+@fn
+def console_domain_restarts(d: Domain) -> None:
+    """Its serial port is as new: there is room for input again."""
+    end_line(d)
+    with CONSOLE.lock:
+        if CONSOLE.focus == d.id:
+            CONSOLE.held = False
+            serial_receive(True)
+
+
+@fn
+def console_domain_ended(d: Domain) -> None:
+    """A domain is DEAD: input moves on."""
+    end_line(d)
     with CONSOLE.lock:
         if CONSOLE.focus == d.id:
             focus_next()

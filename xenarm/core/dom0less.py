@@ -2,38 +2,41 @@
 
 from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE
-from xenarm.arch import arch_vcpu_reset, cpus_online, vcpu_assign, vcpus_release
+from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, cpus_online, icache_invalidate, vcpu_assign, vcpus_release
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
-from xenarm.core.console import console_start, vpl011_mmio
+from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name
-from xenarm.core.guest_memory import guest_memory_create, guest_memory_release, guest_memory_write, ram0_size, ram1_size
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_release, guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
 from xenarm.core.plan import Module, Plan, node_path, plan_domain, short_name
 from xenarm.core.result import Result
 from xenarm.core.memory import is_boot_module
+from xenarm.core.spinlock import Spinlock
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_compatible, fdt_find
 from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface
 from xenarm.gic.vgicd import vgicd_access
-from xenarm.p2m.stage2 import p2m_init
+from xenarm.p2m.stage2 import p2m_clear, p2m_discard, p2m_forget_stage1, p2m_init
 from xenarm.p2m.state import Vmid
 
-__all__ = ["domains_create"]
+__all__ = ["domain_rebuild", "domain_release", "domains_create"]
 
 MAPS_MEMORY = True
 
 
 class TreeBuffer(Struct):
-    """Where guest trees are written, one after the other."""
+    """Where guest trees are written, one after the other: several domains may restart at once."""
 
+    lock: Spinlock
     bytes: Array[u8] = array(u8, GUEST_TREE_ROOM)
 
 
 BUFFER = zeroed(TreeBuffer)
+PLANS = array(Plan, CONFIG.MAX_DOMAINS)  # by domain, for its next life. Modules stay where the boot loader put them: their memory is never handed out
 
 
 @fn
@@ -54,10 +57,11 @@ def load_tree(d: Domain, plan: Plan) -> Result:
     tree.vpl011 = plan.vpl011 and CONFIG.VPL011
     tree.primecell = plan.primecell
     tree.bootargs = plan.bootargs
-    result, size = guest_tree_write(tree, BUFFER.bytes)
-    if result != Result.OK:
-        return result
-    return guest_memory_write(d, GuestPhys(plan.tree_at), BUFFER.bytes[:size])
+    with BUFFER.lock:
+        result, size = guest_tree_write(tree, BUFFER.bytes)
+        if result != Result.OK:
+            return result
+        return guest_memory_write(d, GuestPhys(plan.tree_at), BUFFER.bytes[:size])
 
 
 @fn
@@ -114,6 +118,42 @@ def fill(d: Domain, plan: Plan) -> Result:
 
 
 @fn
+def domain_rebuild(d: Domain) -> Result:
+    """Everything as at the domain's first start, with its first vCPU about to begin. None of its vCPUs may be on.
+
+    RAM that no module fills keeps what was in it, as on a machine that restarts. Takes no memory.
+    """
+    plan = PLANS[d.id]
+    u = VPL011S[d.id]
+    with u.lock:
+        if u.present:
+            vpl011_reset(u)
+        vgic_init(d)
+    console_domain_restarts(d)
+    result = load(d, plan)
+    if result != Result.OK:
+        return result
+    icache_invalidate()
+    p2m_forget_stage1(d.p2m)
+    for i in range(d.vcpu_count):
+        v = d.vcpus[i]
+        if v is not None:
+            if i == 0:
+                arch_vcpu_reset(v, GuestPhys(plan.entry), plan.tree_at)
+            else:
+                arch_vcpu_stop(v)
+    return Result.OK
+
+
+@fn
+def domain_release(d: Domain) -> None:
+    """Give back the memory of a domain that has ended, cleaned of what it left there. The root tables stay, empty: CPUs still point at them."""
+    p2m_clear(d.p2m)
+    guest_memory_scrub(d)
+    guest_memory_release(d)
+
+
+@fn
 def build(fdt: Fdt, plan: Plan) -> bool:
     """Make the domain of a sound plan. What can still fail is that memory is too scattered."""
     d = domain_create(short_name(fdt, plan.node))
@@ -131,8 +171,12 @@ def build(fdt: Fdt, plan: Plan) -> bool:
         )
         vcpus_release(d)
         guest_memory_release(d)
+        p2m_discard(d.p2m)
         domain_discard(d)
         return False
+    PLANS[d.id] = plan
+    d.on_crash = plan.on_crash
+    d.on_reboot = plan.on_reboot
     d.state.store(u32(DomainState.RUNNING))
     printk(f"{domain_name(d)}: {plan.memory // KIB} KiB, {plan.vcpus} CPUs, kernel at {plan.entry:#x}, tree at {plan.tree_at:#x}")
     return True

@@ -21,6 +21,7 @@ __all__ = [
     "CpuSlot",
     "Domain",
     "DomainState",
+    "EndAction",
     "Power",
     "ShutdownReason",
     "Vcpu",
@@ -36,13 +37,27 @@ DOMAIN_NAME_MAX = 32
 
 
 class DomainState(IntEnum, type=u8):
-    """UNUSED -> BUILDING -> RUNNING -> DYING -> DEAD; a domain that cannot be built goes back to UNUSED."""
+    """UNUSED -> BUILDING -> RUNNING -> ENDING -> DYING -> SETTLING -> DEAD, or RUNNING again.
+
+    One CPU claims the end (ENDING), says why (DYING); its vCPUs leave; whoever sees that the last has left settles what follows (SETTLING).
+    A domain that cannot be built goes back to UNUSED.
+    """
 
     UNUSED = 0
     BUILDING = 1
     RUNNING = 2
-    DYING = 3
-    DEAD = 4
+    ENDING = 3
+    DYING = 4
+    SETTLING = 5
+    DEAD = 6
+
+
+class EndAction(IntEnum, type=u8):
+    """What follows the end of a domain."""
+
+    STOP = 0
+    RESTART = 1
+    STOP_MACHINE = 2
 
 
 class ShutdownReason(IntEnum, type=u8):
@@ -90,7 +105,11 @@ class Domain(Struct):
     vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_CPUS)
     p2m: P2m
     vgic: Vgicd
-    complaints: Atomic[u32] = atomic(u32)
+    paused: Atomic[u32] = atomic(u32)
+    on_crash: EndAction
+    on_reboot: EndAction
+    reason: ShutdownReason  # of the last end; valid from DYING on
+    restarts: u32
 
 
 SLOT_SHIFT = 14
@@ -141,6 +160,8 @@ def domain_create(name: View[u8]) -> Domain | None:
             d.id = u32(i)
             d.name_length = length
             d.vcpu_count = 0
+            d.paused.store(0)
+            d.restarts = 0
             d.name[:length].copy_from(name[:length])
             d.state.store(u32(DomainState.BUILDING))
             return d

@@ -8,6 +8,7 @@ from freestanding import Array, IntEnum, Ptr, Struct, View, array, fn, u8, u32, 
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
+from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
 from xenarm.core.kernel import KernelFault, kernel_check
 from xenarm.core.log import log_error, log_warning
@@ -60,6 +61,8 @@ class Plan(Struct):
     tree_at: u64
     ramdisk_at: u64
     bootargs: View[u8]
+    on_crash: EndAction
+    on_reboot: EndAction
 
 
 class Paths(Struct):
@@ -276,6 +279,33 @@ def plan_bootargs(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
+def end_policy(fdt: Fdt, plan: Plan, name: View[u8], default: EndAction) -> tuple[bool, EndAction]:
+    """What follows an end of the domain: (whether the property is sound, action)."""
+    present, value = fdt_property(fdt, plan.node, name)
+    if not present:
+        return True, default
+    if list_contains(value, b"stop"):
+        return True, EndAction.STOP
+    if list_contains(value, b"restart"):
+        return True, EndAction.RESTART
+    return list_contains(value, b"stop-machine"), EndAction.STOP_MACHINE
+
+
+@fn
+def plan_ends(fdt: Fdt, plan: Plan) -> bool:
+    """Ours: Xen has such a policy only in its tools."""
+    sound_crash, on_crash = end_policy(fdt, plan, b"xenarm,on-crash", EndAction.STOP)
+    sound_reboot, on_reboot = end_policy(fdt, plan, b"xenarm,on-reboot", EndAction.RESTART)
+    plan.on_crash = on_crash
+    plan.on_reboot = on_reboot
+    if not sound_crash:
+        return refuse(fdt, plan, plan.node, b"xenarm,on-crash is no policy", b"give stop, restart or stop-machine")
+    if not sound_reboot:
+        return refuse(fdt, plan, plan.node, b"xenarm,on-reboot is no policy", b"give stop, restart or stop-machine")
+    return True
+
+
+@fn
 def plan_domain(fdt: Fdt, node: Node, cpus_left: u32, plan: Plan) -> bool:
     """Fill in the plan of a `xen,domain` node, which is all zero; False, and one line said, when it cannot be built."""
     plan.node = node
@@ -289,4 +319,5 @@ def plan_domain(fdt: Fdt, node: Node, cpus_left: u32, plan: Plan) -> bool:
         and plan_kernel(fdt, plan)
         and plan_bootargs(fdt, plan)
         and plan_places(fdt, plan)
+        and plan_ends(fdt, plan)
     )

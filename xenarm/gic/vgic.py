@@ -26,7 +26,7 @@ from xenarm.gic.lists import (
 )
 from xenarm.gic.registers import Gich, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_read, gich_read_lr, gich_write_lr
+from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_read, gich_read_lr, gich_write, gich_write_lr
 from xenarm.p2m.stage2 import MemoryKind, p2m_map
 
 __all__ = [
@@ -88,14 +88,20 @@ def word_reset(w: IrqWord, first: u32) -> None:
 @fn
 def vgic_init(d: Domain) -> None:
     """The distributor as after reset: everything off, priority 0, SPIs level-sensitive and aimed at no vCPU."""
-    d.vgic.ctlr = 0
-    for n in range(u32(SHARED_WORDS)):
-        word_reset(d.vgic.words[n], n * 32 + 32)
+    with d.vgic.lock:
+        d.vgic.ctlr = 0
+        for n in range(u32(SHARED_WORDS)):
+            word_reset(d.vgic.words[n], n * 32 + 32)
 
 
 @fn
 def vgic_vcpu_reset(v: Vcpu) -> None:
-    """A vCPU's banked registers as after reset; on its own CPU, its list registers too. SGIs are edge-triggered and always enabled."""
+    """A vCPU's banked registers as after reset; on its own CPU, its list registers and CPU interface too.
+
+    SGIs are edge-triggered and always enabled. List registers are empty already: `vgic_park`.
+    """
+    gich_write(Gich.APR, 0)
+    gich_write(Gich.VMCR, 0)
     word_reset(v.vgic.own, 0)
     v.vgic.own.edge = SGI_BITS
     v.vgic.own.enabled = SGI_BITS

@@ -7,10 +7,10 @@ A live entry is never changed into another live one: it is made invalid, the TLB
 from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
 
 from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, data_sync_local, instruction_sync
-from xenarm.arm64.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
+from xenarm.arm64.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
 from xenarm.arm64.registers import Vtcr, read_aa64mmfr0, read_vttbr_el2, write_vtcr_el2, write_vttbr_el2
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.memory import page_alloc, pages_alloc
+from xenarm.core.memory import page_alloc, page_free, pages_alloc, pages_free
 from xenarm.core.result import Result
 from xenarm.p2m.state import P2m, Vmid
 
@@ -20,6 +20,9 @@ __all__ = [
     "Stage2Entry",
     "Vmid",
     "p2m_activate",
+    "p2m_clear",
+    "p2m_discard",
+    "p2m_forget_stage1",
     "p2m_init",
     "p2m_map",
     "p2m_translate",
@@ -290,6 +293,62 @@ def p2m_unmap(p: P2m, ipa: GuestPhys, size: u64) -> Result:
             done += min(step, size - done)
         data_sync_inner()
     return Result.OK
+
+
+@fn
+def release_below(base: u64, level: u32) -> None:
+    """Give back a last-level table, or one above with the tables below it. Two levels below a root's entry at most."""
+    if level < LAST_LEVEL:
+        table = table_at(base)
+        for i in range(ENTRIES):
+            if is_table(table.entries[i], level):
+                page_free(HostPhys(table.entries[i] & FRAME_MASK))
+    page_free(HostPhys(base))
+
+
+@fn
+def p2m_clear(p: P2m) -> None:
+    """Take everything away from a guest that runs nowhere, and give back all tables but the root."""
+    with p.lock:
+        for k in range(ROOT_PAGES):
+            root = table_at(u64(p.root) + u64(k) * PAGE_SIZE)
+            for i in range(ENTRIES):
+                entry = root.entries[i]
+                root.entries[i] = 0
+                if entry & VALID != 0:
+                    forget_guest(p)
+                if is_table(entry, ROOT_LEVEL):
+                    release_below(entry & FRAME_MASK, ROOT_LEVEL + 1)
+        p.table_pages = ROOT_PAGES
+
+
+@fn
+def p2m_discard(p: P2m) -> None:
+    """Give back all tables of a guest that never ran."""
+    if u64(p.root) != 0:
+        p2m_clear(p)
+        pages_free(p.root, ROOT_PAGES)
+        p.root = HostPhys(0)
+        p.table_pages = 0
+
+
+@fn
+def forget_guest(p: P2m) -> None:
+    """Forget what the TLBs hold of a guest, both stages."""
+    before = read_vttbr_el2()
+    write_vttbr_el2(p.vttbr)
+    instruction_sync()
+    data_sync_inner_stores()
+    tlb_invalidate_guest()
+    data_sync_inner()
+    write_vttbr_el2(before)
+    instruction_sync()
+
+
+@fn
+def p2m_forget_stage1(p: P2m) -> None:
+    """A guest begins anew: nothing of its former life may be in the TLBs."""
+    forget_guest(p)
 
 
 @fn

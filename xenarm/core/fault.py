@@ -1,0 +1,97 @@
+"""A guest's fault in one line: who, where, what it touched, whose that is on this machine, and what would grant it."""
+
+from freestanding import Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
+from xenarm.core.domain import Domain, domain_name
+from xenarm.core.log import guest_message_allowed, log_warning
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_nodes, fdt_parent
+from xenarm.devicetree.values import fdt_path, fdt_reg
+
+__all__ = ["HOST_TREE", "Fault", "fault_report", "nearest_node"]
+
+MOST_REG_ENTRIES = 8  # of one node
+PATH_SIZE = 96
+
+HOST_TREE = zeroed(Fdt)
+
+
+class Fault(Struct, frozen=True):
+    """What a vCPU did. `access` is a verb; `width` 0 when the syndrome does not tell."""
+
+    vcpu: u32
+    pc: u64
+    address: u64
+    width: u32
+    access: View[u8]
+    consequence: View[u8]
+
+
+@fn
+def distance(base: u64, size: u64, address: u64) -> u64:
+    if address < base:
+        return base - address
+    return u64(0) if address - base < size else address - base - size + 1
+
+
+@fn
+def nearest_node(fdt: Fdt, address: u64) -> tuple[Node, u64]:
+    """The node of a device whose registers are nearest to a machine address, and how far off: (NO_NODE, ...) without any."""
+    best = NO_NODE
+    best_distance = ~u64(0)
+    for node in fdt_nodes(fdt):
+        if node != ROOT and not is_cpu(fdt, node):
+            for i in range(u32(MOST_REG_ENTRIES)):
+                place = fdt_reg(fdt, node, i)
+                if place.result != Result.OK:
+                    break
+                away = distance(place.base, place.size, address)
+                if place.size > 0 and away < best_distance:
+                    best = node
+                    best_distance = away
+    return best, best_distance
+
+
+@fn
+def is_cpu(fdt: Fdt, node: Node) -> bool:
+    """`reg` of a CPU, or of a boot module, is no device's."""
+    path = array(u8, 16)
+    size = fdt_path(fdt, fdt_parent(fdt, node), path)
+    return path[: min(size, usize(5))].equals(b"/cpus") or path[: min(size, usize(7))].equals(b"/chosen")
+
+
+@fn
+def remedy(address: u64, away: u64) -> View[u8]:
+    """What would let the guest do that."""
+    if address >= u64(GUEST_PL011_BASE) and address - u64(GUEST_PL011_BASE) < GUEST_PL011_SIZE:
+        return b"property vpl011 in the domain's node would give it a serial port there"
+    if address >= u64(GUEST_GNTTAB_BASE) and address - u64(GUEST_GNTTAB_BASE) < GUEST_GNTTAB_SIZE:
+        return b"grant tables are not there yet"
+    if address >= u64(GUEST_RAM0_BASE):
+        return b"more memory in the domain's node would put RAM there"
+    if away == 0:
+        return b"passing that node through would grant it"
+    return b"its device tree shows no device there"
+
+
+@fn
+def describe(address: u64, away: u64, node: Node, out: Slice[u8]) -> usize:
+    """The nearest node's path, if it is of this machine's devices; the length of it."""
+    if node == NO_NODE or away > 0xFFFF_FFFF:
+        return 0
+    return fdt_path(HOST_TREE, node, out)
+
+
+@fn
+def fault_report(d: Domain, f: Fault) -> None:
+    """Say it, as often as the domain may make us speak."""
+    if not guest_message_allowed(d.id):
+        return
+    node, away = nearest_node(HOST_TREE, f.address)
+    path = array(u8, PATH_SIZE)
+    size = describe(f.address, away, node, path)
+    where: View[u8] = b"in" if away == 0 else b"nearest to"
+    log_warning(
+        f"domain {domain_name(d)} vcpu {f.vcpu} pc {f.pc:#x}: {f.access} of {f.width} bytes at {f.address:#x}, {where} "
+        f"{path[:size]} of the machine: {f.consequence}; {remedy(f.address, away)}"
+    )
