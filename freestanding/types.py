@@ -229,6 +229,8 @@ class BadType(Exception):
 def value_type(annotation: Any, namespace: dict[str, Any]) -> Type:
     """The type of a parameter, result or local: a mutable struct there is a reference. Raises BadType."""
     found = storage_type(annotation, namespace)
+    if isinstance(found, AtomicType):
+        raise BadType("an atomic stays where it is: pass its struct")
     if isinstance(found, StructType) and not found.frozen:
         return RefType(found.cls)
     if isinstance(found, TupleType):

@@ -135,6 +135,8 @@ class Statements(Calls):
             if isinstance(value.type, t.LiteralType):
                 self.fail(cast(Any, node).value if hasattr(node, "value") else node, "a bare literal has no width of its own",
                           f"write {name} = u32(...), or {name}: u32 = ...")
+            if isinstance(value.type, t.AtomicType):
+                self.fail(cast(Any, node).value if hasattr(node, "value") else node, "an atomic stays where it is", "name its struct instead")
             if isinstance(value.type, (t.NoneValueType, t.VoidType, t.TextType)):
                 self.fail(node, f"{name} has no type yet", f"declare it: {name}: S | None = None")
             var = self.scope.names[name] = self.new_var(name, kind or value.type)

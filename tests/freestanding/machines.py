@@ -114,6 +114,8 @@ class EmulatedMachine:
         self.uc = unicorn.Uc(self.cpu.arch, self.cpu.mode)
         if self.target == "armv7":
             self.uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_A15)
+        if self.target == "aarch64":
+            self.uc.ctl_set_cpu_model(arm64_const.UC_CPU_ARM64_MAX)         # it has the large system extension
         segments = [s for s in self.image.elf.iter_segments("PT_LOAD") if s["p_memsz"]]
         low = min(s["p_vaddr"] for s in segments) & ~0xFFF
         high = max(s["p_vaddr"] + s["p_memsz"] for s in segments) + 0xFFF & ~0xFFF

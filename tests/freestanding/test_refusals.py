@@ -201,6 +201,8 @@ CASES: dict[str, tuple[str, str]] = {
     "shared store": ("def f(g: Guest) -> None:\n    «g.head» = 1", "shared with a guest"),
     "array assigned": ("def f(n: Node) -> None:\n    «n.items» = NODE.items", "not assigned as a whole"),
     "atomic assigned": ("def f(n: Node) -> None:\n    «n.counter» = 1", "atomic is written by its methods"),
+    "atomic in a name": ("def f(n: Node) -> None:\n    x = «n.counter»", "an atomic stays where it is"),
+    "atomic parameter": ("def f(«a: Atomic[u32]») -> None:\n    pass", "an atomic stays where it is"),
     "atomic method": ("def f(n: Node) -> None:\n    «n.counter.swap»(1)", "an atomic has no swap"),
     "pointer elsewhere": ("def f() -> None:\n    x = «Ptr[Node](4096)»", "modules that map memory"),
     "address elsewhere": ("def f(n: Node) -> usize:\n    return «address_of(n)»", "modules that map memory"),
