@@ -208,7 +208,21 @@ class IntEnum(enum.IntEnum):
     __str__ = enum.Enum.__str__
 
 
-class Array(list[T]):
+class _Bytes:
+    """What slices can do, for plain Python (models, tests): the same primitives as in a program, a panic without a place."""
+    __slots__ = ()
+
+    def _view(self) -> Any:
+        return self if isinstance(self, View) else View(self, 0, len(self))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("load_be", "load_le", "store_be", "store_le")) or name in ("equals", "compare", "find", "copy_from", "fill"):
+            from .pywriter import primitives
+            return primitives.bound(self._view(), name)
+        raise AttributeError(name)
+
+
+class Array(_Bytes, list[T]):
     """N elements of one type; made by `array(T, N)` or `array(T, [..])`."""
     element: Any = None                             # a type annotation, or for arrays of arrays a prototype Array
 
@@ -237,7 +251,7 @@ def array(element: Any, size: int | Iterable[Any]) -> Any:
     return made
 
 
-class View(Generic[T]):
+class View(_Bytes, Generic[T]):
     """A run of elements, read-only: `base[start : start + length]`."""
     __slots__ = ("base", "start", "length")
 
@@ -275,7 +289,23 @@ class Slice(View[T]):
 
 
 class Ptr(Generic[T]):
-    """A raw typed address; only modules that say MAPS_MEMORY = True may use it."""
+    """A raw typed address; only modules that say MAPS_MEMORY = True may use it. In CPython it looks at `hosted.memory`."""
+    element: Any = None
+
+    def __init__(self, address: int) -> None:
+        self.address = int(address)
+
+    def _kind(self) -> Any:
+        from . import types
+        return self.element or types.storage_type(self.__orig_class__.__args__[0], {})  # type: ignore[attr-defined]
+
+    def ref(self) -> T:
+        from . import hosted
+        return hosted.memory.ref(self._kind(), self.address)           # type: ignore[no-any-return]
+
+    def slice(self, length: int) -> Slice[T]:
+        from . import hosted
+        return hosted.memory.slice(self._kind(), self.address, length) # type: ignore[no-any-return]
 
 
 class Atomic(Generic[T]):
@@ -284,13 +314,42 @@ class Atomic(Generic[T]):
     def __init__(self, element: type[Integer], value: int = 0) -> None:
         self.element, self.value = element, int(element(value))
 
+    def load(self) -> int:
+        return self.value
+
+    def store(self, value: int) -> None:
+        self.value = int(self.element(value))
+
+    load_acquire, store_release = load, store
+
+    def _change(self, value: int) -> int:
+        old, (low, high) = self.value, self.element.limits()
+        self.value = (int(value) - low) % (high - low + 1) + low
+        return old
+
+    def exchange(self, value: int) -> int:
+        return self._change(value)
+
+    def fetch_add(self, value: int) -> int:
+        return self._change(self.value + value)
+
+    def fetch_or(self, value: int) -> int:
+        return self._change(self.value | value)
+
+    def fetch_and(self, value: int) -> int:
+        return self._change(self.value & value)
+
+    def compare_swap(self, expected: int, new: int) -> tuple[bool, int]:
+        same = self.value == expected
+        return same, self._change(new if same else self.value)
+
 
 def atomic(element: Any, value: int = 0) -> Any:
     """An `Atomic[element]` with its initial value."""
     return Atomic(element, value)
 
 
-class Table(tuple[T, ...]):
+class Table(_Bytes, tuple[T, ...]):
     """Read-only rows in the image; made by `table(Row, [...])`."""
     element: Any = None
 

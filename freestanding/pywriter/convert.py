@@ -131,10 +131,16 @@ def _function(kind: t.FnType, pointer_bits: int) -> Converter:
 
 def _pointer(value: Any) -> int:
     if isinstance(value, Ptr):
-        return int(value.address)                                      # type: ignore[attr-defined]
+        return value.address
     if type(value) is not int:
         raise NotA(f"a pointer is wanted, and this is {value!r:.80}")
     return value
+
+
+def _pointer_to(element: t.Type, address: int) -> Ptr[Any]:
+    made: Ptr[Any] = Ptr(address)
+    made.element = element
+    return made
 
 
 @cache
@@ -145,6 +151,8 @@ def raiser(kind: t.Type) -> Converter | None:
             return partial(int.__new__, kind.cls)   # in range already
         case t.BitsType():
             return partial(int.__new__, kind.cls)
+        case t.PtrType():
+            return partial(_pointer_to, kind.element)
         case t.TupleType():
             parts = [raiser(i) for i in kind.items]
             return lambda value: tuple(v if part is None else part(v) for part, v in zip(parts, value))

@@ -327,6 +327,30 @@ def test_models_run_in_plain_python() -> None:
     WORLD["register"] = 5
 
 
+# ---- live objects in plain Python -----------------------------------------------------------------------------------------------
+
+def test_slices_have_their_primitives() -> None:
+    data = array(u8, 8)
+    data.store_be32(2, 0x0102_0304)
+    assert list(data) == [0, 0, 1, 2, 3, 4, 0, 0] and data.load_le16(2) == 0x0201
+    part = Slice(data, 2, 4)
+    assert part.equals(b"\1\2\3\4") and part.compare(b"\1\2\4") == -1 and part.find(3) == 2
+    part.fill(7)
+    Slice(data, 0, 2).copy_from(part[:2])
+    assert list(data) == [7, 7, 7, 7, 7, 7, 0, 0]
+    with pytest.raises(Panic, match="bounds"):
+        data.load_be64(1)
+    with pytest.raises(Panic, match="bounds"):
+        part.copy_from(b"")
+
+
+def test_atomics_work_in_plain_python() -> None:
+    lock = atomic(u32, 5)
+    assert lock.fetch_add(0xFFFF_FFFF) == 5 and lock.load_acquire() == 4
+    assert lock.compare_swap(4, 9) == (True, 4) and lock.compare_swap(4, 1) == (False, 9) and lock.load() == 9
+    assert lock.exchange(6) == 9 and lock.fetch_or(1) == 6 and lock.fetch_and(5) == 7 and lock.value == 5
+
+
 # ---- the memory bus -----------------------------------------------------------------------------------------------------------------
 
 BASE = 0x900_0000
@@ -376,6 +400,24 @@ def test_a_struct_in_memory_has_the_layout_of_the_target(ram: bytearray) -> None
     assert ram[8] == 1 and ram[12] == 8 and ram[20:22] == b"\xef\xbe" and ram[25] == 0x55
     view = hosted.memory.ref(hosted.engine().frontend.signature(maybe)[0][0].type, BASE)
     assert isinstance(view, Device) and view.control.COUNT == 0x123 and view.part is view.part
+
+
+@fn
+def pointer(at: usize) -> Ptr[Part]:
+    return Ptr[Part](at)
+
+
+@fn
+def through(p: Ptr[Part]) -> u32:
+    return p.ref().b
+
+
+def test_pointers_in_plain_python(ram: bytearray) -> None:
+    pointer(BASE).ref().b = 77
+    assert ram[4] == 77 and through(pointer(BASE)) == 77 and through(Ptr[Part](BASE)) == 77
+    words = Ptr[u16](BASE + 8).slice(3)
+    words[1] = 0x1234
+    assert ram[10:12] == b"\x34\x12" and len(words) == 3
 
 
 def test_bytes_in_memory(ram: bytearray) -> None:
