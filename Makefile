@@ -30,6 +30,10 @@ test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
 	@$(PY) -m xenarm.tools.debian --quiet
 	@$(PY) -m pytest -n 2 tests $(PYTEST_ARGS)
 
+.PHONY: test-long
+test-long: $(STAMP) ## ten thousand random programs on every engine of the language: XENARM_PROGRAMS=n XENARM_SEED=n
+	@XENARM_PROFILE=long $(PY) -m pytest -s tests/engines/test_programs.py $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## measure against Debian's Xen in one run
 	@$(PY) -m xenarm.tools.doctor run --quiet
