@@ -39,7 +39,7 @@ def test_every_key_reaches_the_guest_and_ctrl_bracket_x_quits(built_board: str) 
         console.expect("debian# ", SECONDS)
         console.send_line("nproc")
         console.expect(r"\n2\r", SECONDS)
-        console.send_line("echo slee''ping; sleep 1000")
+        console.send_line("sh -c \"echo slee''ping; exec sleep 1000\"")  # one job: it is in the foreground before it speaks
         console.expect("sleeping", SECONDS)
         console.send(b"\x03")
         console.expect("debian# ", SECONDS)

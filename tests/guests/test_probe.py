@@ -24,7 +24,7 @@ def test_the_virtual_hardware(boot: Boot, xenarm: Hypervisor, probe_guest: Path,
         assert not bad and int(said[2]) == 0
         assert int(said[1]) > 50
         session.console.expect(
-            r"domain probe vcpu 0 pc 0x[0-9a-f]+: read of 4 bytes at 0x8000000 UNHANDLED: external abort", SECONDS
+            r"domain probe vcpu 0 pc 0x[0-9a-f]+: read of 4 bytes at 0x8000000, in /intc@8000000 of the machine: external abort", SECONDS
         )
         session.console.expect(r"guest: fault by vector 4: ESR 0x96000010 ELR 0x[0-9a-f]+ FAR 0x8000000\b", SECONDS)
         session.wait_off(SECONDS)
