@@ -308,7 +308,7 @@ class Program(Expressions):
         self.ended = True
         if self.loops and way <= 1:
             self.put("break" if way else "continue")
-        elif way == 3 and self.chance(20):
+        elif way == 3 and self.result and self.chance(20):
             self.put('panic("stop")')
         elif self.result:
             self.put(f"return {self.outcome(self.result, 2)}")

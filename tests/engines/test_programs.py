@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as fixed_seed
 
-from freestanding.errors import CHECK_KINDS
+from freestanding.errors import CHECK_KINDS, CompileError
 from freestanding.pywriter import runtime
+from freestanding.toolchain import BuildError
 
 from tests.engines.engines import ALL, PYTHON
 from tests.engines.generator import Text, programs, replay
@@ -24,7 +25,7 @@ from tests.engines.shrink import shrink
 
 LONG = os.environ.get("XENARM_PROFILE") == "long"
 PROGRAMS = int(os.environ.get("XENARM_PROGRAMS", "10000" if LONG else "300"))
-BATCH = 50 if LONG else 25
+BATCH = 100 if LONG else 25
 SEED = int(os.environ.get("XENARM_SEED", "0"))
 
 common = settings(deadline=None, database=None, print_blob=False, suppress_health_check=list(HealthCheck))
@@ -40,9 +41,10 @@ class Batch:
         self.programs = 0
         self.endings: Counter[str] = Counter()
         self.failed: list[Disagreement] = []
+        self.error: Exception | None = None
 
     def add(self, drawn: Text) -> None:
-        if hash(drawn.source) in self.seen or self.failed:
+        if hash(drawn.source) in self.seen or self.failed or self.error:
             return
         self.seen.add(hash(drawn.source))
         self.waiting.append(drawn.picks)
@@ -52,7 +54,10 @@ class Batch:
     def run(self) -> None:
         if self.waiting and not self.failed:
             texts = [replay(picks, str(tag)) for tag, picks in enumerate(self.waiting)]
-            self.failed = disagreements(texts, self.engines, self.endings)
+            try:
+                self.failed = disagreements(texts, self.engines, self.endings)
+            except (CompileError, BuildError) as error:     # not to be shrunk: it is raised when drawing is over
+                self.error = error
             self.programs += len(texts)
             if LONG and self.programs % 500 < len(texts):
                 print(f"{self.programs} programs", file=sys.stderr, flush=True)
@@ -61,10 +66,12 @@ class Batch:
     def draw(self, count: int, seed: int) -> Batch:
         """Go on until that many programs have run, or one failed."""
         turn = 0
-        while self.programs < count and not self.failed:
+        while self.programs < count and not self.failed and self.error is None:
             fixed_seed(seed * 1000 + turn)(settings(common, max_examples=min(count, 2000))(given(programs("0"))(self.add)))()
             self.run()
             turn += 1
+        if self.error is not None:
+            raise self.error
         return self
 
 
