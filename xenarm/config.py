@@ -55,6 +55,7 @@ class Config:
     LOG_LEVEL_WARNING: bool
     LOG_LEVEL_INFO: bool
     LOG_LEVEL_DEBUG: bool
+    SERIAL_RING_SIZE: int
     LOG_RING_SIZE: int
     RESCUE_UART: int
     CHECK_OVERFLOW: bool

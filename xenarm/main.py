@@ -12,14 +12,16 @@ from xenarm.arm64.mmu import mmu_guard_stacks, mmu_init
 from xenarm.arm64.run import arch_start_domains
 from xenarm.arm64.smp import cpu_init, cpus_start
 from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
-from xenarm.core.console import console_init_early, console_interrupt, console_rescue
+from xenarm.core.console import console_handle_keys, console_init_early, console_interrupt, console_rescue
 from xenarm.core.dom0less import domains_create
 from xenarm.core.domain import DOMAINS, MAX_CPUS, MAX_DOMAINS, DomainState
 from xenarm.core.fault import HOST_TREE
+from xenarm.core.keys import key_pressed
 from xenarm.core.log import log_error, log_start, printk, stage
 from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
+from xenarm.drivers.serial import serial_queue
 from xenarm.gic.v2 import gic_enable_spi, gic_init
 
 __all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "boot_first_cpu"]
@@ -53,6 +55,8 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
         arch_machine_off()
     printk(f"hypervisor uses {memory_used() // 1024} KiB")
     gic_enable_spi(console_interrupt(), 0, True)
+    serial_queue(True)
+    console_handle_keys(key_pressed)
     stage(b"start")
     arch_start_domains()
 

@@ -9,7 +9,7 @@ from xenarm.arm64.instructions import wait_for_interrupt
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
-from xenarm.drivers.pl011 import pl011_get, pl011_put, pl011_receive, pl011_setup, sbsa_setup
+from xenarm.drivers.pl011 import pl011_get, pl011_interrupts, pl011_put, pl011_setup, sbsa_setup
 
 __all__ = ["CONSOLE", "console_init", "console_input", "console_receive", "console_write", "printk", "say"]
 
@@ -58,7 +58,7 @@ def console_init(fdt: Fdt) -> None:
     interrupt = fdt_interrupt(fdt, node, 0)
     if interrupt.result == Result.OK:
         CONSOLE.intid = interrupt.intid
-        pl011_receive(place.base, True)
+        pl011_interrupts(place.base, True, False)
 
 
 @fn

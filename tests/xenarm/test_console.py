@@ -19,7 +19,7 @@ from xenarm.core.domain import DOMAINS, Domain, DomainState
 from xenarm.core.log import NOBODY, TERMINAL
 from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, vpl011_access, vpl011_reset
 from xenarm.drivers import pl011_registers as regs
-from xenarm.drivers.serial import SERIAL
+from xenarm.drivers.serial import RING, RING_SIZE, SERIAL
 
 PORT = 0x9000000
 
@@ -199,6 +199,9 @@ def test_switching(port: Port) -> None:
     console.console_irq()
     assert (taken(0), taken(1)) == (b"a", b"b\x01c\x01\x01d")
     assert "input goes to two" in port.text
+    port.typed.extend(b"\x01\x01\x01q")
+    console.console_irq()
+    assert CONSOLE.focus == console.HYPERVISOR and (taken(0), taken(1)) == (b"", b"")
     port.typed.extend(b"\x01\x01\x01e")
     console.console_irq()
     assert taken(0) == b"e"
@@ -262,3 +265,87 @@ def test_a_full_queue_breaks_in(port: Port) -> None:
     say(two, "x" * 99 + "\n")
     say(two, "y" * console.WAITING_SIZE)
     assert f"(two) {'x' * 99}\n(two) yyy" in port.text
+
+
+class SlowPort(Port):
+    """A PL011 whose FIFO of 16 empties only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fifo = bytearray()
+
+    def read(self, address: int, width: int) -> int:
+        if address == PORT + regs.FR:
+            return int(regs.Flags(TXFF=len(self.fifo) == 16, RXFE=True))
+        return super().read(address, width)
+
+    def write(self, address: int, width: int, value: int) -> None:
+        if address == PORT + regs.DR:
+            self.fifo.append(value & 0xFF)
+        else:
+            super().write(address, width, value)
+
+    def drain(self) -> None:
+        self.shown += self.fifo
+        self.fifo.clear()
+
+
+@pytest.fixture
+def slow(port: Port, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPort]:
+    made = SlowPort()
+    monkeypatch.setattr(instructions, "BUS", made)
+    SERIAL.intid = 33
+    RING.on, RING.head, RING.tail, RING.lost = True, 0, 0, 0
+    CONSOLE.dealt = 0
+    yield made
+    RING.on, RING.head, RING.tail = False, 0, 0
+    SERIAL.intid = 0
+
+
+def print_politely(d: Domain, text: bytes) -> int:
+    """As a driver does: until the port says that it is full. How much was taken."""
+    for n, c in enumerate(text):
+        _, flags, _ = vpl011_access(VPL011S[d.id], regs.FR, 4, False, 0)
+        if regs.Flags.from_raw(flags).TXFF:
+            return n
+        console.console_put(d, c)
+    return len(text)
+
+
+def test_a_flood_leaves_the_others_their_share_and_loses_nothing(slow: SlowPort) -> None:
+    flooding, calm = domains("flood", "calm")
+    console.console_start()
+    line = b"0123456789abcdef" * 3 + b"\n"
+    sent = 0
+    for turn in range(200):
+        sent += print_politely(flooding, (line * 100)[sent % len(line) :])
+        assert RING.head - RING.tail <= RING_SIZE
+        if turn % 20 == 0:
+            assert print_politely(calm, b"calm\n") == 5
+        slow.drain()
+        console.console_irq()
+        assert RING.lost == 0
+    while RING.tail < RING.head:
+        slow.drain()
+        console.console_irq()
+    slow.drain()
+    console.console_poll()
+    assert slow.text.count("(calm) calm\n") == 10
+    body = "".join(part for part in re.findall(r"(?<=\(flood\) )[0-9a-f]{48}(?=\n)", slow.text))
+    assert len(body) // 48 == sent // len(line)
+
+
+def test_a_guest_that_ignores_its_full_port_loses_only_its_own(slow: SlowPort) -> None:
+    flooding, calm = domains("flood", "calm")
+    console.console_start()
+    say(flooding, "x" * 100_000)
+    assert OUTPUTS[0].lost > 90_000 and RING.lost == 0
+    assert RING.head - RING.tail < RING_SIZE // 2
+    say(calm, "calm\n")
+    assert not VPL011S[1].full
+    while RING.tail < RING.head:
+        slow.drain()
+        console.console_irq()
+    assert not VPL011S[0].full
+    _, pending, _ = vpl011_access(VPL011S[0], regs.RIS, 4, False, 0)
+    assert regs.Interrupts.from_raw(pending).TX

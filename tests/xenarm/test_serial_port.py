@@ -13,7 +13,7 @@ from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
 from xenarm.drivers import pl011, serial
 from xenarm.drivers import pl011_registers as regs
-from xenarm.drivers.serial import SERIAL
+from xenarm.drivers.serial import RING, RING_SIZE, SERIAL
 
 BASE = 0x9000000
 
@@ -21,8 +21,10 @@ BASE = 0x9000000
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     SERIAL.base = SERIAL.intid = 0
+    RING.on, RING.head, RING.tail, RING.lost = False, 0, 0, 0
     yield
     SERIAL.base = SERIAL.intid = 0
+    RING.on, RING.head, RING.tail, RING.lost = False, 0, 0, 0
 
 
 def tree(chosen: str, more: str = "") -> Fdt:
@@ -103,6 +105,81 @@ def test_a_stopped_port_costs_the_wait_once(monkeypatch: pytest.MonkeyPatch) -> 
     port.full = 0
     serial.serial_put(0x63)
     assert port.sent == b"c" and not SERIAL.stuck
+
+
+class Fifo(instructions.ModelBus):
+    """A port with a FIFO that empties when it is told to; its interrupt mask is remembered."""
+
+    def __init__(self, depth: int = 16) -> None:
+        super().__init__()
+        self.depth, self.fifo, self.sent, self.mask, self.looks = depth, bytearray(), bytearray(), 0, 0
+
+    def read(self, address: int, width: int) -> int:
+        assert address == BASE + regs.FR
+        self.looks += 1
+        return int(regs.Flags(TXFF=len(self.fifo) == self.depth, RXFE=True))
+
+    def write(self, address: int, width: int, value: int) -> None:
+        if address == BASE + regs.DR:
+            assert len(self.fifo) < self.depth
+            self.fifo.append(value)
+        elif address == BASE + regs.IMSC:
+            self.mask = value
+
+    def drain(self, count: int = 16) -> None:
+        """The line takes characters."""
+        self.sent += self.fifo[:count]
+        del self.fifo[:count]
+
+
+def ring(monkeypatch: pytest.MonkeyPatch) -> Fifo:
+    port = Fifo()
+    monkeypatch.setattr(instructions, "BUS", port)
+    SERIAL.base, SERIAL.driver, SERIAL.intid = BASE, 0, 33
+    serial.serial_receive(True)
+    serial.serial_queue(True)
+    return port
+
+
+def test_nobody_waits_and_nothing_is_lost_or_reordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = ring(monkeypatch)
+    text = bytes(range(0x20, 0x7F)) * 10
+    for c in text:
+        serial.serial_put(c)
+    assert port.looks <= len(text) and port.fifo == text[:16]
+    assert port.mask == pl011.RECEIVE | pl011.SEND
+    while port.mask & pl011.SEND:
+        port.drain(8)
+        serial.serial_drain()
+    port.drain()
+    assert port.sent == text and RING.lost == 0
+    assert port.mask == pl011.RECEIVE
+
+
+def test_a_full_ring_loses_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring(monkeypatch)
+    for _ in range(RING_SIZE + 16 + 5):
+        serial.serial_put(0x61)
+    assert RING.lost == 5 and RING.head - RING.tail == RING_SIZE
+
+
+def test_a_flush_waits_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = ring(monkeypatch)
+    for c in b"x" * 16 + b"last words":
+        serial.serial_put(c)
+    port.depth = 1000
+    serial.serial_flush()
+    port.drain(1000)
+    assert port.sent == b"x" * 16 + b"last words"
+    serial.serial_put(0x21)
+    assert port.fifo == b"!" and not RING.on
+
+
+def test_a_port_without_interrupt_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring(monkeypatch)
+    SERIAL.intid = 0
+    serial.serial_queue(True)
+    assert not RING.on
 
 
 def test_setup_turns_the_port_off_to_change_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

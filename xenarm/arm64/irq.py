@@ -2,6 +2,7 @@
 
 from freestanding import fn, u32
 
+from xenarm.arm64.dump import dump_asked
 from xenarm.arm64.timer import ptimer_expired, vtimer_expired
 from xenarm.config import CONFIG
 from xenarm.core.console import console_interrupt, console_irq, console_poll
@@ -49,6 +50,7 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
         if v.domain is not None:
             vgic_attend(v)
         console_poll()
+        dump_asked(v)
         return True
     if intid == PPI_HYP_TIMER:
         ptimer_expired(v)

@@ -11,6 +11,7 @@ from xenarm.arm64.machine import cpu_stop
 from xenarm.arm64.vectors import CrashFrame
 from xenarm.core.domain import CPU_SLOTS, MAX_CPUS, SLOT_SIZE, domain_name
 from xenarm.core.log import log_raw
+from xenarm.drivers.serial import serial_flush
 
 __all__ = ["panic_exception"]
 
@@ -161,6 +162,7 @@ def panic_exception(frame: CrashFrame) -> None:
     """Report a fault of the hypervisor itself, and stop this CPU. A second CPU in trouble, or a fault in here, stops in silence."""
     if PANICKING.started.exchange(1) != 0:
         cpu_stop()
+    serial_flush()
     cpu = cpu_index()
     ec = (frame.esr >> 26) & 0x3F
     log_raw(b"\n")

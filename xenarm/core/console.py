@@ -5,6 +5,8 @@ one interrupts is shown again from its beginning. CTRL-a three times moves the i
 Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl011.lock` only the distributor's.
 """
 
+from collections.abc import Callable
+
 from freestanding import Array, Struct, array, fn, saturating_sub, truncate, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_PL011_BASE, GUEST_VPL011_SPI
 from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
@@ -15,11 +17,14 @@ from xenarm.core.domain import DOMAINS, Domain, DomainState, Vcpu, domain_name
 from xenarm.core.log import NOBODY, TERMINAL, log_replay, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
-from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, Effect, Vpl011, vpl011_access, vpl011_queue, vpl011_room
+from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, Effect, Vpl011, vpl011_access, vpl011_queue, vpl011_room, vpl011_room_to_send
 from xenarm.devicetree.reader import Fdt
 from xenarm.drivers.serial import (
+    RING,
+    RING_SIZE,
     SERIAL,
     SERIAL_SIZE,
+    serial_drain,
     serial_find,
     serial_get,
     serial_put,
@@ -31,8 +36,10 @@ from xenarm.drivers.serial import (
 from xenarm.gic.vgic import vgic_set_spi_level
 
 __all__ = [
+    "HYPERVISOR",
     "console_domain_ended",
     "console_domain_restarts",
+    "console_handle_keys",
     "console_init_early",
     "console_interrupt",
     "console_irq",
@@ -44,9 +51,12 @@ __all__ = [
 
 SWITCH = 0x01  # CTRL-a
 SWITCH_COUNT = 3
+HYPERVISOR = 0xFFFF_FFFE  # has the input
+MOST_KEYS = 16  # typed ahead to the hypervisor
 LINE_SIZE = 256
 WAITING_SIZE = 2048
 MOST_INPUT = 4096  # characters handled in one interrupt: a flood of input must not keep the CPU
+SHARED_OUT = RING_SIZE // 4  # of the port's ring: what all domains together may bring in until so much was sent
 PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others waiting
 
 
@@ -56,6 +66,8 @@ class Output(Struct):
     length: usize  # of the unfinished line; LINE_SIZE when it was longer, and is then not repeated
     returned: bool  # a carriage return has come, and what follows it not yet
     waiting: u32  # characters that wait until the terminal is free
+    allowance: u64  # characters that it may still put into the port's ring
+    lost: u64  # characters printed in spite of a full port
     line: Array[u8] = array(u8, LINE_SIZE)
     text: Array[u8] = array(u8, WAITING_SIZE)
 
@@ -64,11 +76,16 @@ class Console(Struct):
     """Where input goes. `waiting` is a hint, read without a lock."""
 
     lock: Spinlock
-    focus: u32  # a domain's id, or NOBODY
+    focus: u32  # a domain's id, HYPERVISOR, or NOBODY before the domains are built
+    key_count: u32  # keys for the hypervisor, handled once no lock is held
+    keys: Array[u8] = array(u8, MOST_KEYS)
+    handler: Callable[[u8], None] | None
     switches: u32  # CTRL-a in a row
     held: bool  # the port's receive interrupt is off until the focused domain has read
     waiting: bool  # some domain's text waits
     last: u64  # counter value of the newest character shown; guarded by the terminal's lock
+    dealt: u64  # how far the port's ring was sent when allowances were dealt out; guarded by the terminal's lock
+    live: u32  # domains that share the ring
 
 
 OUTPUTS = array(Output, CONFIG.MAX_DOMAINS)
@@ -122,6 +139,9 @@ def console_start() -> None:
     for i in range(CONFIG.MAX_DOMAINS):
         live += 1 if has_console(DOMAINS[i]) else 0
     TERMINAL.shared = live > 1
+    CONSOLE.live = live
+    for i in range(CONFIG.MAX_DOMAINS):
+        OUTPUTS[i].allowance = u64(SHARED_OUT // max(live, 1))
     CONSOLE.focus = next_focus(NOBODY)
     if live > 1:
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}; CTRL-a three times moves it to the next domain")
@@ -222,12 +242,51 @@ def put_alone(d: Domain, character: u8) -> None:
 
 @fn
 def console_put(d: Domain, character: u8) -> None:
-    """A domain prints a character."""
+    """A domain prints a character. What it prints though its port says that it is full is lost, as on hardware."""
+    out = OUTPUTS[d.id]
     with TERMINAL.lock:
+        if VPL011S[d.id].full:
+            out.lost += 1
+            return
+        before = RING.head
         if TERMINAL.shared:
-            put_returns(d, OUTPUTS[d.id], character)
+            put_returns(d, out, character)
         else:
             put_alone(d, character)
+        if RING.head != before:
+            out.allowance -= min(out.allowance, RING.head - before)
+            VPL011S[d.id].full = out.allowance == 0
+
+
+@fn
+def deal_allowances() -> u32:
+    """Each domain may have its share of a quarter of the ring, again when so much was sent or all is: the domains whose ports were full.
+
+    Together they never bring in more than goes out, and one that floods the line leaves the others theirs. The terminal's lock is held.
+    """
+    freed = u32(0)
+    if RING.tail == RING.head or RING.tail - CONSOLE.dealt >= SHARED_OUT:
+        CONSOLE.dealt = RING.tail
+        for i in range(CONFIG.MAX_DOMAINS):
+            OUTPUTS[i].allowance = u64(SHARED_OUT // max(CONSOLE.live, 1))
+            if VPL011S[i].full:
+                VPL011S[i].full = False
+                freed |= u32(1) << (i & 31)
+    return freed
+
+
+@fn
+def send_waiting() -> None:
+    """The port's transmitter has room."""
+    freed = u32(0)
+    with TERMINAL.lock:
+        if RING.head != RING.tail:
+            serial_drain()
+            freed = deal_allowances()
+    for i in range(CONFIG.MAX_DOMAINS):
+        if (freed >> (i & 31)) & 1 != 0 and has_console(DOMAINS[i]):
+            vpl011_room_to_send(VPL011S[i])
+            update_interrupt(DOMAINS[i], VPL011S[i])
 
 
 @fn
@@ -257,21 +316,26 @@ def has_console(d: Domain) -> bool:
 
 @fn
 def next_focus(focus: u32) -> u32:
-    """The next living domain with a serial port after `focus`; NOBODY when there is none."""
-    start = focus + 1 if focus != NOBODY else u32(0)
-    for i in range(CONFIG.MAX_DOMAINS):
-        candidate = (start + u32(i)) % CONFIG.MAX_DOMAINS
+    """The next living domain with a serial port after `focus`; after the last, the hypervisor."""
+    for candidate in range(focus + 1 if is_domain(focus) else u32(0), u32(CONFIG.MAX_DOMAINS)):
         if has_console(DOMAINS[candidate]):
             return candidate
-    return NOBODY
+    return HYPERVISOR
+
+
+@fn
+def is_domain(focus: u32) -> bool:
+    return focus < CONFIG.MAX_DOMAINS
 
 
 @fn
 def focus_next() -> None:
     """Move the input on. The caller holds the console's lock."""
     CONSOLE.focus = next_focus(CONSOLE.focus)
-    if CONSOLE.focus != NOBODY:
+    if is_domain(CONSOLE.focus):
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}")
+    else:
+        printk("input goes to the hypervisor: h lists its keys; CTRL-a three times moves it on")
 
 
 @fn
@@ -287,7 +351,10 @@ def update_interrupt(d: Domain, u: Vpl011) -> None:
 @fn
 def deliver(character: u8) -> None:
     """To the focused domain. What its queue does not take is lost: only with several domains, see `hold`."""
-    if CONSOLE.focus != NOBODY:
+    if CONSOLE.focus == HYPERVISOR and CONSOLE.key_count < MOST_KEYS:
+        CONSOLE.keys[CONSOLE.key_count] = character
+        CONSOLE.key_count += 1
+    if is_domain(CONSOLE.focus):
         d = DOMAINS[CONSOLE.focus]
         if not vpl011_queue(VPL011S[d.id], character):
             return
@@ -313,6 +380,8 @@ def receive(character: u8) -> None:
 def hold() -> bool:
     """Whether input must wait in the port. With several domains it never does: CTRL-a must get through to leave a
     domain that does not read."""
+    if CONSOLE.focus == HYPERVISOR:
+        return False
     if TERMINAL.shared or CONSOLE.focus == NOBODY:
         return False
     return vpl011_room(VPL011S[CONSOLE.focus]) < SWITCH_COUNT
@@ -321,7 +390,7 @@ def hold() -> bool:
 @fn
 def drain() -> None:
     """Take what the port has received; the caller holds the console's lock."""
-    if CONSOLE.focus != NOBODY and not has_console(DOMAINS[CONSOLE.focus]):
+    if is_domain(CONSOLE.focus) and not has_console(DOMAINS[CONSOLE.focus]):
         CONSOLE.focus = next_focus(CONSOLE.focus)
     for _ in range(MOST_INPUT):
         if hold():
@@ -337,9 +406,24 @@ def drain() -> None:
 @fn
 def console_irq() -> None:
     """The port's interrupt."""
+    send_waiting()
+    keys = array(u8, MOST_KEYS)
     with CONSOLE.lock:
         drain()
+        count = CONSOLE.key_count
+        keys.copy_from(CONSOLE.keys)
+        CONSOLE.key_count = 0
+    handler = CONSOLE.handler
+    if handler is not None:
+        for i in range(count):
+            handler(keys[i])
     console_poll()
+
+
+@fn
+def console_handle_keys(handler: Callable[[u8], None]) -> None:
+    """Who gets what is typed to the hypervisor; called without a lock, on the CPU that has the port's interrupt."""
+    CONSOLE.handler = handler
 
 
 @fn
@@ -382,7 +466,7 @@ def console_domain_ended(d: Domain) -> None:
 def resume() -> None:
     """The focused domain has read: input that waits in the port may come in, once there is a good part of the queue free."""
     with CONSOLE.lock:
-        if CONSOLE.held and CONSOLE.focus != NOBODY and vpl011_room(VPL011S[CONSOLE.focus]) >= QUEUE_SIZE // 2:
+        if CONSOLE.held and is_domain(CONSOLE.focus) and vpl011_room(VPL011S[CONSOLE.focus]) >= QUEUE_SIZE // 2:
             CONSOLE.held = False
             serial_receive(True)
             drain()

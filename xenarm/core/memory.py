@@ -15,6 +15,7 @@ from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt
 from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains
 
 __all__ = [
+    "MEMORY",
     "Claim",
     "ClaimKind",
     "claim_text",

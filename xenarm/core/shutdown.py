@@ -10,9 +10,10 @@ from xenarm.core.addresses import KIB
 from xenarm.core.console import console_domain_ended
 from xenarm.core.dom0less import domain_rebuild, domain_release
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, EndAction, Power, ShutdownReason, domain_name
-from xenarm.core.log import guest_message_allowed, log_error, printk
+from xenarm.core.log import TERMINAL, guest_message_allowed, log_error, printk
 from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
+from xenarm.drivers.serial import serial_flush
 from xenarm.gic.vgic import vcpu_kick
 
 __all__ = ["domain_pause", "domain_resume", "domain_shutdown", "domain_vcpu_left", "machine_end"]
@@ -118,6 +119,13 @@ def any_domain_lives() -> bool:
 
 
 @fn
+def send_all() -> None:
+    """What still waits for the serial line."""
+    with TERMINAL.lock:
+        serial_flush()
+
+
+@fn
 def machine_end(reason: ShutdownReason) -> None:
     """The machine restarts if that is what the last domain asked for, and is turned off otherwise. Returns only where another CPU does it."""
     if MACHINE.ended.exchange(1) != 0:
@@ -125,8 +133,10 @@ def machine_end(reason: ShutdownReason) -> None:
     why: View[u8] = b"a domain's end is the machine's" if any_domain_lives() else b"no domain is left"
     if reason == ShutdownReason.REBOOT:
         printk(f"{why}: the machine restarts")
+        send_all()
         arch_machine_reset()
     printk(f"{why}: the machine is turned off")
+    send_all()
     arch_machine_off()
 
 

@@ -36,7 +36,7 @@ from xenarm.drivers.pl011_registers import (
     LineControl,
 )
 
-__all__ = ["QUEUE_SIZE", "VPL011S", "Effect", "Vpl011", "vpl011_access", "vpl011_queue", "vpl011_reset", "vpl011_room"]
+__all__ = ["QUEUE_SIZE", "VPL011S", "Effect", "Vpl011", "vpl011_access", "vpl011_queue", "vpl011_reset", "vpl011_room", "vpl011_room_to_send"]
 
 QUEUE_SIZE = 512  # behind the FIFO that the guest sees; what does not fit waits in the physical port
 assert QUEUE_SIZE & (QUEUE_SIZE - 1) == 0 and QUEUE_SIZE >= FIFO_DEPTH
@@ -63,6 +63,7 @@ class Vpl011(Struct):
 
     lock: Spinlock
     present: bool
+    full: bool  # the console takes no more for now; set by it under the terminal's lock
     line: bool  # the interrupt's level
     asserted: bool  # what the domain's distributor was told of it; set by the console
     raw: u32  # UARTRIS, all but the receive bits, which follow from the queue
@@ -79,6 +80,7 @@ VPL011S = array(Vpl011, CONFIG.MAX_DOMAINS)
 def vpl011_reset(u: Vpl011) -> None:
     """As firmware would leave it: on, eight bits, FIFOs on. An SBSA driver sets nothing of that itself."""
     u.present = True
+    u.full = False
     u.line = False
     u.asserted = False
     u.raw = 0
@@ -150,13 +152,22 @@ def read_data(u: Vpl011) -> u32:
 @fn
 def write_data(u: Vpl011, value: u32) -> None:
     """The character is gone at once, so that the transmit FIFO passes its trigger level with each (section 2.8.2)."""
-    u.raw |= Interrupts(TX=True).raw
+    if not u.full:
+        u.raw |= Interrupts(TX=True).raw
+
+
+@fn
+def vpl011_room_to_send(u: Vpl011) -> None:
+    """The console takes characters again, and `full` is no longer set: the FIFO has passed its trigger level."""
+    with u.lock:
+        u.raw |= Interrupts(TX=True).raw
+        update_line(u)
 
 
 @fn
 def read_flags(u: Vpl011) -> u32:
     count = queued(u)
-    return Flags(TXFE=True, RXFF=count >= depth(u), RXFE=count == 0, DCD=True, DSR=True, CTS=True).raw
+    return Flags(TXFE=not u.full, TXFF=u.full, RXFF=count >= depth(u), RXFE=count == 0, DCD=True, DSR=True, CTS=True).raw
 
 
 @fn

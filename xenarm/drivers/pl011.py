@@ -18,11 +18,12 @@ from xenarm.drivers.pl011_registers import (
     LineControl,
 )
 
-__all__ = ["PATIENCE", "pl011_get", "pl011_put", "pl011_receive", "pl011_setup", "sbsa_setup"]
+__all__ = ["PATIENCE", "pl011_get", "pl011_interrupts", "pl011_put", "pl011_sent", "pl011_setup", "sbsa_setup"]
 
 # A character takes 87 us at 115,200 baud, 8.3 ms at 1,200; so many looks take longer on any bus.
 PATIENCE = 100_000
 RECEIVE = int(Interrupts(RX=True, RT=True))
+SEND = int(Interrupts(TX=True))
 
 
 @fn
@@ -70,6 +71,13 @@ def pl011_get(base: u64) -> tuple[bool, u8]:
 
 
 @fn
-def pl011_receive(base: u64, on: bool) -> None:
-    """Switch the receive interrupts. Off, input stays in the FIFO, and flow control holds the sender."""
-    mmio_write32(base + IMSC, RECEIVE if on else 0)
+def pl011_interrupts(base: u64, receive: bool, send: bool) -> None:
+    """Switch the receive interrupts: off, input stays in the FIFO, and flow control holds the sender. And the transmitter's, which comes
+    when its FIFO, once full, has drained to its trigger level (section 2.8.2)."""
+    mmio_write32(base + IMSC, (RECEIVE if receive else u32(0)) | (SEND if send else u32(0)))
+
+
+@fn
+def pl011_sent(base: u64) -> None:
+    """The transmitter's interrupt is seen. Clear it before filling the FIFO, so that the next one is not lost."""
+    mmio_write32(base + ICR, SEND)

@@ -1,30 +1,41 @@
 """The one physical serial port: found by `stdout-path`, driven through a table of drivers keyed by `compatible`.
 
-Nothing here locks: `core/log.py` owns the lock of the terminal.
+Output waits in a ring until the transmitter's interrupt has room for it, so that nobody waits for the line; early in the boot and in a
+panic it is sent at once. The lock of the terminal, which `core/log.py` owns, guards the ring; here only the interrupt mask has one, a leaf.
 """
 
 from collections.abc import Callable
 
-from freestanding import Struct, View, fn, table, u8, u32, u64, zeroed
+from freestanding import Array, Struct, View, array, fn, table, u8, u32, u64, zeroed
 from xenarm.config import CONFIG
 from xenarm.core.addresses import MACHINE_END
 from xenarm.core.result import Result
+from xenarm.core.spinlock import Spinlock
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
-from xenarm.drivers.pl011 import PATIENCE, pl011_get, pl011_put, pl011_receive, pl011_setup, sbsa_setup
+from xenarm.drivers.pl011 import PATIENCE, pl011_get, pl011_interrupts, pl011_put, pl011_sent, pl011_setup, sbsa_setup
 
 __all__ = [
+    "RING",
+    "RING_SIZE",
     "SERIAL",
     "SERIAL_SIZE",
     "serial_attach",
+    "serial_drain",
     "serial_find",
+    "serial_flush",
     "serial_get",
     "serial_put",
+    "serial_queue",
     "serial_receive",
     "serial_rescue",
     "serial_setup",
     "serial_write",
 ]
+
+
+RING_SIZE: int = CONFIG.SERIAL_RING_SIZE
+assert RING_SIZE & (RING_SIZE - 1) == 0, "CONFIG_SERIAL_RING_SIZE must be a power of two"
 
 
 class SerialDriver(Struct, frozen=True):
@@ -34,7 +45,8 @@ class SerialDriver(Struct, frozen=True):
     setup: Callable[[u64], None]
     put: Callable[[u64, u8, u32], bool]
     get: Callable[[u64], tuple[bool, u8]]
-    receive: Callable[[u64, bool], None]
+    interrupts: Callable[[u64, bool, bool], None]
+    sent: Callable[[u64], None]
 
 
 class Serial(Struct):
@@ -46,13 +58,33 @@ class Serial(Struct):
     stuck: bool  # it took no character for too long, and what does not fit is lost until it takes one again
 
 
+class Ring(Struct):
+    """Output that the port has not taken yet: `tail` up to `head`, both counted from the start."""
+
+    on: bool  # the port's interrupts are handled
+    head: u64
+    tail: u64
+    lost: u64  # characters that found no room
+    text: Array[u8] = array(u8, RING_SIZE)
+
+
+class Mask(Struct):
+    """Which interrupts the port has."""
+
+    lock: Spinlock
+    receive: bool
+    send: bool
+
+
+RING = zeroed(Ring)
+MASK = zeroed(Mask)
 SERIAL = zeroed(Serial)
 SERIAL_SIZE = 0x1000  # of the registers of every port in the table
 SERIAL_DRIVERS = table(
     SerialDriver,
     [
-        SerialDriver(b"arm,pl011", pl011_setup, pl011_put, pl011_get, pl011_receive),
-        SerialDriver(b"arm,sbsa-uart", sbsa_setup, pl011_put, pl011_get, pl011_receive),
+        SerialDriver(b"arm,pl011", pl011_setup, pl011_put, pl011_get, pl011_interrupts, pl011_sent),
+        SerialDriver(b"arm,sbsa-uart", sbsa_setup, pl011_put, pl011_get, pl011_interrupts, pl011_sent),
     ],
 )
 
@@ -119,11 +151,66 @@ def serial_rescue() -> None:
 
 
 @fn
+def send_now(character: u8) -> None:
+    """Wait for the port. One that has stopped costs the wait only once."""
+    patience = u32(1) if SERIAL.stuck else u32(PATIENCE)
+    SERIAL.stuck = not SERIAL_DRIVERS[SERIAL.driver].put(SERIAL.base, character, patience)
+
+
+@fn
+def offer(character: u8) -> bool:
+    """Whether the port takes a character without a wait."""
+    return SERIAL_DRIVERS[SERIAL.driver].put(SERIAL.base, character, 1)
+
+
+@fn
 def serial_put(character: u8) -> None:
-    """Send one character as it is; nowhere without a port. A port that has stopped costs the wait only once."""
+    """Send one character as it is, in its turn; nowhere without a port, and lost when the ring is full."""
+    if SERIAL.base == 0:
+        return
+    if not RING.on:
+        send_now(character)
+    elif RING.head != RING.tail or not offer(character):
+        push(character)
+
+
+@fn
+def push(character: u8) -> None:
+    if RING.head - RING.tail == RING_SIZE:
+        RING.lost += 1
+        return
+    RING.text[RING.head & (RING_SIZE - 1)] = character
+    RING.head += 1
+    if RING.head - RING.tail == 1:
+        switch_interrupt(False, True)
+
+
+@fn
+def serial_drain() -> None:
+    """The port's interrupt: fill its FIFO from the ring. The lock of the terminal is held."""
+    if SERIAL.base == 0 or RING.head == RING.tail:
+        return
+    SERIAL_DRIVERS[SERIAL.driver].sent(SERIAL.base)
+    while RING.tail < RING.head and offer(RING.text[RING.tail & (RING_SIZE - 1)]):
+        RING.tail += 1
+    if RING.head == RING.tail:
+        switch_interrupt(False, False)
+
+
+@fn
+def serial_queue(on: bool) -> None:
+    """Let output wait in the ring, from the moment that the port's interrupt is handled. A port without one is waited for."""
+    RING.on = on and SERIAL.intid != 0
+
+
+@fn
+def serial_flush() -> None:
+    """Before the machine ends, and in a panic: send what waits, and wait for the port from now on."""
+    RING.on = False
     if SERIAL.base != 0:
-        patience = u32(1) if SERIAL.stuck else u32(PATIENCE)
-        SERIAL.stuck = not SERIAL_DRIVERS[SERIAL.driver].put(SERIAL.base, character, patience)
+        while RING.tail < RING.head:
+            send_now(RING.text[RING.tail & (RING_SIZE - 1)])
+            RING.tail += 1
 
 
 @fn
@@ -147,4 +234,15 @@ def serial_get() -> tuple[bool, u8]:
 def serial_receive(on: bool) -> None:
     """Let the port interrupt when it has received something, or not."""
     if SERIAL.base != 0:
-        SERIAL_DRIVERS[SERIAL.driver].receive(SERIAL.base, on)
+        switch_interrupt(True, on)
+
+
+@fn
+def switch_interrupt(receiver: bool, on: bool) -> None:
+    """The receiver's or the transmitter's; the other stays."""
+    with MASK.lock:
+        if receiver:
+            MASK.receive = on
+        else:
+            MASK.send = on
+        SERIAL_DRIVERS[SERIAL.driver].interrupts(SERIAL.base, MASK.receive, MASK.send)

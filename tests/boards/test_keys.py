@@ -1,0 +1,119 @@
+"""The hypervisor's own keys, after CTRL-a three times, beside a guest that answers."""
+
+from __future__ import annotations
+
+import re
+
+from tests.conftest import Boot
+from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
+from xenarm.tools.paths import DEFAULT_BOARD
+from xenarm.tools.run import own_domain
+from xenarm.tools.session import Session
+
+SECONDS = 30
+PROMPT = "> "
+
+
+def to_hypervisor(session: Session) -> None:
+    session.console.send(SWITCH_INPUT)
+    session.console.expect("input goes to the hypervisor", SECONDS)
+
+
+def to_guest(session: Session) -> None:
+    session.console.send(SWITCH_INPUT)
+    session.console.expect("input goes to hello", SECONDS)
+
+
+def ask_guest(session: Session, word: str) -> None:
+    session.console.send(f"echo {word}\r")
+    session.console.expect(rf"\n{word}\r", SECONDS)
+
+
+def test_every_key(boot: Boot, xenarm: Hypervisor) -> None:
+    with boot(xenarm, own_domain(DEFAULT_BOARD, "hello", cpus=2), cpus=2) as session:
+        console = session.console
+        console.expect(PROMPT, SECONDS)
+        to_hypervisor(session)
+        console.send("h")
+        keys = console.expect(r"keys;[^\0]*restart the machine", SECONDS)[0].decode()
+        for key in "hqmrd0tpubk*R":
+            assert re.search(rf"\) \[.*\]   {re.escape(key)}(<n>)? ", keys), key
+        console.send("q")
+        console.expect(r"domain 0 hello: RUNNING, 0 restarts, \d+ KiB of tables", SECONDS)
+        console.expect(r"vcpu 0 on cpu 0: ON", SECONDS)
+        console.expect(r"vcpu 1 on cpu 1: OFF", SECONDS)
+        console.send("m")
+        console.expect(r"memory: 1048576 KiB, \d+ KiB of it free", SECONDS)
+        console.expect(r"KiB  the hypervisor's image", SECONDS)
+        console.expect(r"KiB  /chosen/hello/module@\w+: reg", SECONDS)
+        console.expect(r" 65536 KiB  RAM of hello at 0x40000000", SECONDS)
+        console.expect(r"KiB  free", SECONDS)
+        console.send("r")
+        console.expect(r"cpu 0: hello vcpu 0 ON", SECONDS)
+        for key in "d0":
+            console.send(key)
+            console.expect(r"cpu 0: domain hello vcpu 0: pc [0-9a-f]{16} pstate", SECONDS)
+            console.expect(r"vbar [0-9a-f]{16}", SECONDS)
+        console.send("t")
+        console.expect(r"virtual timer control [0-7]", SECONDS)
+        console.send("*")
+        console.expect(r"domain 0 hello", SECONDS)
+        console.expect(r"virtual timer control", SECONDS)
+        console.send("?")
+        console.expect(r"no such key", SECONDS)
+        console.send("p7")
+        console.expect(r"no such domain", SECONDS)
+        to_guest(session)
+        ask_guest(session, "still-here")
+        console.send("off\r")
+        session.wait_off(SECONDS)
+
+
+def test_pause_and_resume(boot: Boot, xenarm: Hypervisor) -> None:
+    with boot(xenarm, own_domain(DEFAULT_BOARD, "hello")) as session:
+        console = session.console
+        console.expect(PROMPT, SECONDS)
+        to_hypervisor(session)
+        console.send("p0")
+        console.expect("hello is paused", SECONDS)
+        to_guest(session)
+        console.send("echo wai" + "ting\r")
+        assert not console.drain_until_closed(1)
+        assert "waiting" not in console.text()
+        to_hypervisor(session)
+        console.send("q")
+        console.expect("RUNNING, paused", SECONDS)
+        console.send("u0")
+        console.expect("hello goes on", SECONDS)
+        console.expect("waiting", SECONDS)
+        to_guest(session)
+        ask_guest(session, "awake")
+        console.send("off\r")
+        session.wait_off(SECONDS)
+
+
+def test_restart_and_end_from_the_console(boot: Boot, xenarm: Hypervisor) -> None:
+    domains = own_domain(DEFAULT_BOARD, "hello", cpus=2)
+    with boot(xenarm, domains, cpus=2) as session:
+        console = session.console
+        console.expect(PROMPT, SECONDS)
+        for life in (1, 2, 3):
+            to_hypervisor(session)
+            console.send("b0")
+            console.expect(f"hello: restart {life}, reason REBOOT", SECONDS)
+            console.expect(PROMPT, SECONDS)
+            to_guest(session)
+            ask_guest(session, f"life-{life}")
+        to_hypervisor(session)
+        console.send("p0k0")
+        console.expect("hello: shut down, reason POWEROFF", SECONDS)
+        session.wait_off(SECONDS)
+
+
+def test_the_machine_restarts(boot: Boot, xenarm: Hypervisor) -> None:
+    with boot(xenarm, own_domain(DEFAULT_BOARD, "hello")) as session:
+        session.console.expect(PROMPT, SECONDS)
+        to_hypervisor(session)
+        session.console.send("R")
+        session.console.expect("the machine restarts", SECONDS)
+        assert session.console.drain_until_closed(SECONDS) or "xenarm, image at" in session.console.text()

@@ -1,0 +1,84 @@
+"""What each CPU has of its guest: registers and timers, said by that CPU itself, when a kick finds that it was asked for."""
+
+from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
+from xenarm.arm64.registers import (
+    Reader,
+    read_cntpct_el0,
+    read_cntv_ctl_el0,
+    read_elr_el2,
+    read_sctlr_el1,
+    read_spsr_el2,
+    read_vbar_el1,
+    reader,
+)
+from xenarm.core.domain import MAX_CPUS, Domain, Power, Vcpu, domain_name
+from xenarm.core.log import printk
+
+__all__ = ["REGISTERS", "TIMERS", "dump_ask", "dump_asked"]
+
+read_cntv_cval_el0: Reader = reader("cntv_cval_el0")
+read_elr_el1: Reader = reader("elr_el1")
+read_esr_el1: Reader = reader("esr_el1")
+read_far_el1: Reader = reader("far_el1")
+read_sp_el0: Reader = reader("sp_el0")
+read_sp_el1: Reader = reader("sp_el1")
+read_tcr_el1: Reader = reader("tcr_el1")
+read_ttbr0_el1: Reader = reader("ttbr0_el1")
+read_ttbr1_el1: Reader = reader("ttbr1_el1")
+
+REGISTERS = 0x0000_00FF  # eight CPUs each
+TIMERS = 0x0000_FF00
+assert MAX_CPUS <= 8, "a word of requests has room for eight CPUs"
+
+
+class Requests(Struct):
+    """Bits `cpu` and `8 + cpu`: registers, timers."""
+
+    word: Atomic[u32] = atomic(u32)
+
+
+REQUESTS = zeroed(Requests)
+
+
+@fn
+def dump_ask(cpu: u32, what: u32) -> None:
+    """REGISTERS or TIMERS of the vCPU that a CPU runs. The caller kicks the CPU."""
+    _ = REQUESTS.word.fetch_or(what & u32(0x0101) << cpu)
+
+
+@fn
+def dump_asked(v: Vcpu) -> None:
+    """On each kick: this CPU's guest, whose caller-saved registers are in the frame."""
+    if REQUESTS.word.load() == 0:
+        return
+    mine = u32(0x0101) << v.cpu
+    asked = REQUESTS.word.fetch_and(~mine) & mine
+    d = v.domain
+    if asked == 0 or d is None:
+        return
+    if v.power.load() != u32(Power.ON):
+        printk(f"cpu {v.cpu}: domain {domain_name(d)} vcpu {v.id} is off")
+        return
+    if asked & REGISTERS != 0:
+        say_registers(d, v)
+    if asked & TIMERS != 0:
+        say_timers(d, v)
+
+
+@fn
+def say_registers(d: Domain, v: Vcpu) -> None:
+    printk(f"cpu {v.cpu}: domain {domain_name(d)} vcpu {v.id}: pc {read_elr_el2():016x} pstate {read_spsr_el2():08x} lr {v.regs[30]:016x}")
+    for row in range(u32(6)):
+        n = row * 3
+        printk(f"  x{n:02d} {v.regs[n]:016x}  x{n + 1:02d} {v.regs[n + 1]:016x}  x{n + 2:02d} {v.regs[n + 2]:016x}")
+    printk(f"  sp_el0 {read_sp_el0():016x}  sp_el1 {read_sp_el1():016x}  elr_el1 {read_elr_el1():016x}")
+    printk(f"  sctlr {read_sctlr_el1():08x}  tcr {read_tcr_el1():x}  ttbr0 {read_ttbr0_el1():x}  ttbr1 {read_ttbr1_el1():x}")
+    printk(f"  vbar {read_vbar_el1():016x}  esr {read_esr_el1():08x}  far {read_far_el1():016x}")
+
+
+@fn
+def say_timers(d: Domain, v: Vcpu) -> None:
+    printk(
+        f"cpu {v.cpu}: domain {domain_name(d)} vcpu {v.id}: counter {read_cntpct_el0():#x}; virtual timer control {read_cntv_ctl_el0():x} "
+        f"compare {read_cntv_cval_el0():#x}; physical control {v.ptimer_control:x} compare {v.ptimer_compare:#x}"
+    )

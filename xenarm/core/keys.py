@@ -1,0 +1,227 @@
+"""What the hypervisor does for a key, when CTRL-a three times has given it the input: a table, as Xen's debug keys.
+
+Keys that are about one domain are followed by its number. Handlers run on the CPU that has the port's interrupt, without a lock.
+"""
+
+from collections.abc import Callable
+
+from freestanding import Struct, View, fn, table, u8, u32, zeroed
+from xenarm.arch import arch_counter, arch_counter_hz, arch_machine_reset
+from xenarm.arm64.dump import REGISTERS, TIMERS, dump_ask
+from xenarm.config import CONFIG
+from xenarm.core.addresses import KIB
+from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, ShutdownReason, domain_name
+from xenarm.core.log import LOG, printk
+from xenarm.core.memory import memory_free
+from xenarm.core.report import memory_report
+from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
+from xenarm.drivers.serial import RING, serial_flush
+from xenarm.gic.vgic import vcpu_kick
+
+__all__ = ["KEYS", "key_pressed"]
+
+
+class Key(Struct, frozen=True):
+    """A key. `of_domain`: a digit follows, and `run` is called with that domain; else with the first."""
+
+    name: View[u8]  # one character
+    help: View[u8]
+    of_domain: bool
+    run: Callable[[Domain], None]
+
+
+class Typed(Struct):
+    """The key that waits for its digit; 0 for none."""
+
+    pending: u8
+
+
+TYPED = zeroed(Typed)
+
+
+# ---- about domains -----------------------------------------------------------------------------------------------------
+
+
+@fn
+def exists(d: Domain) -> bool:
+    return d.state.load() != u32(DomainState.UNUSED)
+
+
+@fn
+def lives(d: Domain) -> bool:
+    return d.state.load() == u32(DomainState.RUNNING)
+
+
+@fn
+def say_domain(d: Domain) -> None:
+    state = DomainState(u8(d.state.load()))
+    paused: View[u8] = b", paused" if d.paused.load() != 0 else b""
+    printk(f"domain {d.id} {domain_name(d)}: {state}{paused}, {d.restarts} restarts, {d.p2m.table_pages * 4} KiB of tables")
+    for i in range(d.vcpu_count):
+        v = d.vcpus[i]
+        if v is not None:
+            printk(f"  vcpu {v.id} on cpu {v.cpu}: {Power(v.power.load())}")
+
+
+@fn
+def domains(first: Domain) -> None:
+    now = (arch_counter() - LOG.start) // max(arch_counter_hz(), 1)
+    printk(f"up {now} s; {memory_free() // KIB} KiB of memory free; serial ring: {RING.head - RING.tail} waiting, {RING.lost} lost")
+    for i in range(CONFIG.MAX_DOMAINS):
+        if exists(DOMAINS[i]):
+            say_domain(DOMAINS[i])
+
+
+@fn
+def ask_domain(d: Domain, what: u32) -> None:
+    """Each of its CPUs says it by itself."""
+    if lives(d):
+        for i in range(d.vcpu_count):
+            v = d.vcpus[i]
+            if v is not None:
+                dump_ask(v.cpu, what)
+                vcpu_kick(v)
+
+
+@fn
+def ask_all(what: u32) -> None:
+    for i in range(CONFIG.MAX_DOMAINS):
+        ask_domain(DOMAINS[i], what)
+
+
+@fn
+def registers(first: Domain) -> None:
+    ask_all(REGISTERS)
+
+
+@fn
+def first_registers(first: Domain) -> None:
+    ask_domain(first, REGISTERS)
+
+
+@fn
+def timers(first: Domain) -> None:
+    ask_all(TIMERS)
+
+
+@fn
+def run_queues(first: Domain) -> None:
+    """One vCPU for each CPU: nobody queues."""
+    for i in range(CONFIG.MAX_DOMAINS):
+        d = DOMAINS[i]
+        if exists(d):
+            for k in range(d.vcpu_count):
+                v = d.vcpus[k]
+                if v is not None:
+                    printk(f"cpu {v.cpu}: {domain_name(d)} vcpu {v.id} {Power(v.power.load())}")
+
+
+@fn
+def memory(first: Domain) -> None:
+    memory_report()
+
+
+@fn
+def pause(d: Domain) -> None:
+    domain_pause(d)
+    printk(f"domain {domain_name(d)} is paused")
+
+
+@fn
+def resume(d: Domain) -> None:
+    domain_resume(d)
+    printk(f"domain {domain_name(d)} goes on")
+
+
+@fn
+def restart(d: Domain) -> None:
+    domain_resume(d)
+    domain_shutdown(d, ShutdownReason.REBOOT)
+
+
+@fn
+def destroy(d: Domain) -> None:
+    domain_resume(d)
+    domain_shutdown(d, ShutdownReason.POWEROFF)
+
+
+# ---- about the machine -------------------------------------------------------------------------------------------------
+
+
+@fn
+def reboot(first: Domain) -> None:
+    printk("the machine restarts")
+    serial_flush()
+    arch_machine_reset()
+
+
+@fn
+def everything(first: Domain) -> None:
+    domains(first)
+    memory(first)
+    run_queues(first)
+    registers(first)
+    timers(first)
+
+
+@fn
+def help_text(first: Domain) -> None:
+    printk("keys; <n> is the number of a domain, as 'q' shows it")
+    for row in KEYS:
+        if row.of_domain:
+            printk(f"  {row.name}<n> {row.help}")
+        else:
+            printk(f"  {row.name}    {row.help}")
+
+
+KEYS = table(
+    Key,
+    [
+        Key(b"h", b"this help", False, help_text),
+        Key(b"q", b"domains and their vCPUs", False, domains),
+        Key(b"m", b"who owns what memory", False, memory),
+        Key(b"r", b"run queues", False, run_queues),
+        Key(b"d", b"registers of every guest, said by the CPU that runs it", False, registers),
+        Key(b"0", b"registers of the first domain", False, first_registers),
+        Key(b"t", b"timers", False, timers),
+        Key(b"p", b"pause a domain", True, pause),
+        Key(b"u", b"let a paused domain go on", True, resume),
+        Key(b"b", b"restart a domain", True, restart),
+        Key(b"k", b"end a domain", True, destroy),
+        Key(b"*", b"all reports", False, everything),
+        Key(b"R", b"restart the machine", False, reboot),
+    ],
+)
+assert len({row.name for row in KEYS}) == len(KEYS), "a key twice"
+
+
+@fn
+def of_domain(key: u8, digit: u8) -> None:
+    """The second half of a key that is about one domain."""
+    number = u32(digit) - 0x30 if digit >= 0x30 and digit <= 0x39 else u32(CONFIG.MAX_DOMAINS)
+    if number >= CONFIG.MAX_DOMAINS or not lives(DOMAINS[number]):
+        printk("no such domain runs: 'q' lists them")
+        return
+    for row in KEYS:
+        if row.of_domain and row.name[0] == key:
+            row.run(DOMAINS[number])
+
+
+@fn
+def key_pressed(key: u8) -> None:
+    """A key typed to the hypervisor. Line ends are not for it."""
+    pending = TYPED.pending
+    TYPED.pending = 0
+    if pending != 0:
+        of_domain(pending, key)
+        return
+    for row in KEYS:
+        if row.name[0] == key:
+            if row.of_domain:
+                TYPED.pending = key
+                printk(f"{row.help}: which? its number, as 'q' shows it")
+            else:
+                row.run(DOMAINS[0])
+            return
+    if key > 0x20:
+        printk("no such key: 'h' lists them")

@@ -1,0 +1,45 @@
+"""Who owns what memory, said line by line."""
+
+from freestanding import array, fn, u8, u32
+from xenarm.config import CONFIG
+from xenarm.core.addresses import KIB, PAGE_SIZE
+from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_name
+from xenarm.core.fault import HOST_TREE
+from xenarm.core.guest_memory import GUEST_MEMORY
+from xenarm.core.log import printk
+from xenarm.core.memory import MEMORY, claim_text, memory_bytes, memory_free
+
+__all__ = ["memory_report"]
+
+PATH_SIZE = 96
+
+
+@fn
+def report_claims() -> None:
+    """The image, the device tree, reservations and modules."""
+    for i in range(MEMORY.claim_count):
+        c = MEMORY.claims[i]
+        text = array(u8, PATH_SIZE)
+        size = claim_text(HOST_TREE, c, text)
+        printk(f"  {c.base:#012x} {(c.size + (KIB - 1)) // KIB:9d} KiB  {text[:size]}")
+
+
+@fn
+def report_domain(d: Domain) -> None:
+    memory = GUEST_MEMORY[d.id]
+    for i in range(memory.count):
+        piece = memory.pieces[i]
+        printk(f"  {piece.base:#012x} {piece.size // KIB:9d} KiB  RAM of {domain_name(d)} at {piece.ipa:#x}")
+    printk(f"               {d.p2m.table_pages * PAGE_SIZE // KIB:9d} KiB  tables of {domain_name(d)}")
+
+
+@fn
+def memory_report() -> None:
+    """All of the machine's memory. What is free changes while this is said; nothing is locked."""
+    printk(f"memory: {memory_bytes() // KIB} KiB, {memory_free() // KIB} KiB of it free, {MEMORY.free_page_count} pages singly")
+    report_claims()
+    for i in range(CONFIG.MAX_DOMAINS):
+        if DOMAINS[i].state.load() != u32(DomainState.UNUSED):
+            report_domain(DOMAINS[i])
+    for k in range(MEMORY.free_count):
+        printk(f"  {MEMORY.free[k].base:#012x} {(MEMORY.free[k].end - MEMORY.free[k].base) // KIB:9d} KiB  free")
