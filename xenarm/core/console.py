@@ -339,6 +339,16 @@ def focus_next() -> None:
 
 
 @fn
+def focus_other() -> None:
+    """The focused domain has ended: the input goes to another one, and only without any to the hypervisor, in silence."""
+    if next_focus(CONSOLE.focus) == HYPERVISOR:
+        CONSOLE.focus = HYPERVISOR
+        if next_focus(HYPERVISOR) == HYPERVISOR:
+            return
+    focus_next()
+
+
+@fn
 def update_interrupt(d: Domain, u: Vpl011) -> None:
     """Bring the virtual interrupt in line with the device. Whoever changes the device calls it last, so no change is lost."""
     if u.line == u.asserted:
@@ -457,7 +467,7 @@ def console_domain_ended(d: Domain) -> None:
     end_line(d)
     with CONSOLE.lock:
         if CONSOLE.focus == d.id:
-            focus_next()
+            focus_other()
             CONSOLE.held = False
             serial_receive(True)
 
