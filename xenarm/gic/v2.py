@@ -28,6 +28,7 @@ __all__ = [
     "gic_end",
     "gic_init",
     "gic_kick",
+    "gich_init",
     "gich_read",
     "gich_read_lr",
     "gich_write",

@@ -26,7 +26,7 @@ from xenarm.gic.lists import (
 )
 from xenarm.gic.registers import Gich, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_read, gich_read_lr, gich_write, gich_write_lr
+from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_init, gich_read, gich_read_lr, gich_write_lr
 from xenarm.p2m.stage2 import MemoryKind, p2m_map
 
 __all__ = [
@@ -98,10 +98,10 @@ def vgic_init(d: Domain) -> None:
 def vgic_vcpu_reset(v: Vcpu) -> None:
     """A vCPU's banked registers as after reset; on its own CPU, its list registers and CPU interface too.
 
-    SGIs are edge-triggered and always enabled. List registers are empty already: `vgic_park`.
+    SGIs are edge-triggered and always enabled. What came after `vgic_park` may be listed still: forgotten here, it would show in the
+    next life, or ask for maintenance without end.
     """
-    gich_write(Gich.APR, 0)
-    gich_write(Gich.VMCR, 0)
+    gich_init()
     word_reset(v.vgic.own, 0)
     v.vgic.own.edge = SGI_BITS
     v.vgic.own.enabled = SGI_BITS
@@ -188,7 +188,7 @@ def take_mail(v: Vcpu) -> None:
 @fn
 def vgic_attend(v: Vcpu) -> None:
     """After a kick: mail, and shared interrupts that changed. A vCPU that is off looks when it starts."""
-    v.vgic.kicked.store(0)
+    v.vgic.kicked.store_release(0)  # seen before the mail is looked at: a load-acquire does not pass a store-release (Arm ARM B2.3.7)
     if not runs(v):
         return
     if v.vgic.mail_flags.load_acquire() != 0:
@@ -255,8 +255,11 @@ def shared_vcpu(d: Domain, w: IrqWord, bit_index: u32) -> Vcpu | None:
 
 
 @fn
-def shared_deliver(d: Domain, n: u32, bits: u32) -> None:
-    """Bring ready interrupts of shared word n on their way. The lock is held."""
+def shared_deliver(d: Domain, n: u32, bits: u32, news: bool = True) -> None:
+    """Bring ready interrupts of shared word n on their way. The lock is held.
+
+    Without `news`, one that is short of list registers is left alone, as it looks by itself: two of them would kick each other for ever.
+    """
     w = d.vgic.words[n]
     rest = bits & shared_ready(w)
     me = this_vcpu()
@@ -269,7 +272,7 @@ def shared_deliver(d: Domain, n: u32, bits: u32) -> None:
         if v is me and runs(v):
             if not shared_list(v, w, n * 32 + 32 + bit_index):
                 v.vgic.short = True
-        else:
+        elif runs(v) and (news or not v.vgic.short):
             v.vgic.attention.store_release(1)
             vcpu_kick(v)
 
@@ -302,7 +305,7 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
         lists_collect(v)
         for n in range(u32(SHARED_WORDS)):
             take_back(v, d.vgic.words[n], n * 32 + 32)
-            shared_deliver(d, n, 0xFFFF_FFFF)
+            shared_deliver(d, n, 0xFFFF_FFFF, False)
     if v.vgic.short:
         lists_refill(v)
 

@@ -1,0 +1,110 @@
+"""The hostile guest: does, from a seed, everything that a guest can do to a hypervisor, so many operations long, and then ends its domain.
+
+Bootargs: `seed=N operations=N`. The same seed gives each vCPU the same sequence. The other vCPUs attack as well, turn themselves off at random
+moments, and are turned on again.
+"""
+
+import guests.runtime.head
+import guests.runtime.interrupts  # noqa: F401
+from freestanding import View, array, export, fn, u8, u32, u64, usize
+from guests.hostile.attacks import arm_timer, attack, attacks_init
+from guests.hostile.dice import dice_seed, draw_below
+from guests.hostile.engine import Values, engine_init, engine_slot, engine_vectors
+from guests.runtime.console import console_init, printk
+from guests.runtime.gic import gic_cpu_init, gic_init
+from guests.runtime.link import LINKER_SCRIPT, MAX_CPUS
+from guests.runtime.machine import FDT, MACHINE, machine_init
+from guests.runtime.psci import psci_hvc, psci_init, psci_system_off
+from xenarm.abi.psci import PSCI_BASE, PsciFunction
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import FdtError
+from xenarm.devicetree.values import fdt_find, fdt_string
+
+__all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
+
+OPERATIONS = 10_000
+LONGEST_LIFE = 400
+REPORTS = 4
+
+VALUES = array(Values, MAX_CPUS)
+
+
+@fn
+def number_at(text: View[u8], start: usize) -> u64:
+    """The decimal number at a place; what follows ends it."""
+    value = u64(0)
+    for i in range(start, min(len(text), start + 18)):
+        digit = text[i]
+        if digit < 0x30 or digit > 0x39:
+            break
+        value = value * 10 + u64(digit - 0x30)
+    return value
+
+
+@fn
+def argument(text: View[u8], name: View[u8], default: u64) -> u64:
+    """`name=number` of the bootargs; `name` ends with the equals sign."""
+    for i in range(len(text)):
+        if len(text) - i > len(name) and text[i : i + len(name)].equals(name):
+            return number_at(text, i + len(name))
+    return default
+
+
+@fn
+def fight(cpu: u32, operations: u64) -> None:
+    values = VALUES[cpu]
+    slot = engine_slot(cpu)
+    for _ in range(operations):
+        attack(cpu, values)
+        slot.done += 1
+
+
+@export("guest_main")
+def guest_main(tree: u64, image: u64) -> None:
+    """Entry of the first CPU. Does not return."""
+    if machine_init(tree, image) == FdtError.NONE:
+        psci_init(FDT)
+        console_init(FDT)
+        _, bootargs = fdt_string(FDT, fdt_find(FDT, b"/chosen"), b"bootargs")
+        if gic_init(FDT) == Result.OK:
+            play(argument(bootargs, b"seed=", 1), argument(bootargs, b"operations=", OPERATIONS))
+    psci_system_off()
+
+
+@fn
+def play(seed: u64, operations: u64) -> None:
+    printk(f"hostile: seed {seed:d}, {operations:d} operations")
+    attacks_init()
+    engine_init()
+    engine_vectors()
+    for n in range(MACHINE.cpus):
+        dice_seed(n, seed * 16 + u64(n))
+    for report in range(u32(REPORTS)):
+        fight(0, operations // REPORTS)
+        printk(f"")
+        printk(f"hostile: {report + 1} of {u32(REPORTS)}")
+    summary(seed)
+
+
+@fn
+def summary(seed: u64) -> None:
+    done = u64(0)
+    exceptions = u64(0)
+    interrupts = u64(0)
+    for n in range(MACHINE.cpus):
+        slot = engine_slot(n)
+        done += slot.done
+        exceptions += slot.exceptions
+        interrupts += slot.interrupts
+    printk(f"hostile: end of seed {seed:d}, {done:d} operations, {exceptions:d} exceptions, {interrupts:d} interrupts")
+
+
+@export("guest_secondary")
+def guest_secondary(number: u64) -> None:
+    """Entry of the others: a short life, and off. The sequence goes on where the last life ended."""
+    cpu = u32(number & 7)
+    engine_vectors()
+    gic_cpu_init()
+    fight(cpu, u64(draw_below(cpu, LONGEST_LIFE)))
+    arm_timer(cpu)  # with the distributor on: the others may sleep
+    psci_hvc(PSCI_BASE + PsciFunction.CPU_OFF, 0, 0, 0)
