@@ -55,6 +55,12 @@ def probe_guest(request: pytest.FixtureRequest) -> Path:
     return _built(request, "probe")
 
 
+@pytest.fixture(scope="session")
+def hostile_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that does everything that a guest can do to a hypervisor."""
+    return _built(request, "hostile")
+
+
 @pytest.fixture
 def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
     """Starts a guest at EL1 of a machine without EL2, where QEMU itself answers PSCI by HVC."""

@@ -70,6 +70,8 @@ class Bus(instructions.ModelBus):
 
     def read(self, address: int, width: int) -> int:
         offset = address - GICH
+        if offset == Gich.VTR:
+            return len(self.current.lr) - 1
         if offset == Gich.ELRSR0:
             return self.current.empty_status()
         if offset == Gich.EISR0:

@@ -27,7 +27,7 @@ def test_no_access_stops_the_host(iss: int, el0: bool, value: int) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "hidden"),
     [
-        ("S3_0_C0_C4_0", sysreg_key(3, 0, 0, 4, 0), [8, 12, 24, 32, 36, 40, 44]),
+        ("S3_0_C0_C4_0", sysreg_key(3, 0, 0, 4, 0), [8, 12, 24, 28, 32, 36, 40, 44]),
         ("S3_0_C0_C5_0", sysreg_key(3, 0, 0, 5, 0), [4, 8, 32, 36, 40, 44, 48, 52]),
         ("S3_0_C0_C6_1", sysreg_key(3, 0, 0, 6, 1), [4, 8, 24, 28, 60]),
     ],

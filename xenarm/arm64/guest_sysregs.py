@@ -161,7 +161,7 @@ def fields(*lowest_bits: int) -> int:
 
 VISIBLE: dict[tuple[int, int], int] = {
     (1, 2): fields(24),  # ID_DFR0: PerfMon
-    (4, 0): fields(8, 12, 24, 32, 36, 40, 44),  # ID_AA64PFR0: EL2, EL3, GIC, SVE, SEL2, MPAM, AMU
+    (4, 0): fields(8, 12, 24, 28, 32, 36, 40, 44),  # ID_AA64PFR0: EL2, EL3, GIC, RAS, SVE, SEL2, MPAM, AMU
     (4, 1): fields(8, 16, 24),  # ID_AA64PFR1: MTE, MPAM_frac, SME
     (4, 4): 0,  # ID_AA64ZFR0
     (4, 5): 0,  # ID_AA64SMFR0

@@ -122,6 +122,8 @@ class Hcr(Bits, type=u64):
     TACR: bool = bits(21)
     TSW: bool = bits(22)
     RW: bool = bits(31)
+    TLOR: bool = bits(35)
+    TERR: bool = bits(36)
 
 
 class Cptr(Bits, type=u64):
@@ -148,6 +150,8 @@ class Mdcr(Bits, type=u64):
     TDA: bool = bits(9)
     TDOSA: bool = bits(10)
     TDRA: bool = bits(11)
+    TPMS: bool = bits(14)
+    TTRF: bool = bits(19)
 
 
 class Cnthctl(Bits, type=u64):
@@ -244,6 +248,8 @@ SCTLR_EL2_RES1 = 0x30C5_0830
 SCTLR_EL1_RES1 = 0x30D0_0980
 """SCTLR_EL1 bits that were RES1 in Armv8.0: LSMAOE, nTLSMD, SPAN, EIS, TSCXT, EOS; and bits 8 and 7 as at reset."""
 CPTR_RES1 = int(Cptr(RES1_LOW=0xFF, RES1_9=True, RES1_13=True))
+CPTR_GUEST = CPTR_RES1 | int(Cptr(TZ=True, TSM=True, TTA=True, TAM=True))
+"""SVE, SME, trace and activity monitors trap where they exist: nothing switches their state, and the monitors tell of other guests."""
 
 PSR_MODE_EL1H = 0b0101
 PSR_MODE_EL1T = 0b0100

@@ -7,7 +7,7 @@ from xenarm.arm64.instructions import instruction_sync, wait_for_interrupt
 from xenarm.arm64.irq import irq_acknowledged, irq_handle
 from xenarm.arm64.mmu import icache_invalidate
 from xenarm.arm64.registers import (
-    CPTR_RES1,
+    CPTR_GUEST,
     PSR_RESET,
     SCTLR_EL1_RES1,
     Hcr,
@@ -72,11 +72,13 @@ HCR_GUEST = int(
         TACR=True,
         TSW=True,
         RW=True,
+        TLOR=True,
+        TERR=True,
     )
 )
 """WFE does not trap: with one vCPU for each CPU there is nobody to give the time to."""
 
-MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True))
+MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True, TPMS=True, TTRF=True))
 MPIDR_RES1 = 1 << 31
 
 
@@ -101,7 +103,7 @@ def load_control(v: Vcpu) -> None:
     write_vpidr_el2(read_midr_el1())
     write_vmpidr_el2(vcpu_mpidr(v))
     write_hcr_el2(HCR_GUEST)
-    write_cptr_el2(CPTR_RES1)
+    write_cptr_el2(CPTR_GUEST)
     write_mdcr_el2(MDCR_GUEST)
     write_hstr_el2(0)
     p2m_activate(vcpu_domain(v).p2m)

@@ -26,6 +26,7 @@ from xenarm.arm64.registers import (
     read_par_el1,
     read_spsr_el2,
     read_vbar_el1,
+    write_elr_el2,
     write_hcr_el2,
     write_par_el1,
 )
@@ -45,6 +46,7 @@ __all__ = ["HANDLERS", "Verdict"]
 
 NEEDS_FULL = 1
 VECTORS_SIZE = 0x800
+INSTRUCTION_SIZE = 4
 SHORT_FRAME_REGISTERS = 18
 FSC_TYPE = 0x3C
 FSC_TRANSLATION = 0x04
@@ -182,6 +184,13 @@ def trap_undefined(v: Vcpu, esr: u64) -> Verdict:
 
 
 @fn
+def trap_unknown_call(v: Vcpu, esr: u64) -> Verdict:
+    """HVC of an immediate that means nothing here. ELR_EL2 points behind it already; undefined is the instruction itself."""
+    write_elr_el2(wrapping_sub(read_elr_el2(), INSTRUCTION_SIZE))
+    return Verdict.UNDEFINED
+
+
+@fn
 def fault_address(esr: u64) -> tuple[bool, u64]:
     """The guest-physical address of a stage-2 abort. HPFAR_EL2 is not valid after a permission fault (Arm ARM D1.11.4): ask stage 1."""
     far = read_far_el2()
@@ -269,6 +278,7 @@ class Handler(Struct, frozen=True):
 
 
 BY_CLASS: dict[int, Callable[[Vcpu, u64], Verdict]] = {
+    Ec.HVC64: trap_unknown_call,
     Ec.SYSREG: trap_sysreg,
     Ec.INSTRUCTION_ABORT_LOWER: trap_instruction_abort,
     Ec.DATA_ABORT_LOWER: trap_data_abort,

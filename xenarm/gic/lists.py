@@ -12,6 +12,7 @@ from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
 from xenarm.gic.v2 import GIC, gic_deactivate, gich_read, gich_read_lr, gich_write, gich_write_lr
 
 __all__ = [
+    "forget_requests",
     "lists_collect",
     "lists_index",
     "lists_lowered",
@@ -270,6 +271,15 @@ def shared_merge(v: Vcpu, w: IrqWord, bit_index: u32, index: u32, value: u32) ->
 
 
 @fn
+def forget_requests(w: IrqWord, bit_index: u32) -> None:
+    """Nothing is to be taken back from a list register any more."""
+    bit = u32(1) << bit_index
+    w.recall &= ~bit
+    w.drop &= ~bit
+    w.deactivate &= ~bit
+
+
+@fn
 def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
     """Bring a ready shared interrupt, held by nobody else, into a list register. False: none is free."""
     bit_index = intid & 31
@@ -286,6 +296,7 @@ def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
         return False
     put(v, index, shared_value(w, bit_index))
     w.holder[bit_index] = u8(v.id + 1)
+    forget_requests(w, bit_index)  # they meant what was listed before, and has ended meanwhile
     return True
 
 

@@ -12,6 +12,7 @@ from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.gic.lists import (
+    forget_requests,
     lists_collect,
     lists_index,
     lists_lowered,
@@ -291,9 +292,7 @@ def take_back(v: Vcpu, w: IrqWord, first: u32) -> None:
             shared_strip(v, w, first + bit_index, LrState.PENDING, w.drop & bit == 0)
         if w.deactivate & bit != 0:
             shared_strip(v, w, first + bit_index, LrState.ACTIVE, False)
-        w.recall &= ~bit
-        w.drop &= ~bit
-        w.deactivate &= ~bit
+        forget_requests(w, bit_index)
 
 
 @fn
@@ -312,12 +311,20 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
 
 @fn
 def shared_lowered(d: Domain, w: IrqWord, intid: u32) -> None:
-    """The line of a level-sensitive SPI has fallen; in another CPU's list register it stays as it is. The lock is held."""
-    v = this_vcpu()
-    if shared_vcpu(d, w, intid & 31) is v:
-        index = lists_index(v, intid)
+    """The line of a level-sensitive SPI has fallen: it is taken back from the list register that has it, here or elsewhere. The lock is held."""
+    holder = u32(w.holder[intid & 31])
+    me = this_vcpu()
+    v = d.vcpus[holder - 1] if holder != 0 and holder <= d.vcpu_count else None
+    if v is None:
+        return
+    if v is me:
+        index = lists_index(me, intid)
         if index < 32:
-            lists_lowered(v, index)
+            lists_lowered(me, index)
+    else:
+        w.drop |= u32(1) << (intid & 31)
+        v.vgic.attention.store_release(1)
+        vcpu_kick(v)
 
 
 @fn

@@ -7,7 +7,7 @@ from freestanding import Struct, ctz, fn, table, truncate, u8, u32, u64
 from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
-from xenarm.gic.lists import lists_states, own_flush, own_strip, shared_ready, shared_strip
+from xenarm.gic.lists import forget_requests, lists_states, own_flush, own_strip, shared_ready, shared_strip
 from xenarm.gic.registers import Gicd, LrState, Typer
 from xenarm.gic.state import SHARED_WORDS, VGIC_INTIDS, IrqWord
 from xenarm.gic.vgic import refill_if_short, shared_deliver, vcpu_kick, vgic_raise_sgi, vgic_update_on, word_update_template
@@ -80,6 +80,8 @@ def write_head(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
     """GICD_CTLR: what was forwarded and no longer is comes back from the list registers; every vCPU looks for itself."""
     if n != Gicd.CTLR // 4:
         return
+    if d.vgic.ctlr == value & CTLR_MASK:
+        return  # every vCPU's look at everything is dear: a guest could have the others do nothing else
     with d.vgic.lock:
         d.vgic.ctlr = value & CTLR_MASK
         for i in range(u32(SHARED_WORDS)):
@@ -125,14 +127,6 @@ def tell_holders(d: Domain, v: Vcpu, i: u32, bits: u32) -> None:
                 vcpu_kick(other)
         else:
             forget_requests(w, bit_index)
-
-
-@fn
-def forget_requests(w: IrqWord, bit_index: u32) -> None:
-    bit = u32(1) << bit_index
-    w.recall &= ~bit
-    w.drop &= ~bit
-    w.deactivate &= ~bit
 
 
 @fn
