@@ -1,0 +1,345 @@
+"""One test for each class of Xen's published ARM advisories that these parts can have; docs/security.md lists those that they cannot."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.xenarm.gic_model import Machine, machine
+from tests.xenarm.test_stage2 import fresh, leaves, tables
+from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG
+from xenarm.abi.layout import GUEST_GICD_BASE
+from xenarm.abi.psci import PSCI_BASE, PsciFunction
+from xenarm.arm64 import registers, run, vectors
+from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
+from xenarm.arm64.registers import MODEL, PSR_RESET, Cptr, Ec, Hcr, Mdcr, Spsr
+from xenarm.arm64.run import HCR_GUEST, MDCR_GUEST, load_control, load_el1
+from xenarm.arm64.timer import timers_reset
+from xenarm.arm64.traps import HANDLERS, hypercall, trap_full, trap_serror, trap_sync
+from xenarm.config import CONFIG
+from xenarm.core import log
+from xenarm.core.access import Access, Outcome
+from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
+from xenarm.core.domain import CPU_SLOTS, Power
+from xenarm.core.log import ALLOWANCES, guest_message_allowed
+from xenarm.core.memory import memory_free, page_alloc
+from xenarm.core.result import Result
+from xenarm.gic.registers import Gicd
+from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_park, vgic_set_spi_level, vgic_vcpu_reset
+from xenarm.gic.vgicd import vgicd_access, vgicd_read, vgicd_write
+from xenarm.p2m.stage2 import MemoryKind, p2m_clear, p2m_init, p2m_map, p2m_translate, p2m_unmap
+from xenarm.p2m.state import Vmid
+from xenarm.psci.guest import psci_call
+
+__all__ = ["tables"]
+
+VBAR = 0x7F_C000_0000
+SPI = 40
+ALL = 0xFFFF_FFFF
+
+
+@pytest.fixture(autouse=True)
+def model() -> Iterator[None]:
+    MODEL.clear()
+    MODEL["vbar_el1"] = VBAR
+    yield
+    MODEL.clear()
+
+
+def trap(m: Machine, ec: int, iss: int = 0, spsr: int = PSR_RESET, elr: int = 0x4000_1000) -> None:
+    """A synchronous exception from the first vCPU, by the way that the vectors take."""
+    MODEL.update(esr_el2=ec << 26 | 1 << 25 | iss, spsr_el2=spsr, elr_el2=elr)
+    m.play(0)
+    if trap_sync(m.vcpus[0]) != 0:
+        trap_full(m.vcpus[0])
+
+
+# ---- traps and injection ------------------------------------------------------------------------------------------------
+
+
+def test_xsa_91_timers_are_not_left_to_the_next_vcpu() -> None:
+    """CNTKCTL_EL1 was not switched: a guest saw, and changed, what another had set of its timers."""
+    MODEL.update(cntkctl_el1=ALL, cntv_ctl_el0=1, cntv_cval_el0=5, cntvoff_el2=7, cnthp_ctl_el2=1, cnthctl_el2=ALL)
+    with machine() as m:
+        m.vcpus[0].ptimer_control = m.vcpus[0].ptimer_compare = 1
+        timers_reset(m.vcpus[0])
+        assert (m.vcpus[0].ptimer_control, m.vcpus[0].ptimer_compare) == (0, 0)
+    for name in ("cntkctl_el1", "cntv_ctl_el0", "cntv_cval_el0", "cntvoff_el2", "cnthp_ctl_el2"):
+        assert MODEL[name] == 0
+    assert MODEL["cnthctl_el2"] == 1, "the physical timer's registers trap, its counter does not"
+
+
+def test_xsa_91_no_register_of_el1_outlives_its_vcpu() -> None:
+    """The same of every other register that a guest writes without a trap."""
+    names = [name.removeprefix("write_") for name in vars(run) if name.startswith("write_") and name.endswith(("_el1", "_el0"))]
+    assert len(names) > 15
+    MODEL.update(dict.fromkeys(names, 0xDEAD))
+    load_el1()
+    assert not [name for name in names if MODEL[name] == 0xDEAD]
+
+
+def test_xsa_93_hardware_that_is_not_the_guests_traps() -> None:
+    """Debug, performance and implementation-defined registers were open to guests, which could hang the machine by them."""
+    hcr, mdcr = Hcr.from_raw(HCR_GUEST), Mdcr.from_raw(MDCR_GUEST)
+    assert hcr.TIDCP and hcr.TSW and hcr.TACR and hcr.TSC and hcr.TLOR and hcr.TERR and hcr.TID3
+    assert mdcr.TDA and mdcr.TDOSA and mdcr.TDRA and mdcr.TPM and mdcr.TPMCR and mdcr.TPMS and mdcr.TTRF
+    assert hcr.VM and hcr.IMO and hcr.FMO and hcr.AMO
+
+
+def test_xsa_351_activity_monitors_trap() -> None:
+    """Guests read the activity monitors, and from them what others computed."""
+    with machine() as m:
+        load_control(m.vcpus[0])
+        cptr = Cptr.from_raw(MODEL["cptr_el2"])
+        assert cptr.TAM and cptr.TTA and cptr.TZ and cptr.TSM
+        for crm in range(2, 16):
+            for op2 in range(8):
+                assert sysreg_access(m.vcpus[0], sysreg_key(3, 3, 13, crm, op2) | 1, False, 0) == (False, 0)
+
+
+@pytest.mark.parametrize("ec", [Ec.CP15_32, Ec.CP15_64, Ec.CP14_32, Ec.CP14_DT, Ec.CP14_64, Ec.CP10, Ec.UNKNOWN, Ec.HVC32, Ec.SMC32])
+def test_xsa_102_a_trap_of_a_32_bit_process_is_its_own(ec: int) -> None:
+    """A 32-bit process under a 64-bit kernel trapped by an access to a coprocessor, which was a bug check of the host."""
+    with machine() as m:
+        trap(m, ec, iss=0x1F_FFFF, spsr=0x10)
+    assert MODEL["elr_el2"] == VBAR + 0x600 and MODEL["spsr_el1"] == 0x10
+    assert MODEL["esr_el1"] >> 26 == Ec.UNKNOWN and MODEL["spsr_el2"] == PSR_RESET
+
+
+def test_xsa_102_every_exception_class_has_a_handler() -> None:
+    """There is no class that stops the host."""
+    assert len(HANDLERS) == 64
+    for ec in set(range(64)) - {Ec.WFX, Ec.HVC64, Ec.SMC64}:
+        with machine() as m:
+            trap(m, ec, iss=0x1FF_FFFF & ~(1 << 24), spsr=0)
+
+
+@pytest.mark.parametrize("op0", [2, 3])
+def test_xsa_103_an_unknown_register_of_el0_is_an_exception_from_el0(op0: int) -> None:
+    """The exception for a process's access was entered as if the kernel had made it: the guest's kernel crashed."""
+    with machine() as m:
+        trap(m, Ec.SYSREG, iss=sysreg_key(op0, 7, 15, 15, 7) | 1, spsr=0)
+        assert MODEL["elr_el2"] == VBAR + 0x400
+        trap(m, Ec.SYSREG, iss=sysreg_key(op0, 7, 15, 15, 7) | 1)
+        assert MODEL["elr_el2"] == VBAR + 0x200
+
+
+def test_xsa_103_el0_has_no_more_rights_than_its_kernel() -> None:
+    """Nothing that only EL1 may do is done for EL0."""
+    for row in ROWS:
+        if not row.el0:
+            with machine() as m:
+                assert sysreg_access(m.vcpus[0], row.key, True, ALL) == (False, 0)
+
+
+def test_xsa_201_an_asynchronous_abort_goes_to_the_guest() -> None:
+    """A guest's bad access came as an SError to the hypervisor, which took it for its own and stopped."""
+    with machine() as m:
+        trap_serror(m.vcpus[0])
+    assert Hcr.from_raw(MODEL["hcr_el2"]).VSE
+
+
+def test_xsa_201_and_303_exceptions_of_el2_are_never_unmasked() -> None:
+    """Entry code unmasked interrupts whatever the interrupted code had; and aborts, so that the host took what was the guest's."""
+    code = vectors.VECTORS + vectors.FP_CODE
+    assert "daifclr" not in code.lower() and "msr daif," not in code.lower()
+    masks = Spsr.from_raw(PSR_RESET)
+    assert masks.D and masks.A and masks.I and masks.F
+
+
+def test_an_unknown_hvc_is_undefined_where_it_stands() -> None:
+    """ELR_EL2 is behind an HVC already; the exception's return address is the instruction's own."""
+    with machine() as m:
+        trap(m, Ec.HVC64, iss=0x1234, elr=0x4000_1004)
+    assert MODEL["elr_el1"] == 0x4000_1000
+
+
+# ---- the virtual interrupt controller, and what a guest makes us say ---------------------------------------------------------
+
+
+@given(st.integers(0, 0x3FF), st.sampled_from([1, 2, 4, 8]), st.booleans(), st.integers(0, (1 << 64) - 1), st.integers(0, 3))
+@settings(max_examples=300)
+def test_xsa_94_no_access_to_the_distributor_stops_the_host(word: int, width: int, write: bool, value: int, lane: int) -> None:
+    """A register of interrupts that the distributor does not have was a null pointer."""
+    with machine(2) as m:
+        offset = word * 4 + lane
+        outcome, _ = vgicd_access(m.domain, m.vcpus[0], Access(GuestPhys(int(GUEST_GICD_BASE) + offset), width, write, value))
+        assert outcome in (Outcome.HANDLED, Outcome.FORBIDDEN)
+        m.settle()
+
+
+@given(st.integers(0, ALL))
+def test_xsa_117_an_sgi_goes_to_vcpus_that_are_there(value: int) -> None:
+    """GICD_SGIR with targets that do not exist, or a filter that is none, wrote where it should not."""
+    with machine(2) as m:
+        m.play(0)
+        vgicd_write(m.domain, m.vcpus[0], Gicd.SGIR, value)
+        m.settle()
+        reached = {cpu for cpu in range(2) if m.vcpus[cpu].vgic.own.pending | m.vcpus[cpu].vgic.listed}
+        named = {0: {n for n in range(2) if value >> 16 + n & 1}, 1: {1}, 2: {0}, 3: set()}[value >> 24 & 3]
+        assert reached == named
+
+
+def test_xsa_118_what_a_guest_provokes_is_limited() -> None:
+    """Messages about a guest's accesses to the interrupt controller were not limited as they should have been."""
+    MODEL.update(cntfrq_el0=1000, cntpct_el0=1)
+    ALLOWANCES[0].tokens = ALLOWANCES[0].refilled = 0
+    said = 0
+    for now in range(1, 10_000):
+        MODEL["cntpct_el0"] = now
+        said += guest_message_allowed(0)
+    ALLOWANCES[0].tokens = ALLOWANCES[0].refilled = 0
+    assert said <= log.GUEST_BURST + 10 * log.GUEST_PER_SECOND
+
+
+def test_xsa_146_an_unknown_hypercall_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unimplemented hypercalls were logged without a limit."""
+    monkeypatch.setattr(log, "terminal_say", lambda text: pytest.fail("it speaks"))
+    with machine() as m:
+        for number in range(64):
+            m.vcpus[0].regs[16] = number
+            m.vcpus[0].regs[0] = 0xFFFF
+            trap(m, Ec.HVC64, iss=HYPERCALL_TAG)
+            assert m.vcpus[0].regs[0] == -ENOSYS & 0xFFFF_FFFF_FFFF_FFFF
+        m.vcpus[0].regs[0] = PSCI_BASE + PsciFunction.MIGRATE
+        psci_call(m.vcpus[0])
+
+
+def test_xsa_223_an_interrupt_that_is_off_is_not_injected() -> None:
+    """Injecting what the guest had just disabled used an interrupt number that was none."""
+    with machine(2) as m:
+        vgicd_write(m.domain, m.vcpus[0], Gicd.CTLR, 1)
+        for enabled in (0, 1):
+            vgicd_write(m.domain, m.vcpus[0], Gicd.ISENABLER + 4 if enabled else Gicd.ICENABLER + 4, ALL)
+            for intid in (31, 32, SPI, CONFIG.VGIC_INTIDS - 1, CONFIG.VGIC_INTIDS, 1019, 1023, ALL):
+                vgic_set_spi_level(m.domain, intid, True)
+                vgic_set_spi_level(m.domain, intid, False)
+                m.settle()
+                assert all(not interface.used() for interface in m.bus.interfaces)
+
+
+def vgic_storm(seed: int, cpus: int) -> None:
+    """Random writes to the distributor, acknowledges and ends; after each everything must come to rest."""
+    draw = random.Random(seed)
+    bases = [0x80, 0x100, 0x180, 0x200, 0x280, 0x300, 0x380, 0x420, 0x820, 0xC00, 0xF00, 0xF10, 0xF20]
+    with machine(cpus) as m:
+        for _ in range(300):
+            cpu = draw.randrange(cpus)
+            m.play(cpu)
+            interface = m.bus.interfaces[cpu]
+            match draw.randrange(6):
+                case 4:
+                    interface.acknowledge()
+                case 5:
+                    for value in interface.lr:
+                        if value >> 29 & 1:
+                            interface.end(value & 0x3FF)
+                            break
+                case _:
+                    offset = draw.choice([0, *(base + 4 * draw.randrange(4) for base in bases)])
+                    value = draw.choice([0, ALL, draw.getrandbits(32), 1 << draw.randrange(32)])
+                    vgicd_write(m.domain, m.vcpus[cpu], offset, draw.choice([3, 3, 1, 0]) if offset == 0 else value)
+            m.settle()
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_two_vcpus_short_of_list_registers_do_not_kick_each_other_for_ever(seed: int, cpus: int) -> None:
+    """Found by the hostile guest: each look at the shared interrupts kicked the other, whose look kicked back."""
+    vgic_storm(seed, cpus)
+
+
+def test_nothing_that_was_listed_outlives_its_vcpu() -> None:
+    """Found by the hostile guest: a maintenance interrupt after the vCPU went off listed what its next life did not know of."""
+    with machine(2) as m:
+        for offset in (Gicd.CTLR, Gicd.ISENABLER, Gicd.ISENABLER + 4):
+            vgicd_write(m.domain, m.vcpus[0], offset, ALL)
+        vgicd_write(m.domain, m.vcpus[0], Gicd.ISPENDR, ALL)
+        vgic_park(m.vcpus[0])
+        m.vcpus[0].power.value = int(Power.OFF)
+        vgic_maintenance(m.vcpus[0])
+        vgic_attend(m.vcpus[0])
+        vgic_vcpu_reset(m.vcpus[0])
+        assert m.bus.interfaces[0].lr == [0] * 4 and not m.bus.interfaces[0].maintenance()
+
+
+def test_a_line_that_falls_is_withdrawn_from_another_cpu() -> None:
+    """A level-sensitive SPI in another CPU's list register stayed pending there after its line had fallen."""
+    with machine(2) as m:
+        vgicd_write(m.domain, m.vcpus[0], Gicd.CTLR, 1)
+        vgicd_write(m.domain, m.vcpus[0], Gicd.ISENABLER + 4, 1 << SPI - 32)
+        vgicd_write(m.domain, m.vcpus[0], Gicd.ITARGETSR + SPI // 4 * 4, 2)
+        vgic_set_spi_level(m.domain, SPI, True)
+        m.settle()
+        assert m.bus.interfaces[1].used()
+        vgic_set_spi_level(m.domain, SPI, False)
+        m.settle()
+        assert not m.bus.interfaces[1].used() and vgicd_read(m.domain, m.vcpus[0], Gicd.ISPENDR + 4) == 0
+
+
+# ---- memory ------------------------------------------------------------------------------------------------------------------
+
+
+def test_xsa_98_the_hypervisor_writes_no_memory_by_a_guests_address() -> None:
+    """Results were written through guest addresses without asking whether the guest itself may write there."""
+    with machine() as m:
+        before = [int(x) for x in m.vcpus[0].regs]
+        for number in range(64):
+            m.vcpus[0].regs[16], m.vcpus[0].regs[1] = number, 0x4000_0000
+            hypercall(m.vcpus[0])  # no memory is mapped in this model: an access would raise
+        assert [int(x) for x in m.vcpus[0].regs][2:16] == before[2:16]
+
+
+def test_xsa_125_and_158_mapping_is_bounded_by_the_tables() -> None:
+    """Mapping or changing a large range page by page kept a CPU for minutes."""
+    p = fresh()
+    assert p2m_map(p, GuestPhys(GIB), HostPhys(4 * GIB), 8 * GIB, MemoryKind.RAM) == Result.OK
+    assert len(list(leaves(int(p.root), 1, 0))) == 8
+    assert p2m_unmap(p, GuestPhys(GIB), 8 * GIB) == Result.OK
+    assert p.table_pages == 2
+
+
+def test_xsa_181_vmids_are_bounded() -> None:
+    """The host stopped when VMIDs ran out."""
+    assert CONFIG.MAX_DOMAINS <= 255, "a domain's VMID is its number and one"
+    p = fresh()
+    assert p2m_init(p, Vmid(256)) == Result.INVALID
+
+
+def test_xsa_222_a_mapping_that_fails_to_go_is_told() -> None:
+    """An unmap that failed for want of a table went unnoticed: the guest kept memory that was somebody else's by then."""
+    p = fresh(3 * PAGE_SIZE)
+    assert p2m_map(p, GuestPhys(GIB), HostPhys(4 * GIB), GIB, MemoryKind.RAM) == Result.OK
+    while page_alloc() != 0:
+        pass
+    result = p2m_unmap(p, GuestPhys(GIB + PAGE_SIZE), PAGE_SIZE)
+    assert result == Result.NO_MEMORY and p2m_translate(p, GuestPhys(GIB + PAGE_SIZE))[0] == Result.OK
+
+
+def test_xsa_393_nothing_stays_mapped_after_an_unmap() -> None:
+    """Removing a page from a guest left its mapping in place, so that it kept access to what was another's."""
+    p = fresh()
+    assert p2m_map(p, GuestPhys(GIB), HostPhys(4 * GIB), 2 * MIB, MemoryKind.RAM) == Result.OK
+    assert p2m_unmap(p, GuestPhys(GIB + 5 * PAGE_SIZE), PAGE_SIZE) == Result.OK
+    mapped = {ipa for ipa, _, _ in leaves(int(p.root), 1, 0)}
+    assert GIB + 5 * PAGE_SIZE not in mapped and len(mapped) == 511
+
+
+def test_xsa_409_and_410_tables_are_counted_and_given_back() -> None:
+    """Tables came from the host's memory without a bound; and freeing them took as long as the guest liked."""
+    p = fresh()
+    free = memory_free()
+    assert p2m_map(p, GuestPhys(GIB), HostPhys(4 * GIB + PAGE_SIZE), 4 * MIB, MemoryKind.RAM) == Result.OK
+    assert p.table_pages <= 2 + 1 + 3
+    p2m_clear(p)
+    assert p.table_pages == 2 and memory_free() == free
+    assert p2m_translate(p, GuestPhys(GIB))[0] == Result.NOT_FOUND
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    """The other tests of this process find no domain."""
+    assert CPU_SLOTS[0].vcpu.domain is None and registers.MODEL is MODEL
