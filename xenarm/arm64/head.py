@@ -77,7 +77,11 @@ build_tables:
 {invalidate_tables()}
     adrp x0, __tables_start
     adrp x1, __tables_end
-1:  stp xzr, xzr, [x0], #16
+1:  stp xzr, xzr, [x0]
+    stp xzr, xzr, [x0, #16]
+    stp xzr, xzr, [x0, #32]
+    stp xzr, xzr, [x0, #48]
+    add x0, x0, #64
     cmp x0, x1
     b.lo 1b
     adrp x24, __image_start
@@ -138,6 +142,8 @@ def enable_mmu(el: int) -> str:
     isb
 """
 
+
+ZERO_64 = 4  # DCZID_EL0: DC ZVA is allowed, and clears 2**4 words
 
 SETTLE_EL2 = f"""
 {move("x0", int(Hcr(RW=True)))}
@@ -209,6 +215,20 @@ stopped:
 first_cpu_virtual:
     adrp x0, __bss_start
     adrp x1, __image_end
+    mrs x3, dczid_el0
+    cmp x3, #{ZERO_64}
+    b.ne 1f
+3:  dc zva, x0
+    add x2, x0, #64
+    dc zva, x2
+    add x2, x0, #128
+    dc zva, x2
+    add x2, x0, #192
+    dc zva, x2
+    add x0, x0, #256
+    cmp x0, x1
+    b.lo 3b
+    b 4f
 1:  stp xzr, xzr, [x0]
     stp xzr, xzr, [x0, #16]
     stp xzr, xzr, [x0, #32]
@@ -216,6 +236,7 @@ first_cpu_virtual:
     add x0, x0, #64
     cmp x0, x1
     b.lo 1b
+4:
 {STACK_OF_CPU}
     cmp x27, #2
     b.ne 2f

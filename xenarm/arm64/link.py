@@ -62,9 +62,9 @@ SECTIONS
         __tables_start = .;
         KEEP(*(.bss.tables))
         __tables_end = .;
-        *(.bss.pool)
         . = ALIGN({PAGE_SIZE});
         __bss_start = .;
+        *(.bss.pool)
         . = ALIGN({SLOT_SIZE});
         __slots_start = .;
         *(.bss.slots)

@@ -3,7 +3,7 @@
 The image itself is left out of what is mapped as RAM: its text must have no writable alias. Tables come from a small pool of the image's own.
 """
 
-from freestanding import Array, Ptr, Struct, address_of, array, fn, is_aligned, linker_symbol, place, u32, u64, usize, zeroed
+from freestanding import Array, Ptr, Struct, address_of, array, fn, is_aligned, linker_symbol, place, u32, u64, usize, wrapping_add, zeroed
 
 from xenarm.arm64.instructions import data_sync_all, data_sync_inner, data_sync_inner_stores, dcache_clean_invalidate_va
 from xenarm.arm64.instructions import icache_invalidate_all_inner, instruction_sync, tlb_invalidate_el2
@@ -106,8 +106,20 @@ def entry_fits(address: u64, size: u64, level: u32) -> bool:
 
 
 @fn
+def fill_run(table: Stage1Table, first: u64, descriptor: u64, size: u64, shift: u32) -> u64:
+    """Write one entry after the other, as long as they are free and mapped whole; gives how much they map. The first one is and is."""
+    value = descriptor
+    for i in range(first, first + min(size >> shift, ENTRIES - first)):
+        if table.entries[i] & VALID != 0:
+            break
+        table.entries[i] = value
+        value = wrapping_add(value, u64(1) << shift)
+    return value - descriptor
+
+
+@fn
 def map_one(address: u64, size: u64, attributes: u64) -> u64:
-    """Identity-map with the largest entry that fits, unless it is mapped already; gives how much that settles."""
+    """Identity-map with the largest entry that fits, and more of its kind in the same table, unless it is mapped already; gives how much that settles."""
     table = image_table(image_physical(usize(BOOT_TABLES)))
     level = u32(0)
     while True:
@@ -119,8 +131,7 @@ def map_one(address: u64, size: u64, attributes: u64) -> u64:
             return span - (address & (span - 1))
         if entry_fits(address, size, level) and not has_table:
             page = PAGE_BIT if level == LAST_LEVEL else u64(0)
-            table.entries[index] = address | attributes | page
-            return span
+            return fill_run(table, index, address | attributes | page, size, level_shift(level))
         if not has_table:
             entry = new_table() | TABLE
             table.entries[index] = entry

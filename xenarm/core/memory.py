@@ -11,8 +11,8 @@ from xenarm.core.addresses import KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
-from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_property, fdt_reserve_entry
-from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains
+from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_name, fdt_property, fdt_reserve_entry
+from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains, name_matches
 
 __all__ = [
     "MEMORY",
@@ -324,6 +324,9 @@ def cut_claims(reserved: bool) -> None:
 
 @fn
 def is_memory(fdt: Fdt, node: Node) -> bool:
+    """`/memory`, with or without a unit address, of device type memory (specification 3.4)."""
+    if not name_matches(fdt_name(fdt, node), b"memory"):
+        return False
     _, kind = fdt_property(fdt, node, b"device_type")
     return list_contains(kind, b"memory")
 

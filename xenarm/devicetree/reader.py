@@ -96,6 +96,8 @@ class Fdt(Struct):
     structure: View[u8]
     strings: View[u8]
     count: u32
+    known_phandle: u32  # the one looked up last, 0 for none, and whose it is
+    known_node: Node
     places: Array[Place] = array(Place, MAX_NODES)
 
 
@@ -179,8 +181,9 @@ def check_reserve_map(reserve: View[u8]) -> FdtError:
 
 @fn
 def string_ends(strings: View[u8], offset: usize) -> bool:
-    if offset >= len(strings):
-        return False
+    """Whether a string that begins at `offset` ends in the block. In a block that ends with a NUL, as they do, every one does."""
+    if offset >= len(strings) or strings[len(strings) - 1] == 0:
+        return offset < len(strings)
     rest = strings[offset:]
     return rest.find(0) < len(rest)
 
@@ -255,6 +258,7 @@ def check_structure(fdt: Fdt) -> FdtError:
     """One pass over every token."""
     way = zeroed(Way)
     fdt.count = 0
+    fdt.known_phandle = 0
     at = usize(0)
     while at + 4 <= len(fdt.structure):
         if fdt.structure.load_be32(at) == END:

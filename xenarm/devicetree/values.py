@@ -37,6 +37,7 @@ __all__ = [
     "fdt_u32",
     "fdt_u64",
     "list_contains",
+    "name_matches",
 ]
 
 # Defaults of the specification for a node that says nothing (section 2.3.5). Not inherited from further up.
@@ -147,9 +148,20 @@ def fdt_status_okay(fdt: Fdt, node: Node) -> bool:
 def fdt_by_phandle(fdt: Fdt, phandle: u32) -> Node:
     if phandle == 0 or phandle == 0xFFFF_FFFF:  # never valid
         return NO_NODE
+    if fdt.known_phandle == phandle:
+        return fdt.known_node
+    node = node_with(fdt, b"phandle", phandle)
+    if node == NO_NODE:
+        node = node_with(fdt, b"linux,phandle", phandle)
+    fdt.known_phandle = phandle
+    fdt.known_node = node
+    return node
+
+
+@fn
+def node_with(fdt: Fdt, name: View[u8], value: u32) -> Node:
     for node in fdt_nodes(fdt):
-        own = fdt_u32(fdt, node, b"phandle", 0)
-        if own == phandle or (own == 0 and fdt_u32(fdt, node, b"linux,phandle", 0) == phandle):
+        if fdt_u32(fdt, node, name, 0) == value:
             return node
     return NO_NODE
 

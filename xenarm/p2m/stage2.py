@@ -189,7 +189,7 @@ def replace_entry(p: P2m, table: Stage2Table, index: u64, ipa: u64, value: u64) 
 
 @fn
 def split_block(p: P2m, table: Stage2Table, index: u64, ipa: u64, level: u32) -> Result:
-    """Put a table in an entry's place: of the same mapping in smaller pieces, or empty where nothing was mapped."""
+    """Put a table in an entry's place: of the same mapping in smaller pieces, or empty (as `page_alloc` gives it) where nothing was mapped."""
     page = page_alloc()
     if u64(page) == 0:
         return Result.NO_MEMORY
@@ -197,9 +197,10 @@ def split_block(p: P2m, table: Stage2Table, index: u64, ipa: u64, level: u32) ->
     old = table.entries[index]
     lower = table_at(u64(page))
     step = u64(1) << level_shift(level + 1)
-    for i in range(ENTRIES):
-        piece = (old & FRAME_MASK) + u64(i) * step
-        lower.entries[i] = leaf(piece, old & ~u64(FRAME_MASK | TABLE), level + 1) if old & VALID != 0 else u64(0)
+    if old & VALID != 0:
+        for i in range(ENTRIES):
+            piece = (old & FRAME_MASK) + u64(i) * step
+            lower.entries[i] = leaf(piece, old & ~u64(FRAME_MASK | TABLE), level + 1)
     data_sync_inner_stores()
     replace_entry(p, table, index, ipa, u64(page) | VALID | TABLE)
     return Result.OK
