@@ -2,7 +2,7 @@
 
 A vCPU's `key` is its time weighted: what it has used, times 256 over its weight. The smallest runs next; its credit is what the queue's
 `base` is ahead of the key. When the best has no credit left, everybody is given more: `base` moves on (`refresh`).
-Between run queues keys compare by `origin`; a queue that is ahead of another by more than the initial credit takes a vCPU from it.
+Between run queues keys compare by `origin`; a queue that is ahead of another by more than the grant takes a vCPU from it.
 Locks: see `state.py`.
 """
 
@@ -14,9 +14,9 @@ from xenarm.core.sched.queue import (
     account,
     alarm_until,
     cpu_enter,
-    cpu_of,
     event_add,
     event_remove,
+    kick_came,
     kick_for,
     kick_left,
     lock_try,
@@ -59,7 +59,7 @@ CAP_PERIOD_US = 10_000  # Xen's CSCHED2_BDGT_REPL_PERIOD
 SHORTEST_RUN_US = 100
 FRACTION = 16  # bits of `rate` and `pace` behind the point
 MOST_TICKS = 1 << 38  # of one run, for the sum: with the largest rate it stays inside 64 bits
-MOST_LAG = 3  # initial credits that a vCPU or a queue may be behind and still be given the time later
+MOST_LAG = 3  # grants that a vCPU or a queue may be behind and still be given the time later
 
 
 class Grouping(IntEnum, type=u8):
@@ -131,6 +131,7 @@ def credit2_init(cpus: u64, hz: u64) -> None:
         q.number = i
         q.members = 0
         q.base = CREDIT2.initial
+        q.grant.store(CREDIT2.initial)
         q.origin = 0
         q.position.store(q.base)
 
@@ -170,7 +171,7 @@ def credit2_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
     v.credit2.capped = d.cap != 0
     v.credit2.rate = (u64(DEFAULT_WEIGHT) << FRACTION) // weight
     v.credit2.pace = (weight << FRACTION) // DEFAULT_WEIGHT
-    v.credit2.debt = 2 * CREDIT2.initial + (CREDIT2.initial * v.credit2.rate >> FRACTION)
+    v.credit2.debt = weighted(v, 2 * CREDIT2.initial)
     v.credit2.quota = 0
     with d.lock:
         set_cap(d, d.cap)
@@ -209,55 +210,105 @@ def weighted(v: SchedVcpu, ticks: u64) -> u64:
 
 
 @fn(inline=True)
-def burn(q: RunQueue, v: SchedVcpu, now: u64) -> None:
-    """Account what it has run. A debt beyond what it could owe fairly is forgiven: it ran alone."""
+def burn(v: SchedVcpu, now: u64) -> None:
+    """Account what it has run."""
     delta = account(v, now)
-    v.key = min(v.key + weighted(v, delta), q.base + v.credit2.debt)
+    v.key += weighted(v, delta)
     if v.credit2.capped:
         v.credit2.quota -= i64(min(delta, MOST_TICKS))
 
 
 @fn(inline=True)
-def settle(q: RunQueue, v: SchedVcpu) -> None:
-    """Whoever was away has saved up no more than the initial credit."""
-    v.key = max(v.key, saturating_sub(q.base, CREDIT2.initial))
+def reached(v: SchedVcpu, now: u64) -> u64:
+    """The key of one that runs, as it would be if it were accounted now."""
+    return v.key + weighted(v, saturating_sub(now, v.since))
 
 
 @fn
-def least_key(q: RunQueue, now: u64) -> u64:
-    """The smallest key of all that want to run; NEVER when none does."""
+def rivals_position(q: RunQueue, v: SchedVcpu, now: u64) -> u64:
+    """The highest position of the CPUs that it may use; 0 when they are all idle."""
+    highest = u64(0)
+    busy = q.cpus & v.affinity & ~q.idle.load()
+    while busy != 0:
+        c = SCHED_CPUS[ctz(busy)]
+        busy &= busy - 1
+        running = c.current
+        if running is not None:
+            highest = max(highest, reached(running, now) if q.endless & c.bit != 0 else c.position)
+    return highest
+
+
+@fn
+def settle(q: RunQueue, v: SchedVcpu, now: u64) -> None:
+    """Whoever was away has saved up no more than one grant, and owes no more than its debt, against those with whom it competes now."""
+    grant = q.grant.load()
+    rivals = rivals_position(q, v, now)
+    if rivals != 0:
+        v.key = min(v.key, rivals + v.credit2.debt)
+    v.key = max(v.key, max(saturating_sub(rivals, grant), saturating_sub(q.base, 2 * grant)))
+
+
+@fn
+def least_key(q: RunQueue, chosen: SchedVcpu | None, now: u64) -> u64:
+    """The smallest key of all that want to run; NEVER when none does. Whoever runs where `chosen` could run instead does not count.
+
+    That one has a CPU of its own whatever its key is, so what it lags behind `chosen` is cut to what it might owe: with a weight above
+    one CPU's share its key would stay behind for ever.
+    """
     head = q.head
     least = u64(NEVER) if head is None else head.key
     busy = q.cpus & ~q.idle.load()
     while busy != 0:
-        v = SCHED_CPUS[ctz(busy)].current
+        c = SCHED_CPUS[ctz(busy)]
         busy &= busy - 1
+        v = c.current
         if v is not None:
-            least = min(least, v.key + weighted(v, saturating_sub(now, v.since)))
+            if chosen is None or v is chosen or chosen.affinity & c.bit == 0:
+                least = min(least, reached(v, now))
+            else:
+                v.key += saturating_sub(chosen.key, reached(v, now) + max(v.credit2.debt, chosen.credit2.debt))
     return least
 
 
 @fn(inline=False)
-def refresh(q: RunQueue, now: u64) -> bool:
+def refresh(q: RunQueue, chosen: SchedVcpu | None, now: u64) -> bool:
     """When the best has no credit left, give new credit to all. True: that was so."""
-    least = least_key(q, now)
+    least = least_key(q, chosen, now)
     if least == NEVER or least < q.base:
         return False
-    q.base = least + CREDIT2.initial
+    set_grant(q, chosen)
+    q.base = least + q.grant.load()
     if CREDIT2.count > 1:
         catch_up(q)
     return True
 
 
 @fn
+def set_grant(q: RunQueue, chosen: SchedVcpu | None) -> None:
+    """New credit lasts for 10 ms of the heavier of the two that come next."""
+    head = q.head
+    if chosen is not None:
+        grant = weighted(chosen, CREDIT2.initial)
+        if head is not None:
+            grant = min(grant, weighted(head, CREDIT2.initial))
+        q.grant.store(max(grant, 1))
+
+
+@fn
+def most_lag(a: RunQueue, b: RunQueue) -> u64:
+    return MOST_LAG * max(a.grant.load(), b.grant.load())
+
+
+@fn
 def catch_up(q: RunQueue) -> None:
     """Say how far this queue is. What it is behind others by is made up for only up to a limit."""
-    front = u64(0)
+    front = q
     for i in range(CREDIT2.count):
-        front = max(front, CREDIT2.queues[i].position.load())
-    lag = MOST_LAG * CREDIT2.initial
-    if front > q.base + q.origin + lag:
-        q.origin = front - lag - q.base
+        other = CREDIT2.queues[i]
+        if other.position.load() > front.position.load():
+            front = other
+    goal = saturating_sub(front.position.load(), most_lag(q, front))
+    q.origin = max(q.origin, saturating_sub(goal, q.base))
     q.position.store(q.base + q.origin)
 
 
@@ -315,7 +366,7 @@ def expire(q: RunQueue, c: SchedCpu, now: u64) -> None:
     v = q.events
     while v is not None and v.due <= now:
         event_remove(q, v)
-        settle(q, v)
+        settle(q, v, now)
         c.kick |= put(q, v, c.bit)
         v = q.events
 
@@ -327,9 +378,11 @@ def expire(q: RunQueue, c: SchedCpu, now: u64) -> None:
 def kick_elsewhere(v: SchedVcpu, home: RunQueue) -> u64:
     """An idle CPU of another run queue, as a set of one: it will come and take it."""
     for i in range(CREDIT2.count):
-        idle = CREDIT2.queues[i].idle.load() & v.affinity
-        if i != home.number and idle != 0:
-            return u64(1) << cpu_of(idle, v.cpu)
+        other = CREDIT2.queues[i]
+        if i != home.number:
+            kick = kick_for(other, v, 0)
+            if kick != 0:
+                return kick
     return 0
 
 
@@ -338,8 +391,7 @@ def move(source: RunQueue, q: RunQueue, v: SchedVcpu) -> None:
     """Both locks are held. It keeps what it is behind or ahead."""
     queue_remove(source, v)
     key = saturating_sub(v.key + source.origin, q.origin)
-    key = max(key, saturating_sub(q.base, MOST_LAG * CREDIT2.initial))
-    v.key = min(key, q.base + v.credit2.debt)
+    v.key = max(key, saturating_sub(q.base, most_lag(q, source)))
     v.credit2.home.store_release(q.number)
     source.members -= 1
     q.members += 1
@@ -381,10 +433,10 @@ def steal(q: RunQueue, c: SchedCpu) -> bool:
 def balance(q: RunQueue, c: SchedCpu) -> None:
     """This queue's vCPUs get more than others': take one from the queue that is furthest behind."""
     behind: RunQueue | None = None
-    least = saturating_sub(q.position.load(), CREDIT2.initial)
+    least = saturating_sub(q.position.load(), q.grant.load())
     for i in range(CREDIT2.count):
         other = CREDIT2.queues[i]
-        if other.position.load() < least and other.idle.load() != other.cpus:
+        if other.position.load() < least and other.head is not None:
             least = other.position.load()
             behind = other
     if behind is not None and lock_try(behind.lock):
@@ -413,17 +465,17 @@ def preempt(q: RunQueue, v: SchedVcpu, now: u64) -> u64:
     """The CPU that runs what has the least credit, if that is less than this vCPU's, as a set of one."""
     worst = v.key
     chosen = u64(0)
-    busy = q.cpus & v.affinity & ~(q.idle.load() | q.kicked)
+    busy = q.cpus & v.affinity & ~(q.idle.load() | q.kicked.load())
     while busy != 0:
         c = SCHED_CPUS[ctz(busy)]
         busy &= busy - 1
         running = c.current
         if running is not None:
-            key = running.key + weighted(running, saturating_sub(now, running.since))
+            key = reached(running, now)
             if key > worst:
                 worst = key
                 chosen = c.bit
-    q.kicked |= chosen
+    q.kicked.fetch_or(chosen)
     return chosen
 
 
@@ -433,8 +485,8 @@ def credit2_wake(v: SchedVcpu, now: u64) -> u64:
     kick = u64(0)
     if v.place == Place.BLOCKED and may_run(v):
         if q.endless != 0:
-            refresh(q, now)
-        settle(q, v)
+            refresh(q, None, now)
+        settle(q, v, now)
         kick = put(q, v, 0)
         if kick == 0:
             kick = preempt(q, v, now)
@@ -476,7 +528,7 @@ def credit2_yield(c: SchedCpu, v: SchedVcpu) -> None:
 def credit2_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
     q = CREDIT2.queues[c.home]
     with q.lock:
-        burn(q, v, now)
+        burn(v, now)
 
 
 # ---- picking ------------------------------------------------------------------------------------------------------------
@@ -494,12 +546,15 @@ def stays(c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> b
 
 
 @fn(inline=True)
-def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu) -> None:
+def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, v: SchedVcpu | None) -> None:
+    """`v` comes in its place. What it owes more than its debt is forgiven: it ran alone for long."""
     if not may_run(old):
         block(old)
     elif old.credit2.capped and old.credit2.quota <= 0:
         park(q, old)
     else:
+        if v is not None:
+            old.key = min(old.key, v.key + old.credit2.debt)
         c.kick |= put(q, old, c.bit)
 
 
@@ -523,7 +578,7 @@ def run_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
     end = u64(NEVER)
     if rival is not None:
         margin = max(CREDIT2.ratelimit, CREDIT2.shortest)
-        ahead = min(saturating_sub(rival.key + margin, v.key), CREDIT2.initial * 8)
+        ahead = min(saturating_sub(rival.key + margin, v.key), 8 * CREDIT2.initial)
         run = min(max(ahead * v.credit2.pace >> FRACTION, CREDIT2.shortest), CREDIT2.initial)
         end = max(now + run, c.started + CREDIT2.ratelimit)
     elif CREDIT2.count > 1:
@@ -538,7 +593,8 @@ def run_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
 @fn(inline=True)
 def chosen_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
     """`v` runs. Credit for all where it has none, and what is then behind elsewhere comes here."""
-    if v.key >= q.base and refresh(q, now) and CREDIT2.count > 1:
+    c.position = v.key
+    if v.key >= q.base and refresh(q, v, now) and CREDIT2.count > 1:
         balance(q, c)
     return alarm_until(q, c, now, run_end(q, c, v, now))
 
@@ -557,19 +613,19 @@ def look_again(q: RunQueue, c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u6
 def credit2_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     q = CREDIT2.queues[c.home]
     with q.lock:
-        q.kicked &= ~c.bit
+        kick_came(q, c)
         q.endless &= ~c.bit
         if q.events is not None:
             expire(q, c, now)
         old = c.current
         idle_end = u64(NEVER)
         if old is not None:
-            burn(q, old, now)
+            burn(old, now)
             if stays(c, old, queue_first(q, c.bit), now):
                 return old, chosen_end(q, c, old, now)
         v = take_first(q, c, now)
         if old is not None:
-            leave(q, c, old)
+            leave(q, c, old, v)
         if v is None:
             v, idle_end = look_again(q, c, now)
         cpu_enter(q, c, v, now)

@@ -15,6 +15,7 @@ __all__ = [
     "cpu_of",
     "event_add",
     "event_remove",
+    "kick_came",
     "kick_for",
     "kick_left",
     "lock_try",
@@ -73,7 +74,7 @@ def queue_init(q: RunQueue, cpus: u64) -> None:
     q.cpus = cpus
     q.idle.store(cpus)
     q.endless = 0
-    q.kicked = 0
+    q.kicked.store(0)
     if HAS_EVENTS:
         q.events = None
         q.alarm = NEVER
@@ -195,12 +196,19 @@ def alarm_until(q: RunQueue, c: SchedCpu, now: u64, until: u64) -> u64:
 @fn(inline=True)
 def kick_for(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
     """An idle CPU for one that was queued, as a set of one; it is empty when there is none. `self`: the CPU that picks now, or 0."""
-    idle = q.idle.load() & v.affinity & ~(q.kicked | self)
+    idle = q.idle.load() & v.affinity & ~(q.kicked.load() | self)
     if idle == 0:
         return 0
     chosen = u64(1) << cpu_of(idle, v.cpu)
-    q.kicked |= chosen
+    q.kicked.fetch_or(chosen)
     return chosen
+
+
+@fn(inline=True)
+def kick_came(q: RunQueue, c: SchedCpu) -> None:
+    """This CPU picks: it can be kicked again."""
+    if q.kicked.load() & c.bit != 0:
+        q.kicked.fetch_and(~c.bit)
 
 
 @fn(inline=False)
@@ -218,7 +226,7 @@ def kick_waiting(q: RunQueue, self: u64) -> u64:
 @fn(inline=True)
 def kick_left(q: RunQueue, c: SchedCpu) -> None:
     """At the end of a pick: no CPU stays idle while one that it could run waits."""
-    if q.head is not None and q.idle.load() & ~(q.kicked | c.bit) != 0:
+    if q.head is not None and q.idle.load() & ~(q.kicked.load() | c.bit) != 0:
         c.kick |= kick_waiting(q, c.bit)
 
 

@@ -7,6 +7,7 @@ from xenarm.core.result import Result
 from xenarm.core.sched.queue import (
     account,
     cpu_enter,
+    kick_came,
     kick_for,
     kick_left,
     may_run,
@@ -115,7 +116,7 @@ def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu) -> None:
 def rr_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     q = RR.queue
     with q.lock:
-        q.kicked &= ~c.bit
+        kick_came(q, c)
         q.endless &= ~c.bit
         waiting = queue_first(q, c.bit)
         old = c.current

@@ -15,6 +15,7 @@ from xenarm.core.sched.queue import (
     cpu_enter,
     event_add,
     event_remove,
+    kick_came,
     kick_for,
     kick_left,
     may_run,
@@ -209,7 +210,7 @@ def preempt(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
     """The CPU that runs what is least urgent, if that is less than this vCPU, as a set of one; empty when it is the one that picks now."""
     worst = v.key
     chosen = u64(0)
-    busy = q.cpus & v.affinity & ~(q.idle.load() | q.kicked)
+    busy = q.cpus & v.affinity & ~(q.idle.load() | q.kicked.load())
     while busy != 0:
         c = SCHED_CPUS[ctz(busy)]
         busy &= busy - 1
@@ -217,7 +218,7 @@ def preempt(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
         if running is not None and running.key > worst:
             worst = running.key
             chosen = c.bit
-    q.kicked |= chosen
+    q.kicked.fetch_or(chosen)
     return chosen & ~self
 
 
@@ -325,14 +326,14 @@ def run_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
 def rtds_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     q = RTDS.queue
     with q.lock:
-        q.kicked &= ~c.bit
+        kick_came(q, c)
         old = c.current
         if old is not None:
             burn(old, now)
         event = q.events
         if event is not None and event.due <= now:
             expire(q, c, now)
-            q.kicked &= ~c.bit
+            kick_came(q, c)
         ready = old is not None and review(q, old, now)
         v = most_urgent(q, c, now)
         if old is not None and ready and may_run(old) and (v is None or old.key <= v.key):

@@ -104,7 +104,7 @@ class Credit2Vcpu(Struct):
     capped: bool
     rate: u64  # growth of the key for each tick, 16.16
     pace: u64  # ticks for each step of the key, 16.16
-    debt: u64  # how far the key may be ahead of the queue's base
+    debt: u64  # how far the key may be ahead of those that it competes with
     quota: i64  # ticks of its domain's budget that it has taken and may still use
 
 
@@ -158,7 +158,7 @@ class RunQueue(Struct, align=64):
     cpus: u64
     idle: Atomic[u64] = atomic(u64)
     endless: u64  # CPUs that run something with no end set
-    kicked: u64  # CPUs that were asked to pick and have not done it yet
+    kicked: Atomic[u64] = atomic(u64)  # CPUs that were asked to pick and have not done it yet
     if HAS_EVENTS:
         events: SchedVcpu | None
         alarm: u64  # the soonest event that some CPU has set its timer for
@@ -167,6 +167,7 @@ class RunQueue(Struct, align=64):
         number: u32
         members: u32
         base: u64  # a vCPU has credit while its key is below
+        grant: Atomic[u64] = atomic(u64)  # how far the base was ahead of the smallest key when it was moved
         origin: u64  # keys plus this compare between run queues
         position: Atomic[u64] = atomic(u64)  # base + origin
 
@@ -203,6 +204,7 @@ class SchedCpu(Struct, align=64):
     if CONFIG.SCHED_CREDIT2:
         cluster: u32  # set before `sched_init`; CPUs of one cluster share a cache
         home: u32  # number of its run queue
+        position: u64  # the key with which `current` came or stayed: what others must be below to run here
     if CONFIG.SCHED_ARINC653:
         arinc: ArincCpu
 
