@@ -47,7 +47,9 @@ class Expressions:
     """Draws expressions. `pick(n)` gives an integer from 0 to n - 1, 0 being the simplest choice."""
 
     def __init__(self, pick: Callable[[int], int], tag: str) -> None:
-        self.pick, self.tag = pick, tag
+        self._pick, self.tag = pick, tag
+        self.picked = 0                                     # choices made so far
+        self.spans: list[tuple[str, int, int]] = []         # which choices made what, for shrinking
         self.lines: list[str] = []
         self.depth = 0
         self.helpers: list[Helper] = []
@@ -62,6 +64,17 @@ class Expressions:
         self.block_ended = False                            # the same at the end of the last block
 
     # ---- choices
+
+    def pick(self, n: int) -> int:
+        self.picked += 1
+        return self._pick(n)
+
+    @contextmanager
+    def span(self, what: str) -> Iterator[None]:
+        """The choices made inside belong together."""
+        start = self.picked
+        yield
+        self.spans.append((what, start, self.picked))
 
     def one_of(self, options: Sequence[Any]) -> Any:
         return options[self.pick(len(options))]
@@ -147,6 +160,10 @@ class Expressions:
 
     def expr(self, kind: str, depth: int = 3) -> str:
         """An expression of the type; never a bare literal."""
+        with self.span("expression"):
+            return self._expr(kind, depth)
+
+    def _expr(self, kind: str, depth: int) -> str:
         if kind in WIDTH:
             return self.integer(kind, depth)
         return {"bool": self.boolean, "E8": self.enum, "E32": self.enum, "B32": self.bits, "B64": self.bits, "V": self.frozen,

@@ -5,7 +5,7 @@ Every choice is an integer whose 0 is the simplest thing; `Program` writes one p
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ class Text:
     source: str
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     picks: list[int] = field(default_factory=list, repr=False)      # the choices that made it
+    spans: list[tuple[str, int, int]] = field(default_factory=list, repr=False)
 
 
 class Program(Expressions):
@@ -33,10 +34,16 @@ class Program(Expressions):
 
     def statements(self, ends: bool = False) -> None:
         """A few statements; with `ends`, one that leaves may come last."""
-        while self.room > 0 and not self.ended and self.pick(10) >= 1:
-            self.room -= 1
-            self.cost += self.weight
-            self.statement()
+        while self.room > 0 and not self.ended:
+            with self.span("statement"):
+                if self.pick(10) < 1:
+                    return self._end(ends)
+                self.room -= 1
+                self.cost += self.weight
+                self.statement()
+        self._end(ends)
+
+    def _end(self, ends: bool) -> None:
         if ends and not self.ended and self.chance(30):
             self.leave()
 
@@ -368,10 +375,8 @@ class Program(Expressions):
         """Draw everything."""
         self.scope.append({f"STATE{self.tag}": "S", f"PACKED{self.tag}": "Packed"})
         self.put(f"STATE{self.tag} = zeroed(S)\nPACKED{self.tag} = zeroed(Packed)\nLOCK{self.tag} = zeroed(Lock)\n\n")
-        while self.generators < 2 and self.chance(50):
-            self.generator()
-        while len(self.helpers) < 3 and self.chance(70):
-            self.helper()
+        self._several(self.generator, 2, 50)
+        self._several(self.helper, 3, 70)
         kinds = [self.one_of(SCALARS) for _ in range(2)]
         result = self.one_of(("u64", *SCALARS, "V", "tuple[u64, i32]", "tuple[bool, u8]", "tuple[E8, B32]"))
         params = [("a", "u64"), ("b", kinds[0]), ("c", kinds[1]), ("data", "View[u8]")]
@@ -384,8 +389,17 @@ class Program(Expressions):
                  "    h = wrapping_add(wrapping_mul(h, 31), u64(s.n8) ^ truncate(u64, s.s16) ^ u64(s.e) ^ u64(s.bits.raw))\n"
                  "    h = wrapping_add(wrapping_mul(h, 31), u64(s.inner.a) ^ truncate(u64, s.inner.b) ^ u64(s.v.x) ^ s.v.z ^ u64(s.over.word))\n"
                  f"    return wrapping_add(h, PACKED{self.tag}.p64 ^ u64(PACKED{self.tag}.p32) ^ u64(PACKED{self.tag}.p8)) ^ wrapping_add(h, u64(s.counter.load()) + (1 if s.flag else 0) + u64(LOCK{self.tag}.depth))\n\n")
-        calls = [self.arguments([k for _, k in params]) for _ in range(1 + self.pick(3))]
-        return Text("\n".join(self.lines) + "\n", calls)
+        calls = [self.arguments([k for _, k in params])]
+        while len(calls) < 3 and self.chance(60):
+            calls.append(self.arguments([k for _, k in params]))
+        return Text("\n".join(self.lines) + "\n", calls, spans=self.spans)
+
+    def _several(self, make: Callable[[], None], most: int, percent: int) -> None:
+        for _ in range(most):
+            with self.span("statement"):
+                if not self.chance(percent):
+                    return
+                make()
 
     def arguments(self, kinds: list[str]) -> tuple[Any, ...]:
         return tuple(self.value(k) for k in kinds)

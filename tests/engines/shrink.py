@@ -11,17 +11,36 @@ Fails = Callable[[list[list[int]]], list[bool]]
 GROUP = 24                      # candidates in one compilation
 
 
-def shrink(picks: list[int], fails: Fails, seconds: float = 120) -> list[int]:
-    """The smallest choices found, within the time, that still fail. `fails` answers for a group of candidates."""
+Spans = Callable[[list[int]], list[tuple[str, int, int]]]
+
+
+def shrink(picks: list[int], fails: Fails, spans: Spans, seconds: float = 120) -> list[int]:
+    """The smallest choices found, within the time, that still fail. `fails` answers for a group of candidates; `spans`
+    says which choices made a statement or an expression."""
     best, deadline = list(picks), time.monotonic() + seconds
     improved = True
     while improved and time.monotonic() < deadline:
         improved = False
-        for candidates in (deletions, zeroes, smaller):
-            better = _best(best, candidates, fails, deadline)
-            if better is not None:
-                best, improved = better, True
+        while time.monotonic() < deadline and (better := _first(_less(best, structural(best, spans(best))), fails, deadline)) is not None:
+            best, improved = better, True
+        for candidates in (zeroes, deletions, smaller):
+            coarse = _best(best, candidates, fails, deadline)
+            if coarse is not None:
+                best, improved = coarse, True
     return best
+
+
+def _less(picks: list[int], candidates: Iterable[list[int]]) -> Iterator[list[int]]:
+    """Those that are smaller, each once."""
+    seen: set[tuple[int, ...]] = set()
+    for candidate in candidates:
+        if size_of(candidate) < size_of(picks) and tuple(candidate) not in seen:
+            seen.add(tuple(candidate))
+            yield candidate
+
+
+def size_of(picks: list[int]) -> tuple[int, int]:
+    return len(picks), sum(picks)
 
 
 def _best(picks: list[int], candidates: Callable[[list[int], int], Iterator[list[int]]], fails: Fails, deadline: float) -> list[int] | None:
@@ -49,7 +68,24 @@ def _first(candidates: Iterable[list[int]], fails: Fails, deadline: float) -> li
 
 
 def _hit(group: list[list[int]], fails: Fails) -> list[int] | None:
-    return next((candidate for candidate, failed in zip(group, fails(group)) if failed), None)
+    """The smallest of a group that fails."""
+    return min((c for c, failed in zip(group, fails(group)) if failed), key=size_of, default=None)
+
+
+def structural(picks: list[int], spans: list[tuple[str, int, int]]) -> Iterator[list[int]]:
+    """Without a statement or function; with a simpler expression, or a part of it, in the place of one."""
+    largest = sorted((s for s in spans if s[2] > s[1]), key=lambda s: s[1] - s[2])
+    for what, start, end in largest:
+        if what == "statement":
+            yield picks[:start] + picks[end:]
+    for what, start, end in largest:
+        if what == "expression":
+            for simple in ([0], [0, 0], [0, 0, 0]):
+                if len(simple) < end - start or any(picks[start:end]):
+                    yield picks[:start] + simple + picks[end:]
+            for other, low, high in largest:
+                if other == "expression" and start < low and high <= end:
+                    yield picks[:start] + picks[low:high] + picks[end:]
 
 
 def deletions(picks: list[int], size: int) -> Iterator[list[int]]:
