@@ -1,18 +1,19 @@
 """Domains out of the host's device tree: each is planned, then built; what is wrong with one does not touch the others."""
 
 from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
-from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE
+from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
 from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, cpus_online, icache_invalidate, vcpu_assign, vcpus_release
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name
-from xenarm.core.guest_memory import guest_memory_create, guest_memory_release, guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
+from xenarm.core.fault import HOST_TREE
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_place, guest_memory_release, guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
-from xenarm.core.plan import Module, Plan, node_path, plan_domain, short_name
+from xenarm.core.plan import MOST_STATIC, Module, Plan, node_path, plan_domain, short_name
 from xenarm.core.result import Result
-from xenarm.core.memory import is_boot_module
+from xenarm.core.memory import is_boot_module, static_memory
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
@@ -103,11 +104,26 @@ def add_vcpus(d: Domain, plan: Plan) -> Result:
 
 
 @fn
+def place_memory(d: Domain, plan: Plan) -> Result:
+    """The machine memory that `xen,static-mem` names, in its order, one piece behind the other."""
+    at = u64(0)
+    for i in range(u32(MOST_STATIC)):
+        place = static_memory(HOST_TREE, plan.node, i)
+        if at == plan.memory or place.result != Result.OK:
+            break
+        result = guest_memory_place(d, u64(GUEST_RAM0_BASE) + at, place.base, place.size)
+        if result != Result.OK:
+            return result
+        at += place.size
+    return Result.OK
+
+
+@fn
 def fill(d: Domain, plan: Plan) -> Result:
     """Everything that makes the domain, the CPUs last: they cannot be given back."""
     result = p2m_init(d.p2m, Vmid(d.id + 1))
     if result == Result.OK:
-        result = guest_memory_create(d, plan.memory)
+        result = place_memory(d, plan) if plan.static else guest_memory_create(d, plan.memory)
     if result == Result.OK:
         result = add_devices(d, plan)
     if result == Result.OK:

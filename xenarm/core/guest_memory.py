@@ -13,6 +13,7 @@ from xenarm.p2m.stage2 import MemoryKind, p2m_map
 __all__ = [
     "GUEST_MEMORY",
     "guest_memory_create",
+    "guest_memory_place",
     "guest_memory_release",
     "guest_memory_scrub",
     "guest_memory_write",
@@ -36,6 +37,7 @@ class GuestMemory(Struct):
     """A domain's RAM, sorted by guest-physical address."""
 
     count: u32
+    fixed: bool  # xen,static-mem: its own for good
     pieces: Array[Piece] = array(Piece, MOST_PIECES)
 
 
@@ -96,6 +98,7 @@ def fill_bank(d: Domain, ipa: u64, size: u64) -> Result:
 def guest_memory_create(d: Domain, size: u64) -> Result:
     """Give a domain `size` bytes of RAM, whole pages. On an error the caller releases what was taken."""
     GUEST_MEMORY[d.id].count = 0
+    GUEST_MEMORY[d.id].fixed = False
     result = fill_bank(d, u64(GUEST_RAM0_BASE), ram0_size(size))
     if result != Result.OK:
         return result
@@ -103,10 +106,29 @@ def guest_memory_create(d: Domain, size: u64) -> Result:
 
 
 @fn
+def guest_memory_place(d: Domain, ipa: u64, base: u64, size: u64) -> Result:
+    """Give a domain that machine memory as RAM; its first piece is at GUEST_RAM0_BASE."""
+    memory = GUEST_MEMORY[d.id]
+    if ipa == u64(GUEST_RAM0_BASE):
+        memory.count = 0
+    memory.fixed = True
+    if memory.count == MOST_PIECES:
+        return Result.NO_MEMORY
+    piece = memory.pieces[memory.count]
+    piece.ipa = ipa
+    piece.base = base
+    piece.size = size
+    memory.count += 1
+    return p2m_map(d.p2m, GuestPhys(ipa), HostPhys(base), size, MemoryKind.RAM)
+
+
+@fn
 def guest_memory_release(d: Domain) -> None:
     """Give back the RAM of a domain that never ran, or that was scrubbed."""
     memory = GUEST_MEMORY[d.id]
     for i in range(memory.count):
+        if memory.fixed:
+            break
         pages_free(HostPhys(memory.pieces[i].base), memory.pieces[i].size // PAGE_SIZE)
     memory.count = 0
 

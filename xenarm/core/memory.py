@@ -12,7 +12,7 @@ from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_name, fdt_property, fdt_reserve_entry
-from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains, name_matches
+from xenarm.devicetree.values import Cells, Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, fdt_u32, list_contains, name_matches, reg_entry
 
 __all__ = [
     "MEMORY",
@@ -30,6 +30,7 @@ __all__ = [
     "page_free",
     "pages_alloc",
     "pages_free",
+    "static_memory",
 ]
 
 MAPS_MEMORY = True
@@ -49,6 +50,7 @@ class ClaimKind(IntEnum, type=u8):
     MEMRESERVE = 2  # /memreserve/, the blob's memory reservation block
     RESERVED = 3  # a child of /reserved-memory
     MODULE = 4  # a multiboot,module
+    STATIC = 5  # xen,static-mem of a domain
 
 
 class Claim(Struct):
@@ -159,14 +161,36 @@ def claim_modules_of(fdt: Fdt, parent: Node) -> bool:
 
 
 @fn
+def static_memory(fdt: Fdt, domain: Node, index: u32) -> Range:
+    """An entry of `xen,static-mem`, in cells of its own (Xen: booting.txt, "Static Allocation")."""
+    _, value = fdt_property(fdt, domain, b"xen,static-mem")
+    address = fdt_u32(fdt, domain, b"#xen,static-mem-address-cells", 0)
+    size = fdt_u32(fdt, domain, b"#xen,static-mem-size-cells", 0)
+    return reg_entry(value, index, Cells(address=address, size=size))
+
+
+@fn
+def claim_static(fdt: Fdt, domain: Node) -> bool:
+    """A property that cannot be read claims nothing: the domain's plan complains."""
+    for i in range(u32(MOST_REG_ENTRIES)):
+        place = static_memory(fdt, domain, i)
+        if place.result != Result.OK:
+            return True
+        if not claim(ClaimKind.STATIC, domain, i, place.base, place.size):
+            return False
+    return True
+
+
+@fn
 def claim_modules(fdt: Fdt) -> bool:
     """The modules of every domain, and those directly under /chosen."""
     chosen = fdt_find(fdt, b"/chosen")
     if chosen == NO_NODE:
         return True
     for domain in fdt_children(fdt, chosen):
-        if fdt_compatible(fdt, domain, b"xen,domain") and not claim_modules_of(fdt, domain):
-            return False
+        if fdt_compatible(fdt, domain, b"xen,domain"):
+            if not claim_modules_of(fdt, domain) or not claim_static(fdt, domain):
+                return False
     return claim_modules_of(fdt, chosen)
 
 
@@ -184,6 +208,9 @@ def claim_text(fdt: Fdt, c: Claim, out: Slice[u8]) -> usize:
             text = b"/memreserve/"
         case ClaimKind.RESERVED | ClaimKind.MODULE:
             at = fdt_path(fdt, c.node, out)
+        case ClaimKind.STATIC:
+            at = fdt_path(fdt, c.node, out)
+            text = b": xen,static-mem"
     size = min(len(text), len(out) - at)
     out[at : at + size].copy_from(text[:size])
     return at + size
@@ -218,10 +245,16 @@ def conflict(a: Claim, b: Claim) -> bool:
 
 
 @fn
+def is_domains(c: Claim) -> bool:
+    """Whether a conflict is said with the domain that does not start for it."""
+    return c.kind == ClaimKind.MODULE or c.kind == ClaimKind.STATIC
+
+
+@fn
 def memory_conflict(node: Node) -> Claim | None:
     """Who else claims memory of a module."""
     for i in range(MEMORY.claim_count):
-        if MEMORY.claims[i].node == node and MEMORY.claims[i].kind == ClaimKind.MODULE:
+        if MEMORY.claims[i].node == node and is_domains(MEMORY.claims[i]):
             for k in range(MEMORY.claim_count):
                 if k != i and conflict(MEMORY.claims[i], MEMORY.claims[k]):
                     return MEMORY.claims[k]
@@ -247,7 +280,7 @@ def report_conflicts(fdt: Fdt) -> None:
         for k in range(i):
             a = MEMORY.claims[i]
             b = MEMORY.claims[k]
-            if a.kind != ClaimKind.MODULE and b.kind != ClaimKind.MODULE and conflict(a, b):
+            if not is_domains(a) and not is_domains(b) and conflict(a, b):
                 report_conflict(fdt, a, b)
 
 

@@ -12,7 +12,7 @@ from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
 from xenarm.core.kernel import KernelFault, kernel_check
 from xenarm.core.log import log_error, log_warning
-from xenarm.core.memory import Claim, claim_text, is_boot_module, memory_conflict, memory_free, memory_holds
+from xenarm.core.memory import Claim, claim_text, is_boot_module, memory_conflict, memory_free, memory_holds, static_memory
 from xenarm.core.result import Result
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_name, fdt_property
@@ -27,6 +27,7 @@ SUPERPAGE = 2 * MIB
 PATH_SIZE = 128
 # Stage-2 tables, the domain's first pages: taken beside its RAM.
 TABLE_ROOM = 64 * KIB
+MOST_STATIC = 32  # entries of xen,static-mem
 MOST_BOOTARGS = 2047  # Linux's COMMAND_LINE_SIZE less the NUL
 
 
@@ -52,6 +53,7 @@ class Plan(Struct):
     node: Node
     vcpus: u32
     memory: u64  # bytes, whole pages
+    static: bool  # it is xen,static-mem
     vpl011: bool
     primecell: bool
     kernel: Module
@@ -122,12 +124,48 @@ def refuse_conflict(fdt: Fdt, plan: Plan, node: Node, other: Claim) -> bool:
 
 
 @fn
+def plan_static(fdt: Fdt, plan: Plan, kib: u64) -> bool:
+    """RAM at machine addresses of its own: `memory` says how much it is together, as Xen wants it."""
+    total = u64(0)
+    for i in range(u32(MOST_STATIC)):
+        place = static_memory(fdt, plan.node, i)
+        if place.result != Result.OK:
+            break
+        if place.size == 0 or (place.base | place.size) & (PAGE_SIZE - 1) != 0 or not memory_holds(place.base, place.size):
+            return refuse(fdt, plan, plan.node, b"xen,static-mem is not in whole pages of the machine's memory", b"correct address and size")
+        total += place.size
+    if total == 0:
+        return refuse(fdt, plan, plan.node, b"xen,static-mem is malformed", b"give addresses and sizes, in #xen,static-mem-address-cells and -size-cells")
+    if total // KIB != kib or total > GUEST_RAM0_SIZE:
+        return refuse_number(fdt, plan, b"memory", kib, total // KIB, b" KiB of xen,static-mem", b"give both the same size, at most 3 GiB")
+    other = memory_conflict(plan.node)
+    if other is not None:
+        return refuse_static(fdt, plan, other)
+    plan.memory = total
+    plan.static = True
+    return True
+
+
+@fn
+def refuse_static(fdt: Fdt, plan: Plan, other: Claim) -> bool:
+    size = claim_text(fdt, other, PATHS.second)
+    log_error(
+        f"{short_name(fdt, plan.node)} does not start: {node_path(fdt, plan.node)}: xen,static-mem overlaps {PATHS.second[:size]} "
+        f"({other.base:#x}, {other.size:#x}); give each its own memory"
+    )
+    return False
+
+
+@fn
 def plan_memory(fdt: Fdt, plan: Plan) -> bool:
     result, kib = fdt_u64(fdt, plan.node, b"memory")
     if result == Result.NOT_FOUND:
         return refuse(fdt, plan, plan.node, b"memory is missing", b"give the domain's RAM in KiB, as two cells")
     if result != Result.OK or kib == 0:
         return refuse(fdt, plan, plan.node, b"memory is no number of KiB", b"give it as two cells, for 64 MiB <0 0x10000>")
+    present, _ = fdt_property(fdt, plan.node, b"xen,static-mem")
+    if present:
+        return plan_static(fdt, plan, kib)
     free = memory_free()
     free -= min(free, TABLE_ROOM)
     if kib > MOST_RAM_KIB or kib * KIB > free:
