@@ -54,3 +54,8 @@ class Runner:
 @pytest.fixture(params=ALL)
 def engine(request: pytest.FixtureRequest) -> Iterator[Runner]:
     yield Runner(unit_of(request.module), request.param)
+
+
+def pytest_sessionfinish() -> None:
+    for unit in _UNITS.values():
+        unit.close()
