@@ -24,7 +24,7 @@ SYSTEM = 0xD500_0000
 READ = 1 << 21
 WFI = 0xD503_207F
 WIDTH_MASK = 0xFFFF_FFFF & ~PSCI_64BIT
-LAST_VIRTUAL = 0x7F_FFFF_FFFF
+BELOW_IMAGE = 0x3F_FFFF_FFFF  # beyond it this guest's own memory shows again
 FLOOD = 48
 PENDED = 64
 TIMER_TICKS = 2000
@@ -136,7 +136,7 @@ def random_address(cpu: u32) -> u64:
         case 1:
             return PLACE.ram_end - 2
         case 2:
-            return draw(cpu) & LAST_VIRTUAL | 0x10_0000_0000 & ~u64(0x40_0000_0000)
+            return draw(cpu) & BELOW_IMAGE | 0x10_0000_0000
         case 3:
             return zone() + (draw(cpu) & 0x7FF)
         case 4:
@@ -160,7 +160,7 @@ def attack_user_memory(cpu: u32, values: Values) -> None:
     if draw_below(cpu, 2) == 0:
         run_user(cpu, LOADS[draw_below(cpu, u32(len(LOADS)))] | random_register(cpu), values, 0)
     else:
-        run_user(cpu, 0xE400_0000 | truncate(u32, draw(cpu)) & 0x3F0_CFFF, values, 1)
+        run_user(cpu, 0xE400_0000 | truncate(u32, draw(cpu)) & 0x1F0_CFFF, values, 1)
 
 
 @fn
