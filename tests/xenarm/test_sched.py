@@ -165,6 +165,7 @@ def frame_of(draw: st.DrawFn, cpus: int, chosen: list[V]) -> list[V]:
 
 
 @pytest.mark.parametrize("which", [NULL, RR_, CREDIT2_, RTDS_, ARINC_])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_run_queues_stay_sound(which: int, data: st.DataObject) -> None:
     """Every vCPU that wants to run is in exactly one place, on a CPU that it may use; no CPU idles while one waits that it could run."""
@@ -174,6 +175,7 @@ def test_run_queues_stay_sound(which: int, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("which", [RR_, CREDIT2_])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_nobody_starves(which: int, data: st.DataObject) -> None:
     """With equal weights nobody waits much longer than all others take together, whatever they do."""
@@ -249,7 +251,7 @@ def test_shares_follow_weights(cpus: int, weights: tuple[int, ...], grouping: tu
     assert machine.run(10 * SECOND) == pytest.approx(fair(weights, cpus), abs=0.02)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(cpus=st.integers(1, 4), weights=st.lists(st.integers(1, 65535), min_size=1, max_size=8))
 @example(cpus=3, weights=[16, 16, 16, 54])
 def test_shares_follow_any_weights(cpus: int, weights: list[int]) -> None:
@@ -342,7 +344,7 @@ def task_sets(draw: st.DrawFn, total: float, most: float = 1.0) -> list[tuple[in
     return made or [(10_000, int(9_500 * min(total, 1)))]
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(tasks=task_sets(0.95), extratime=st.booleans(), seed=st.integers(0, 99))
 def test_no_deadline_is_missed_on_one_cpu(tasks: list[tuple[int, int]], extratime: bool, seed: int) -> None:
     """At 95 %: EDF is optimal. Jobs arrive at each period and take the whole budget."""
@@ -356,7 +358,7 @@ def jobs(period: int, budget: int, extratime: bool = False, least: int | None = 
     return V(period=period, budget=budget, extratime=extratime, kind=Kind.JOBS, work=work, sleep=(period, period), first=first)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(tasks=task_sets(0.95), data=st.data())
 def test_the_budget_is_there_in_every_period(tasks: list[tuple[int, int]], data: st.DataObject) -> None:
     """Those that never sleep get their budget in each period, beside others that sleep and wake as they like."""
@@ -388,7 +390,7 @@ def test_short_jobs_meet_deadlines_among_sleepers(tasks: list[tuple[int, int]], 
     assert [sim.sim_misses(i) for i in range(0, len(tasks), 2)] == [0] * ((len(tasks) + 1) // 2)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(cpus=st.integers(2, 4), most=st.sampled_from([0.2, 0.3, 0.5]), data=st.data())
 def test_no_deadline_is_missed_within_the_global_bound(cpus: int, most: float, data: st.DataObject) -> None:
     """Goossens, Funk and Baruah: global EDF meets all deadlines up to cpus - (cpus - 1) * the largest share."""

@@ -6,6 +6,8 @@ Between run queues keys compare by `origin`; a queue that is ahead of another by
 Locks: see `state.py`.
 """
 
+from collections.abc import Callable
+
 from freestanding import Array, IntEnum, Struct, array, ctz, fn, i64, saturating_sub, u8, u32, u64, zeroed
 
 from xenarm.config import CONFIG
@@ -17,6 +19,7 @@ from xenarm.core.sched.queue import (
     event_add,
     event_remove,
     kick_came,
+    kick_endless,
     kick_for,
     kick_left,
     lock_try,
@@ -26,6 +29,7 @@ from xenarm.core.sched.queue import (
     queue_insert,
     queue_remove,
     us_to_ticks,
+    was_endless,
 )
 from xenarm.core.sched.state import (
     DEFAULT_WEIGHT,
@@ -78,7 +82,6 @@ class Credit2(Struct):
     ratelimit_us: u32
     grouping: Grouping
     initial: u64
-    ratelimit: u64
     shortest: u64
     cap_period: u64
 
@@ -108,15 +111,16 @@ def group_cpus(cpus: u64) -> None:
     for i in range(MAX_CPUS):
         if (cpus >> i) & 1 != 0:
             c = SCHED_CPUS[i]
-            c.home = CREDIT2.count
+            q = CREDIT2.queues[CREDIT2.count]
+            q.cpus = 0
             for j in range(i):
-                if (cpus >> j) & 1 != 0 and same_queue(c, SCHED_CPUS[j]):
-                    c.home = SCHED_CPUS[j].home
-            if c.home == CREDIT2.count:
-                queue_init(CREDIT2.queues[c.home], 0)
+                shared = SCHED_CPUS[j].queue
+                if (cpus >> j) & 1 != 0 and shared is not None and same_queue(c, SCHED_CPUS[j]):
+                    q = shared
+            if q.cpus == 0:
                 CREDIT2.count += 1
-            q = CREDIT2.queues[c.home]
             queue_init(q, q.cpus | u64(1) << i)
+            c.queue = q
 
 
 @fn
@@ -124,16 +128,25 @@ def credit2_init(cpus: u64, hz: u64) -> None:
     CREDIT2.initial = max(us_to_ticks(INITIAL_CREDIT_US, hz), 16)
     CREDIT2.cap_period = max(us_to_ticks(CAP_PERIOD_US, hz), 16)
     CREDIT2.shortest = max(us_to_ticks(SHORTEST_RUN_US, hz), 1)
-    CREDIT2.ratelimit = us_to_ticks(CREDIT2.ratelimit_us if CREDIT2.ratelimit_us != NO_CPU else u32(CONFIG.SCHED_RATELIMIT_US), hz)
     group_cpus(cpus)
     for i in range(CREDIT2.count):
         q = CREDIT2.queues[i]
-        q.number = i
+        q.number = u32(i)
+        set_times(q, hz)
         q.members = 0
         q.base = CREDIT2.initial
         q.grant.store(CREDIT2.initial)
         q.origin = 0
         q.position.store(q.base)
+
+
+@fn
+def set_times(q: RunQueue, hz: u64) -> None:
+    q.lean = CREDIT2.count == 1
+    q.initial = CREDIT2.initial
+    q.shortest = CREDIT2.shortest
+    q.ratelimit = us_to_ticks(CREDIT2.ratelimit_us if CREDIT2.ratelimit_us != NO_CPU else u32(CONFIG.SCHED_RATELIMIT_US), hz)
+    q.margin = max(q.ratelimit, q.shortest)
 
 
 @fn
@@ -168,10 +181,12 @@ def credit2_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
         v.credit2.home.store(q.number)
         v.cpu = ctz(q.cpus & v.affinity)
         v.key = q.base
+        q.lean = q.lean and d.cap == 0
     v.credit2.capped = d.cap != 0
     v.credit2.rate = (u64(DEFAULT_WEIGHT) << FRACTION) // weight
     v.credit2.pace = (weight << FRACTION) // DEFAULT_WEIGHT
-    v.credit2.debt = weighted(v, 2 * CREDIT2.initial)
+    v.credit2.reach = weighted(v, CREDIT2.initial)
+    v.credit2.debt = 2 * v.credit2.reach
     v.credit2.quota = 0
     with d.lock:
         set_cap(d, d.cap)
@@ -210,11 +225,11 @@ def weighted(v: SchedVcpu, ticks: u64) -> u64:
 
 
 @fn(inline=True)
-def burn(v: SchedVcpu, now: u64) -> None:
+def burn(v: SchedVcpu, now: u64, lean: bool) -> None:
     """Account what it has run."""
     delta = account(v, now)
     v.key += weighted(v, delta)
-    if v.credit2.capped:
+    if not lean and v.credit2.capped:
         v.credit2.quota -= i64(min(delta, MOST_TICKS))
 
 
@@ -288,9 +303,9 @@ def set_grant(q: RunQueue, chosen: SchedVcpu | None) -> None:
     """New credit lasts for 10 ms of the heavier of the two that come next."""
     head = q.head
     if chosen is not None:
-        grant = weighted(chosen, CREDIT2.initial)
+        grant = chosen.credit2.reach
         if head is not None:
-            grant = min(grant, weighted(head, CREDIT2.initial))
+            grant = min(grant, head.credit2.reach)
         q.grant.store(max(grant, 1))
 
 
@@ -350,8 +365,8 @@ def return_quota(v: SchedVcpu) -> None:
 
 
 @fn(inline=True)
-def affords(v: SchedVcpu, now: u64) -> bool:
-    return not v.credit2.capped or v.credit2.quota > 0 or take_quota(v, now)
+def affords(v: SchedVcpu, now: u64, lean: bool) -> bool:
+    return lean or not v.credit2.capped or v.credit2.quota > 0 or take_quota(v, now)
 
 
 @fn
@@ -367,7 +382,7 @@ def expire(q: RunQueue, c: SchedCpu, now: u64) -> None:
     while v is not None and v.due <= now:
         event_remove(q, v)
         settle(q, v, now)
-        c.kick |= put(q, v, c.bit)
+        c.kick |= put(q, v, c.bit, False)
         v = q.events
 
 
@@ -448,16 +463,13 @@ def balance(q: RunQueue, c: SchedCpu) -> None:
 
 
 @fn(inline=True)
-def put(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
+def put(q: RunQueue, v: SchedVcpu, self: u64, lean: bool) -> u64:
     """Queue it; the CPUs to kick: an idle one, or all those that would otherwise never turn to it."""
     queue_insert(q, v)
     kick = kick_for(q, v, self)
-    if kick == 0 and CREDIT2.count > 1:
+    if kick == 0 and not lean and CREDIT2.count > 1:
         kick = kick_elsewhere(v, q)
-    if kick == 0:
-        kick = q.endless & v.affinity & ~self
-        q.endless &= ~kick
-    return kick
+    return kick if kick != 0 else kick_endless(q, v, self)
 
 
 @fn
@@ -487,7 +499,7 @@ def credit2_wake(v: SchedVcpu, now: u64) -> u64:
         if q.endless != 0:
             refresh(q, None, now)
         settle(q, v, now)
-        kick = put(q, v, 0)
+        kick = put(q, v, 0, False)
         if kick == 0:
             kick = preempt(q, v, now)
     q.lock.__exit__()
@@ -503,19 +515,19 @@ def credit2_sleep(v: SchedVcpu, now: u64) -> u64:
             kick = u64(1) << v.cpu
         elif v.place == Place.QUEUED:
             queue_remove(q, v)
-            block(v)
+            block(v, False)
         elif v.place == Place.PARKED:
             event_remove(q, v)
-            block(v)
+            block(v, False)
     q.lock.__exit__()
     return kick
 
 
 @fn(inline=True)
-def block(v: SchedVcpu) -> None:
+def block(v: SchedVcpu, lean: bool) -> None:
     v.place = Place.BLOCKED
     v.yielded = False
-    if v.credit2.capped:
+    if not lean and v.credit2.capped:
         return_quota(v)
 
 
@@ -526,45 +538,45 @@ def credit2_yield(c: SchedCpu, v: SchedVcpu) -> None:
 
 @fn
 def credit2_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
-    q = CREDIT2.queues[c.home]
-    with q.lock:
-        burn(v, now)
+    q = lock_home(v)
+    burn(v, now, False)
+    q.lock.__exit__()
 
 
 # ---- picking ------------------------------------------------------------------------------------------------------------
 
 
+# `lean` is a constant in each use: without it the ways of caps and of other queues are there, with it they are not.
+
+
 @fn(inline=True)
-def stays(c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
-    if not may_run(old) or not affords(old, now):
-        return False
+def stays(q: RunQueue, c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
     yielded = old.yielded
     old.yielded = False
     if waiting is None:
         return True
-    return not yielded and (old.key <= waiting.key or now < c.started + CREDIT2.ratelimit)
+    return not yielded and (old.key <= waiting.key or now < c.started + q.ratelimit)
 
 
 @fn(inline=True)
-def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, v: SchedVcpu | None) -> None:
-    """`v` comes in its place. What it owes more than its debt is forgiven: it ran alone for long."""
-    if not may_run(old):
-        block(old)
-    elif old.credit2.capped and old.credit2.quota <= 0:
+def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, runs: bool, lean: bool) -> None:
+    if not runs:
+        block(old, lean)
+    elif not lean and old.credit2.capped and old.credit2.quota <= 0:
         park(q, old)
     else:
-        if v is not None:
-            old.key = min(old.key, v.key + old.credit2.debt)
-        c.kick |= put(q, old, c.bit)
+        kick = put(q, old, c.bit, lean)
+        if kick != 0:
+            c.kick |= kick
 
 
 @fn(inline=True)
-def take_first(q: RunQueue, c: SchedCpu, now: u64) -> SchedVcpu | None:
+def take(q: RunQueue, c: SchedCpu, waiting: SchedVcpu | None, now: u64, lean: bool) -> SchedVcpu | None:
     """Out of the queue: the first whose domain has budget; those before it are parked."""
-    v = queue_first(q, c.bit)
+    v = waiting
     while v is not None:
         queue_remove(q, v)
-        if affords(v, now):
+        if affords(v, now, lean):
             return v
         park(q, v)
         v = queue_first(q, c.bit)
@@ -572,62 +584,94 @@ def take_first(q: RunQueue, c: SchedCpu, now: u64) -> SchedVcpu | None:
 
 
 @fn(inline=True)
-def run_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
-    """When to pick again: when the first that waits has more credit than this one, and some time more; never, with nobody waiting."""
+def run_for(q: RunQueue, v: SchedVcpu, rival: SchedVcpu) -> u64:
+    """Ticks until the first that waits has more credit than this one, and the margin more."""
+    ahead = saturating_sub(rival.key + q.margin, v.key)
+    if ahead >= v.credit2.reach:
+        return q.initial
+    return max(ahead * v.credit2.pace >> FRACTION, q.shortest)
+
+
+@fn(inline=True)
+def run_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64, lean: bool) -> u64:
+    """When to pick again: never, with nobody waiting."""
     rival = queue_first(q, c.bit)
     end = u64(NEVER)
     if rival is not None:
-        margin = max(CREDIT2.ratelimit, CREDIT2.shortest)
-        ahead = min(saturating_sub(rival.key + margin, v.key), 8 * CREDIT2.initial)
-        run = min(max(ahead * v.credit2.pace >> FRACTION, CREDIT2.shortest), CREDIT2.initial)
-        end = max(now + run, c.started + CREDIT2.ratelimit)
-    elif CREDIT2.count > 1:
-        end = now + CREDIT2.initial
+        end = max(now + run_for(q, v, rival), c.started + q.ratelimit)
+    elif not lean and CREDIT2.count > 1:
+        end = now + q.initial
     else:
         q.endless |= c.bit
-    if v.credit2.capped:
+    if not lean and v.credit2.capped:
         end = min(end, now + u64(max(v.credit2.quota, 1)))
     return end
 
 
 @fn(inline=True)
-def chosen_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64) -> u64:
+def chosen_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64, lean: bool) -> u64:
     """`v` runs. Credit for all where it has none, and what is then behind elsewhere comes here."""
     c.position = v.key
-    if v.key >= q.base and refresh(q, v, now) and CREDIT2.count > 1:
+    if v.key >= q.base and refresh(q, v, now) and not lean and CREDIT2.count > 1:
         balance(q, c)
-    return alarm_until(q, c, now, run_end(q, c, v, now))
+    end = run_end(q, c, v, now, lean)
+    return end if lean else alarm_until(q, c, now, end)
 
 
 @fn(inline=False)
 def look_again(q: RunQueue, c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     """Nothing waited here: take what was put back, or what waits in another queue; with one that could not be looked at, try again soon."""
-    v = take_first(q, c, now)
+    v = take(q, c, queue_first(q, c.bit), now, False)
     if v is not None or CREDIT2.count == 1:
         return v, NEVER
     looked = steal(q, c)
-    return take_first(q, c, now), u64(NEVER) if looked else now + CREDIT2.shortest
+    return take(q, c, queue_first(q, c.bit), now, False), u64(NEVER) if looked else now + q.shortest
+
+
+def picker(lean: bool) -> Callable[[RunQueue, SchedCpu, u64], tuple[SchedVcpu | None, u64]]:
+    """A pick for one queue and no caps, or for everything. The queue is locked; the caller unlocks it."""
+
+    @fn(inline=True)
+    def pick(q: RunQueue, c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
+        kick_came(q, c)
+        alone = was_endless(q, c)
+        if not lean and q.events is not None:
+            expire(q, c, now)
+        waiting = queue_first(q, c.bit)
+        old = c.current
+        runs = False
+        if old is not None:
+            burn(old, now, lean)
+            runs = may_run(old)
+            if runs and affords(old, now, lean) and stays(q, c, old, waiting, now):
+                return old, chosen_end(q, c, old, now, lean)
+            if alone and waiting is not None:
+                old.key = min(old.key, waiting.key + old.credit2.debt)
+        v = take(q, c, waiting, now, lean)
+        if old is not None:
+            leave(q, c, old, runs, lean)
+        idle_end = u64(NEVER)
+        if v is None and not lean:
+            v, idle_end = look_again(q, c, now)
+        cpu_enter(q, c, v, now)
+        kick_left(q, c)
+        if v is not None:
+            return v, chosen_end(q, c, v, now, lean)
+        return v, idle_end if lean else alarm_until(q, c, now, idle_end)
+
+    return pick
+
+
+pick_lean = picker(True)
+pick_full = picker(False)
 
 
 @fn
 def credit2_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
-    q = CREDIT2.queues[c.home]
+    q = c.queue
+    if q is None:
+        return None, NEVER
     with q.lock:
-        kick_came(q, c)
-        q.endless &= ~c.bit
-        if q.events is not None:
-            expire(q, c, now)
-        old = c.current
-        idle_end = u64(NEVER)
-        if old is not None:
-            burn(old, now)
-            if stays(c, old, queue_first(q, c.bit), now):
-                return old, chosen_end(q, c, old, now)
-        v = take_first(q, c, now)
-        if old is not None:
-            leave(q, c, old, v)
-        if v is None:
-            v, idle_end = look_again(q, c, now)
-        cpu_enter(q, c, v, now)
-        kick_left(q, c)
-        return v, alarm_until(q, c, now, idle_end) if v is None else chosen_end(q, c, v, now)
+        if q.lean:
+            return pick_lean(q, c, now)
+        return pick_full(q, c, now)

@@ -16,6 +16,7 @@ __all__ = [
     "event_add",
     "event_remove",
     "kick_came",
+    "kick_endless",
     "kick_for",
     "kick_left",
     "lock_try",
@@ -26,6 +27,7 @@ __all__ = [
     "queue_insert",
     "queue_remove",
     "us_to_ticks",
+    "was_endless",
 ]
 
 
@@ -196,10 +198,16 @@ def alarm_until(q: RunQueue, c: SchedCpu, now: u64, until: u64) -> u64:
 @fn(inline=True)
 def kick_for(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
     """An idle CPU for one that was queued, as a set of one; it is empty when there is none. `self`: the CPU that picks now, or 0."""
-    idle = q.idle.load() & v.affinity & ~(q.kicked.load() | self)
-    if idle == 0:
+    idle = q.idle.load()
+    return u64(0) if idle == 0 else kick_idle(q, v, idle & ~self)
+
+
+@fn(inline=False)
+def kick_idle(q: RunQueue, v: SchedVcpu, idle: u64) -> u64:
+    possible = idle & v.affinity & ~q.kicked.load()
+    if possible == 0:
         return 0
-    chosen = u64(1) << cpu_of(idle, v.cpu)
+    chosen = u64(1) << cpu_of(possible, v.cpu)
     q.kicked.fetch_or(chosen)
     return chosen
 
@@ -226,8 +234,27 @@ def kick_waiting(q: RunQueue, self: u64) -> u64:
 @fn(inline=True)
 def kick_left(q: RunQueue, c: SchedCpu) -> None:
     """At the end of a pick: no CPU stays idle while one that it could run waits."""
-    if q.head is not None and q.idle.load() & ~(q.kicked.load() | c.bit) != 0:
+    if q.idle.load() & ~c.bit != 0 and q.head is not None:
         c.kick |= kick_waiting(q, c.bit)
+
+
+@fn(inline=True)
+def was_endless(q: RunQueue, c: SchedCpu) -> bool:
+    """At the start of a pick: whether this CPU had no end set. It is not known to have none any more."""
+    endless = q.endless & c.bit != 0
+    if endless:
+        q.endless &= ~c.bit
+    return endless
+
+
+@fn(inline=True)
+def kick_endless(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
+    """The CPUs that would never turn to one that was queued for them."""
+    if q.endless == 0:
+        return 0
+    kick = q.endless & v.affinity & ~self
+    q.endless &= ~kick
+    return kick
 
 
 @fn(inline=True)
@@ -236,7 +263,8 @@ def cpu_enter(q: RunQueue, c: SchedCpu, v: SchedVcpu | None, now: u64) -> None:
     if v is None:
         q.idle.store(q.idle.load() | c.bit)
     else:
-        q.idle.store(q.idle.load() & ~c.bit)
+        if q.idle.load() & c.bit != 0:
+            q.idle.store(q.idle.load() & ~c.bit)
         v.place = Place.RUNNING
         v.cpu = c.id
         v.since = now

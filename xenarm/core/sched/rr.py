@@ -8,6 +8,7 @@ from xenarm.core.sched.queue import (
     account,
     cpu_enter,
     kick_came,
+    kick_endless,
     kick_for,
     kick_left,
     may_run,
@@ -16,6 +17,7 @@ from xenarm.core.sched.queue import (
     queue_init,
     queue_remove,
     us_to_ticks,
+    was_endless,
 )
 from xenarm.core.sched.state import NEVER, Place, RunQueue, SchedCpu, SchedParams, SchedVcpu
 
@@ -54,10 +56,7 @@ def put(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
     """Queue it; the CPUs to kick: an idle one, or all those that it may use and that would otherwise never turn to it."""
     queue_append(q, v)
     kick = kick_for(q, v, self)
-    if kick == 0:
-        kick = q.endless & v.affinity & ~self
-        q.endless &= ~kick
-    return kick
+    return kick if kick != 0 else kick_endless(q, v, self)
 
 
 @fn
@@ -96,20 +95,29 @@ def rr_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
 
 @fn(inline=True)
 def stays(c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
-    if not may_run(old):
-        return False
     yielded = old.yielded
     old.yielded = False
     return waiting is None or (not yielded and now < c.started + RR.slice)
 
 
 @fn(inline=True)
-def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu) -> None:
-    if may_run(old):
-        c.kick |= put(q, old, c.bit)
+def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, runs: bool) -> None:
+    if runs:
+        kick = put(q, old, c.bit)
+        if kick != 0:
+            c.kick |= kick
     else:
         old.yielded = False
         old.place = Place.BLOCKED
+
+
+@fn(inline=True)
+def slice_end(q: RunQueue, c: SchedCpu, waiting: bool) -> u64:
+    """When to pick again for one that runs: never, with nobody waiting."""
+    if not waiting:
+        q.endless |= c.bit
+        return NEVER
+    return c.started + RR.slice
 
 
 @fn
@@ -117,25 +125,19 @@ def rr_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     q = RR.queue
     with q.lock:
         kick_came(q, c)
-        q.endless &= ~c.bit
-        waiting = queue_first(q, c.bit)
+        was_endless(q, c)
+        v = queue_first(q, c.bit)
         old = c.current
+        runs = False
         if old is not None:
             account(old, now)
-            if stays(c, old, waiting, now):
-                return old, slice_end(q, c, waiting)
-            leave(q, c, old)
-        if waiting is not None:
-            queue_remove(q, waiting)
-        cpu_enter(q, c, waiting, now)
+            runs = may_run(old)
+            if runs and stays(c, old, v, now):
+                return old, slice_end(q, c, v is not None)
+        if v is not None:
+            queue_remove(q, v)
+        if old is not None:
+            leave(q, c, old, runs)
+        cpu_enter(q, c, v, now)
         kick_left(q, c)
-        return waiting, NEVER if waiting is None else slice_end(q, c, queue_first(q, c.bit))
-
-
-@fn(inline=True)
-def slice_end(q: RunQueue, c: SchedCpu, waiting: SchedVcpu | None) -> u64:
-    """When to pick again for one that runs: never, with nobody waiting."""
-    if waiting is None:
-        q.endless |= c.bit
-        return NEVER
-    return c.started + RR.slice
+        return v, NEVER if v is None else slice_end(q, c, queue_first(q, c.bit) is not None)

@@ -18,7 +18,6 @@ from xenarm.core.sched.state import (
     DEFAULT_BUDGET_US,
     DEFAULT_PERIOD_US,
     DEFAULT_WEIGHT,
-    NEVER,
     SCHED_CPUS,
     STOP_WAITS,
     Place,
@@ -130,7 +129,6 @@ def sched_init(cpus: u64, hz: u64) -> None:
         c.id = u32(i)
         c.bit = u64(1) << i
         c.current = None
-        c.until = NEVER
         c.kick = 0
         c.started = 0
         c.online = (cpus >> i) & 1 != 0

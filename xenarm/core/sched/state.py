@@ -104,6 +104,7 @@ class Credit2Vcpu(Struct):
     capped: bool
     rate: u64  # growth of the key for each tick, 16.16
     pace: u64  # ticks for each step of the key, 16.16
+    reach: u64  # growth of the key in `RunQueue.initial` ticks
     debt: u64  # how far the key may be ahead of those that it competes with
     quota: i64  # ticks of its domain's budget that it has taken and may still use
 
@@ -166,6 +167,11 @@ class RunQueue(Struct, align=64):
     if CONFIG.SCHED_CREDIT2:
         number: u32
         members: u32
+        lean: bool  # it is the only one, and nobody is capped
+        initial: u64  # four times in ticks, the same in all queues: here they lie beside what a pick needs
+        ratelimit: u64
+        shortest: u64
+        margin: u64
         base: u64  # a vCPU has credit while its key is below
         grant: Atomic[u64] = atomic(u64)  # how far the base was ahead of the smallest key when it was moved
         origin: u64  # keys plus this compare between run queues
@@ -195,7 +201,6 @@ class SchedCpu(Struct, align=64):
     id: u32
     bit: u64
     current: SchedVcpu | None
-    until: u64  # when `pick` wants to be called again
     started: u64  # when `current` came, or began a new slice
     kick: u64  # after `pick`: the CPUs that must pick too; whoever sends the interrupts sets it to 0
     online: bool
@@ -203,7 +208,7 @@ class SchedCpu(Struct, align=64):
         pinned: SchedVcpu | None
     if CONFIG.SCHED_CREDIT2:
         cluster: u32  # set before `sched_init`; CPUs of one cluster share a cache
-        home: u32  # number of its run queue
+        queue: RunQueue | None
         position: u64  # the key with which `current` came or stayed: what others must be below to run here
     if CONFIG.SCHED_ARINC653:
         arinc: ArincCpu
