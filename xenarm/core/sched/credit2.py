@@ -427,8 +427,8 @@ def take_from(source: RunQueue, q: RunQueue, c: SchedCpu) -> bool:
 
 
 @fn(inline=False)
-def steal(q: RunQueue, c: SchedCpu) -> bool:
-    """An idle CPU takes a waiting vCPU from any other queue. False: some queue was locked, and must be looked at again."""
+def steal(q: RunQueue, c: SchedCpu) -> tuple[bool, bool]:
+    """An idle CPU takes a waiting vCPU from any other queue: whether it has one, and if not, whether it could look at all of them."""
     looked = True
     q.idle.store(q.idle.load() | c.bit)
     for i in range(CREDIT2.count):
@@ -440,8 +440,8 @@ def steal(q: RunQueue, c: SchedCpu) -> bool:
                 found = take_from(source, q, c)
                 source.lock.__exit__()
                 if found:
-                    return True
-    return looked
+                    return True, True
+    return False, looked
 
 
 @fn(inline=False)
@@ -622,10 +622,12 @@ def chosen_end(q: RunQueue, c: SchedCpu, v: SchedVcpu, now: u64, lean: bool) -> 
 def look_again(q: RunQueue, c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     """Nothing waited here: take what was put back, or what waits in another queue; with one that could not be looked at, try again soon."""
     v = take(q, c, queue_first(q, c.bit), now, False)
-    if v is not None or CREDIT2.count == 1:
-        return v, NEVER
-    looked = steal(q, c)
-    return take(q, c, queue_first(q, c.bit), now, False), u64(NEVER) if looked else now + q.shortest
+    found = CREDIT2.count > 1
+    looked = True
+    while v is None and found:  # what it finds may be out of budget: then it is parked here, so that this ends
+        found, looked = steal(q, c)
+        v = take(q, c, queue_first(q, c.bit), now, False)
+    return v, u64(NEVER) if looked else now + q.shortest
 
 
 def picker(lean: bool) -> Callable[[RunQueue, SchedCpu, u64], tuple[SchedVcpu | None, u64]]:
