@@ -402,6 +402,40 @@ def kick_elsewhere(v: SchedVcpu, home: RunQueue) -> u64:
 
 
 @fn
+def idle_elsewhere(home: RunQueue) -> u64:
+    """CPUs of other run queues that are idle and have not been kicked."""
+    idle = u64(0)
+    for i in range(CREDIT2.count):
+        if i != home.number:
+            idle |= CREDIT2.queues[i].idle.load() & ~CREDIT2.queues[i].kicked.load()
+    return idle
+
+
+@fn(inline=False)
+def kick_left_elsewhere(q: RunQueue) -> u64:
+    """At the end of a pick, when some wait here: an idle CPU of another queue for the first that can use one."""
+    idle = idle_elsewhere(q)
+    v = q.head
+    while v is not None and idle != 0:
+        if v.affinity & idle != 0:
+            return kick_elsewhere(v, q)
+        v = v.next
+    return 0
+
+
+@fn(inline=False)
+def pass_on(q: RunQueue) -> u64:
+    """A kicked CPU found something in its own queue: whoever waits elsewhere, and may have kicked it, needs another idle CPU."""
+    kick = u64(0)
+    for i in range(CREDIT2.count):
+        source = CREDIT2.queues[i]
+        if i != q.number and lock_try(source.lock):
+            kick |= kick_left_elsewhere(source)
+            source.lock.__exit__()
+    return kick
+
+
+@fn
 def move(source: RunQueue, q: RunQueue, v: SchedVcpu) -> None:
     """Both locks are held. It keeps what it is behind or ahead."""
     queue_remove(source, v)
@@ -451,7 +485,7 @@ def balance(q: RunQueue, c: SchedCpu) -> None:
     least = saturating_sub(q.position.load(), q.grant.load())
     for i in range(CREDIT2.count):
         other = CREDIT2.queues[i]
-        if other.position.load() < least and other.head is not None:
+        if other.position.load() < least and other.head is not None and other.idle.load() == 0:
             least = other.position.load()
             behind = other
     if behind is not None and lock_try(behind.lock):
@@ -635,7 +669,7 @@ def picker(lean: bool) -> Callable[[RunQueue, SchedCpu, u64], tuple[SchedVcpu | 
 
     @fn(inline=True)
     def pick(q: RunQueue, c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
-        kick_came(q, c)
+        kicked = kick_came(q, c)
         alone = was_endless(q, c)
         if not lean and q.events is not None:
             expire(q, c, now)
@@ -657,6 +691,10 @@ def picker(lean: bool) -> Callable[[RunQueue, SchedCpu, u64], tuple[SchedVcpu | 
             v, idle_end = look_again(q, c, now)
         cpu_enter(q, c, v, now)
         kick_left(q, c)
+        if not lean and CREDIT2.count > 1:
+            c.kick |= kick_left_elsewhere(q)
+            if kicked and v is not None:
+                c.kick |= pass_on(q)
         if v is not None:
             return v, chosen_end(q, c, v, now, lean)
         return v, idle_end if lean else alarm_until(q, c, now, idle_end)

@@ -213,10 +213,12 @@ def kick_idle(q: RunQueue, v: SchedVcpu, idle: u64) -> u64:
 
 
 @fn(inline=True)
-def kick_came(q: RunQueue, c: SchedCpu) -> None:
-    """This CPU picks: it can be kicked again."""
-    if q.kicked.load() & c.bit != 0:
+def kick_came(q: RunQueue, c: SchedCpu) -> bool:
+    """This CPU picks: it can be kicked again. Whether it had been."""
+    kicked = q.kicked.load() & c.bit != 0
+    if kicked:
         q.kicked.fetch_and(~c.bit)
+    return kicked
 
 
 @fn(inline=False)
