@@ -5,7 +5,7 @@ from xenarm.arm64.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_r
 from xenarm.arm64.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
 from xenarm.arm64.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
 from xenarm.arm64.mmu import dcache_clean_invalidate, icache_invalidate, image_size, image_start, mmu_map_device, mmu_map_ram
-from xenarm.arm64.vcpu import arch_vcpu_reset, arch_vcpu_stop, cpus_online, vcpu_assign, vcpus_release
+from xenarm.arm64.vcpu import arch_vcpu_reset, arch_vcpu_stop, cpus_online, vcpu_assign, vcpus_left, vcpus_release
 from xenarm.config import CONFIG
 
 assert CONFIG.ARCH == "arm64", f"no architecture {CONFIG.ARCH}"
@@ -36,5 +36,6 @@ __all__ = [
     "mmu_map_ram",
     "this_vcpu",
     "vcpu_assign",
+    "vcpus_left",
     "vcpus_release",
 ]

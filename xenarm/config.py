@@ -28,6 +28,7 @@ class Config:
     MAX_CPUS: int
     MAX_DOMAINS: int
     MAX_DOMAIN_CPUS: int
+    MAX_VCPUS: int
     MAX_MODULES: int
     MAX_TREE_NODES: int
     VPL011: bool

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
-from freestanding import View, export, fn, u8, u64
+from freestanding import Atomic, Struct, View, atomic, export, fn, linker_symbol, u8, u32, u64, zeroed
 from guests.bench.kernels import (
     HANDLER_OVERHEAD,
     SGI_OVERHEAD,
@@ -16,19 +16,24 @@ from guests.bench.kernels import (
     loop_empty,
     loop_hvc,
     loop_load,
+    loop_no_yield,
     loop_nothing,
+    loop_ping,
+    loop_pong,
     loop_store,
+    loop_yield,
     sample_sgi,
     sample_timer,
+    start_other,
     use_bench_vectors,
 )
 from guests.runtime.console import console_init, printk
-from guests.runtime.gic import GIC, gic_enable, gic_init, gic_own_target
+from guests.runtime.gic import GIC, gic_cpu_init, gic_enable, gic_init, gic_own_target
 from guests.runtime.link import LINKER_SCRIPT
-from guests.runtime.machine import FDT, machine_init
+from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
 from xenarm.arm64.instructions import mmio_read32, wait_for_event
-from xenarm.arm64.registers import read_cntfrq_el0
+from xenarm.arm64.registers import read_cntfrq_el0, read_tpidr_el0
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, FdtError
 from xenarm.devicetree.values import fdt_find_compatible, fdt_interrupt
@@ -36,6 +41,8 @@ from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicd
 
 __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
+BENCH_SECONDARY = linker_symbol("bench_secondary")
+IMAGE_START = linker_symbol("__image_start")
 ROUNDS = 8
 LOOPS = 1024
 SAMPLES = 16 * SLIDE
@@ -117,6 +124,50 @@ def report_timers() -> None:
         report_timer(b"timer_wfi", ASLEEP_STEPS, 1)
 
 
+class Own(Struct):
+    """The first vCPU's bit in GICD_SGIR."""
+
+    target: u32
+
+
+OWN = zeroed(Own)
+
+
+class Partner(Struct):
+    """What two vCPUs tell each other."""
+
+    started: Atomic[u64] = atomic(u64)  # the counter at the other one's first instruction
+    target: Atomic[u32] = atomic(u32)  # its bit in GICD_SGIR
+    sleeps: Atomic[u32] = atomic(u32)  # it is to answer interrupts now
+
+
+PARTNER = zeroed(Partner)
+
+
+@fn
+def partner_start() -> None:
+    """Turn the other vCPU on; it runs while this one sleeps or yields."""
+    before = start_other(MACHINE.mpidr[1], MACHINE.image + u64(BENCH_SECONDARY - IMAGE_START), 1)
+    while PARTNER.started.load_acquire() == 0 or PARTNER.target.load_acquire() == 0:
+        loop_yield(1, 0, 0)
+    printk(f"bench cpu_on {nanoseconds(PARTNER.started.load() - before, 1):d}")
+
+
+@fn
+def report_sharing() -> None:
+    """Two vCPUs on one CPU."""
+    base = fastest(loop_no_yield, 0, 0)
+    steps = fastest(loop_yield, 0, 0) - base
+    printk(f"bench yield {nanoseconds(steps, 2 * LOOPS):d}")
+    PARTNER.sleeps.store_release(1)
+    loop_yield(16, 0, 0)
+    value = u64(PARTNER.target.load()) << SGIR_TARGETS_SHIFT | SGI
+    least = u64(NEVER)
+    for _ in range(ROUNDS):
+        least = min(least, loop_ping(LOOPS, GIC.gicd + Gicd.SGIR, value, GIC.gicc))
+    printk(f"bench ping_pong {nanoseconds(least, LOOPS):d}")
+
+
 @export("guest_main")
 def guest_main(tree: u64, image: u64) -> None:
     """Entry of the first CPU. Does not return."""
@@ -125,6 +176,13 @@ def guest_main(tree: u64, image: u64) -> None:
         console_init(FDT)
         if gic_init(FDT) == Result.OK:
             gic_enable(SGI)
+            PARTNER.target.store(0)
+            if MACHINE.cpus > 1:
+                OWN.target = u32(gic_own_target())
+                partner_start()
+                report_sharing()
+                printk(f"bench end")
+                psci_system_off()
             report_exits()
             use_bench_vectors()
             report_sgi()
@@ -135,6 +193,13 @@ def guest_main(tree: u64, image: u64) -> None:
 
 @export("guest_secondary")
 def guest_secondary(number: u64) -> None:
-    """No other CPU is ever started."""
+    """The other vCPU: yields for ever, then answers interrupts for ever. Does not return."""
+    PARTNER.started.store_release(read_tpidr_el0())
+    gic_cpu_init()
+    gic_enable(SGI)
+    PARTNER.target.store_release(u32(gic_own_target()))
+    while PARTNER.sleeps.load_acquire() == 0:
+        loop_yield(1, 0, 0)
+    value = u64(OWN.target) << SGIR_TARGETS_SHIFT | SGI
     while True:
-        wait_for_event()
+        loop_pong(LOOPS, GIC.gicd + Gicd.SGIR, value, GIC.gicc)

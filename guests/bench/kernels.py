@@ -17,10 +17,15 @@ __all__ = [
     "loop_empty",
     "loop_hvc",
     "loop_load",
+    "loop_no_yield",
     "loop_nothing",
+    "loop_ping",
+    "loop_pong",
     "loop_store",
+    "loop_yield",
     "sample_sgi",
     "sample_timer",
+    "start_other",
     "use_bench_vectors",
 ]
 
@@ -30,6 +35,8 @@ SGI_OVERHEAD = 2  # that, and reading the counter before
 
 RUN = int(TimerControl(ENABLE=True))
 PSCI_VERSION = 0x8400
+CPU_ON = 0xC400_0003
+YIELD = "mov x0, #0\n    mov x1, #0\n    mov x16, #29"  # SCHED_OP, SCHEDOP_yield (Xen: public/sched.h)
 
 
 def loop(name: str, body: str) -> str:
@@ -84,6 +91,65 @@ slide_end:
     mov x12, #1
     eret
     .balign 2048
+"""
+
+# x0: how often; x1: GICD_SGIR; x2: what to write; x3: the CPU interface. Interrupts are masked: WFI ends without a handler.
+PING = f"""
+    .global loop_ping
+    .balign 64
+loop_ping:
+    isb
+    mrs x9, cntvct_el0
+1:  str w2, [x1]
+2:  wfi
+    ldr w11, [x3, #{Gicc.IAR}]
+    and w12, w11, #0x3ff
+    cmp w12, #1020
+    b.hs 2b
+    str w11, [x3, #{Gicc.EOIR}]
+    subs x0, x0, #1
+    b.ne 1b
+    isb
+    mrs x0, cntvct_el0
+    sub x0, x0, x9
+    ret
+
+    .global loop_pong
+    .balign 64
+loop_pong:
+2:  wfi
+    ldr w11, [x3, #{Gicc.IAR}]
+    and w12, w11, #0x3ff
+    cmp w12, #1020
+    b.hs 2b
+    str w11, [x3, #{Gicc.EOIR}]
+    str w2, [x1]
+    subs x0, x0, #1
+    b.ne 2b
+    ret
+
+    .global bench_secondary
+bench_secondary:
+    mrs x1, cntvct_el0
+    msr tpidr_el0, x1
+    b secondary_start
+
+    .global start_other
+start_other:
+    mov x3, x2
+    mov x2, x1
+    mov x1, x0
+    mov w0, #{CPU_ON & 0xFFFF}
+    movk w0, #{CPU_ON >> 16}, lsl #16
+    isb
+    mrs x9, cntvct_el0
+    hvc #0
+    mov x0, #0
+    mov x1, #0
+    mov x16, #29
+    hvc #0xea1
+    mov x0, x9
+    ret
 """
 
 # x0: GICD_SGIR; x1: what to write; x2: the CPU interface; x3: NOPs before it begins.
@@ -143,6 +209,9 @@ assembly(
 {loop("loop_empty", f"movz w0, #{PSCI_VERSION}, lsl #16")}
 {loop("loop_hvc", f"movz w0, #{PSCI_VERSION}, lsl #16" + chr(10) + "    hvc #0")}
 {loop("loop_nothing", "")}
+{loop("loop_no_yield", YIELD)}
+{loop("loop_yield", YIELD + chr(10) + "    hvc #0xea1")}
+{PING}
 {loop("loop_load", "ldr w0, [x1]")}
 {loop("loop_store", "str w2, [x1]")}
 {SAMPLE_SGI}
@@ -197,4 +266,34 @@ def sample_timer(steps: u64, sleep: u64, gicc: u64, delay: u64) -> u64:
 @external("use_bench_vectors")
 def use_bench_vectors() -> None:
     """From now on interrupts go to the samples' handler."""
+    raise NotImplementedError
+
+
+@external("loop_no_yield")
+def loop_no_yield(count: u64, address: u64, value: u64) -> u64:
+    """What a loop that yields costs by itself."""
+    raise NotImplementedError
+
+
+@external("loop_yield")
+def loop_yield(count: u64, address: u64, value: u64) -> u64:
+    """Xen's SCHEDOP_yield."""
+    raise NotImplementedError
+
+
+@external("loop_ping")
+def loop_ping(count: u64, sgir: u64, value: u64, gicc: u64) -> u64:
+    """An interrupt to the other CPU, and asleep until its answer."""
+    raise NotImplementedError
+
+
+@external("loop_pong")
+def loop_pong(count: u64, sgir: u64, value: u64, gicc: u64) -> None:
+    """The other side of `loop_ping`."""
+    raise NotImplementedError
+
+
+@external("start_other")
+def start_other(mpidr: u64, entry: u64, context: u64) -> u64:
+    """CPU_ON and a yield; the counter before. The other CPU's first instruction puts the counter into TPIDR_EL0."""
     raise NotImplementedError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from xenarm.tools import bench, build
@@ -16,6 +18,7 @@ XEN = {
     "timer": 1052,
     "timer_wfi": 4347,
 }
+XEN_SHARING = {"yield": 3824, "ping_pong": 11046, "cpu_on": 6288}
 XEN_TO_GUEST = 22_368_728
 
 
@@ -42,6 +45,15 @@ def test_the_guest_starts_in_a_third_of_xens_instructions(figures: Figures) -> N
 
 def test_counts_repeat(figures: Figures, xenarm: Hypervisor, built_board: str) -> None:
     assert measure(built_board, xenarm, build.guest_job(built_board, "bench").output) == figures
+
+
+def test_two_vcpus_take_turns_on_one_cpu_in_a_third_of_xens_instructions(
+    figures: Figures, xenarm: Hypervisor, built_board: str
+) -> None:
+    kernel = build.guest_job(built_board, "bench").output
+    counts = bench.measure_sharing(built_board, replace(xenarm, bootargs="sched=rr"), kernel)
+    assert set(counts) == set(bench.SHARING)
+    assert all(0 < counts[name] <= XEN_SHARING[name] / 3 for name in counts)
 
 
 def test_the_image_is_small(xenarm: Hypervisor) -> None:

@@ -14,7 +14,7 @@ from boards import board as board_named
 from freestanding import offset_of
 from freestanding.elf import Image
 from tests.boards import beacon
-from xenarm.core.domain import CpuSlot
+from xenarm.core.domain import Slot
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import Layout, compose
 from xenarm.tools.machine import MIB, Board, DomainSpec, Machine, Region
@@ -24,7 +24,7 @@ SECONDS = 60
 STACK_POINTER = 31
 PROGRAM_COUNTER = 32
 PAGE = 0x1000
-GUARD_OFFSET = offset_of(CpuSlot, "guard")
+GUARD_OFFSET = offset_of(Slot, "guard")
 
 
 @pytest.fixture

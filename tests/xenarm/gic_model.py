@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xenarm.arm64 import instructions
-from xenarm.core.domain import CPU_SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
+from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
 from xenarm.gic.registers import Gich, ListRegister, LrState
 from xenarm.gic.v2 import GIC
 from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
@@ -99,7 +99,7 @@ class Machine:
     def __init__(self, bus: Bus, cpus: int) -> None:
         self.bus = bus
         self.domain: Domain = DOMAINS[0]
-        self.vcpus: list[Vcpu] = [CPU_SLOTS[i].vcpu for i in range(cpus)]
+        self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
         self.domain.id, self.domain.vcpu_count = 0, cpus
         for i, v in enumerate(self.vcpus):
@@ -148,6 +148,6 @@ def machine(cpus: int = 1, lists: int = 4) -> Iterator[Machine]:
         instructions.BUS = before
         instructions.STACK_OFFSET[0] = 0
         for slot in range(cpus):
-            CPU_SLOTS[slot].vcpu.domain = None
+            SLOTS[slot].vcpu.domain = None
             DOMAINS[0].vcpus[slot] = None
         DOMAINS[0].state.value = 0

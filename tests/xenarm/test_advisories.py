@@ -14,17 +14,18 @@ from tests.xenarm.test_stage2 import fresh, leaves, tables
 from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG
 from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
-from xenarm.arm64 import registers, run, vectors
+from xenarm.arm64 import registers, run, switch, vectors
 from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
 from xenarm.arm64.registers import MODEL, PSR_RESET, Cptr, Ec, Hcr, Mdcr, Spsr
-from xenarm.arm64.run import HCR_GUEST, MDCR_GUEST, load_control, load_el1
-from xenarm.arm64.timer import timers_reset
+from xenarm.arm64.run import HCR_GUEST, MDCR_GUEST, cpu_control, load_el1
+from xenarm.arm64.switch import LOADED_REGISTERS, SAVED_REGISTERS
+from xenarm.arm64.timer import alarms_init, timers_control, timers_reset
 from xenarm.arm64.traps import HANDLERS, hypercall, trap_full, trap_serror, trap_sync
 from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.domain import CPU_SLOTS, Power
+from xenarm.core.domain import SLOTS, Power
 from xenarm.core.log import ALLOWANCES, guest_message_allowed
 from xenarm.core.memory import memory_free, page_alloc
 from xenarm.core.result import Result
@@ -66,6 +67,8 @@ def test_xsa_91_timers_are_not_left_to_the_next_vcpu() -> None:
     MODEL.update(cntkctl_el1=ALL, cntv_ctl_el0=1, cntv_cval_el0=5, cntvoff_el2=7, cnthp_ctl_el2=1, cnthctl_el2=ALL)
     with machine() as m:
         m.vcpus[0].ptimer_control = m.vcpus[0].ptimer_compare = 1
+        alarms_init()
+        timers_control()
         timers_reset(m.vcpus[0])
         assert (m.vcpus[0].ptimer_control, m.vcpus[0].ptimer_compare) == (0, 0)
     for name in ("cntkctl_el1", "cntv_ctl_el0", "cntv_cval_el0", "cntvoff_el2", "cnthp_ctl_el2"):
@@ -82,6 +85,14 @@ def test_xsa_91_no_register_of_el1_outlives_its_vcpu() -> None:
     assert not [name for name in names if MODEL[name] == 0xDEAD]
 
 
+def test_xsa_91_every_register_of_el1_is_switched() -> None:
+    """What a vCPU starts with is its own from then on; MDSCR_EL1 traps, and is zero for all."""
+    names = {name.removeprefix("write_") for name in vars(run) if name.startswith("write_") and name.endswith(("_el1", "_el0"))}
+    assert names - {"mdscr_el1"} <= set(SAVED_REGISTERS)
+    assert {"elr_el2", "spsr_el2", "cntkctl_el1", "cntv_ctl_el0", "cntv_cval_el0", "hcr_el2"} <= set(SAVED_REGISTERS)
+    assert {"vmpidr_el2", "vttbr_el2"} <= set(LOADED_REGISTERS)
+
+
 def test_xsa_93_hardware_that_is_not_the_guests_traps() -> None:
     """Debug, performance and implementation-defined registers were open to guests, which could hang the machine by them."""
     hcr, mdcr = Hcr.from_raw(HCR_GUEST), Mdcr.from_raw(MDCR_GUEST)
@@ -93,7 +104,7 @@ def test_xsa_93_hardware_that_is_not_the_guests_traps() -> None:
 def test_xsa_351_activity_monitors_trap() -> None:
     """Guests read the activity monitors, and from them what others computed."""
     with machine() as m:
-        load_control(m.vcpus[0])
+        cpu_control()
         cptr = Cptr.from_raw(MODEL["cptr_el2"])
         assert cptr.TAM and cptr.TTA and cptr.TZ and cptr.TSM
         for crm in range(2, 16):
@@ -145,7 +156,7 @@ def test_xsa_201_an_asynchronous_abort_goes_to_the_guest() -> None:
 
 def test_xsa_201_and_303_exceptions_of_el2_are_never_unmasked() -> None:
     """Entry code unmasked interrupts whatever the interrupted code had; and aborts, so that the host took what was the guest's."""
-    code = vectors.VECTORS + vectors.FP_CODE
+    code = vectors.VECTORS + switch.CODE
     assert "daifclr" not in code.lower() and "msr daif," not in code.lower()
     masks = Spsr.from_raw(PSR_RESET)
     assert masks.D and masks.A and masks.I and masks.F
@@ -342,4 +353,4 @@ def test_xsa_409_and_410_tables_are_counted_and_given_back() -> None:
 
 def test_the_model_is_left_as_it_was() -> None:
     """The other tests of this process find no domain."""
-    assert CPU_SLOTS[0].vcpu.domain is None and registers.MODEL is MODEL
+    assert SLOTS[0].vcpu.domain is None and registers.MODEL is MODEL

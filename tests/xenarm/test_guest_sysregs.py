@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 
 from xenarm.arm64 import registers
 from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
-from xenarm.core.domain import CPU_SLOTS
+from xenarm.core.domain import SLOTS
 
 READ = 1
 ALL_ONES = (1 << 64) - 1
 
 
 def access(key: int, *, read: bool = True, el0: bool = False, value: int = 0) -> tuple[bool, int]:
-    handled, result = sysreg_access(CPU_SLOTS[0].vcpu, key | (READ if read else 0), el0, value)
+    handled, result = sysreg_access(SLOTS[0].vcpu, key | (READ if read else 0), el0, value)
     return handled, int(result)
 
 
 @given(st.integers(0, 0x1FF_FFFF), st.booleans(), st.integers(0, ALL_ONES))
 def test_no_access_stops_the_host(iss: int, el0: bool, value: int) -> None:
-    sysreg_access(CPU_SLOTS[0].vcpu, iss, el0, value)
+    sysreg_access(SLOTS[0].vcpu, iss, el0, value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from freestanding import fn, u64
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
-from xenarm.core.domain import CPU_SLOTS, DOMAINS, Domain, Vcpu
+from xenarm.core.domain import SLOTS, DOMAINS, Domain, Vcpu
 from xenarm.core.mmio import MOST_REGIONS, mmio_access, mmio_register, mmio_reset
 from xenarm.core.result import Result
 
@@ -31,7 +31,7 @@ def domain() -> Domain:
 
 
 def access(d: Domain, address: int, width: int = 4) -> Any:
-    return mmio_access(d, CPU_SLOTS[0].vcpu, Access(GuestPhys(address), width, False, 0))
+    return mmio_access(d, SLOTS[0].vcpu, Access(GuestPhys(address), width, False, 0))
 
 
 def test_whose_address_it_is(domain: Domain) -> None:

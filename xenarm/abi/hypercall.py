@@ -1,6 +1,6 @@
 """Xen's hypercalls on ARM (public/arch-arm.h, public/xen.h): `hvc #0xEA1`, the number in x16, the result in x0."""
 
-__all__ = ["ENOSYS", "HYPERCALL_TAG", "XENVER_VERSION", "XEN_VERSION_NUMBER", "Hypercall"]
+__all__ = ["ENOSYS", "HYPERCALL_TAG", "XENVER_VERSION", "XEN_VERSION_NUMBER", "Hypercall", "SchedOp"]
 
 HYPERCALL_TAG = 0xEA1
 ENOSYS = 38
@@ -13,3 +13,11 @@ class Hypercall:
 
     XEN_VERSION = 17
     CONSOLE_IO = 18
+    SCHED_OP = 29
+
+
+class SchedOp:
+    """Commands of SCHED_OP (public/sched.h)."""
+
+    YIELD = 0
+    BLOCK = 1

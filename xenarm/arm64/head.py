@@ -8,7 +8,7 @@ from freestanding import assembly, offset_of, size_of
 
 from xenarm.arm64.layout import IMAGE_VIRT, MAIR, SECTIONS, TEXT, VA_BITS
 from xenarm.arm64.registers import CPTR_RES1, SCTLR_EL1_RES1, SCTLR_EL2_RES1, Hcr, Sctlr, Tcr, Tcr1
-from xenarm.core.domain import SLOT_SHIFT, CpuSlot
+from xenarm.core.domain import SLOT_SHIFT, Slot, Vcpu
 
 __all__ = ["IMAGE_FLAGS"]
 
@@ -17,6 +17,7 @@ TABLE_DESCRIPTOR = 3
 PAGE_BIT = 2
 BOOT_TABLES = 7  # level 0; levels 1-3 of the image; levels 1-3 of the first page at its machine address
 
+VCPU_AT = offset_of(Slot, "vcpu")
 SCTLR_ON = int(Sctlr(M=True, C=True, SA=True, I=True, WXN=True))
 T0SZ = 64 - VA_BITS
 WALKS = {"IRGN0": 1, "ORGN0": 1, "SH0": 3}
@@ -157,7 +158,7 @@ STACK_OF_CPU = f"""
     adrp x2, __slots_start
     add x3, x25, #1
     add x2, x2, x3, lsl #{SLOT_SHIFT}
-    sub x2, x2, #{size_of(CpuSlot) - offset_of(CpuSlot, "vcpu")}
+    sub x2, x2, #{size_of(Slot) - offset_of(Slot, "vcpu")}
     mov sp, x2
     mov x29, xzr
     mov x30, xzr
@@ -214,7 +215,7 @@ stopped:
 
 first_cpu_virtual:
     adrp x0, __bss_start
-    adrp x1, __image_end
+    adrp x1, __bss_end
     mrs x3, dczid_el0
     cmp x3, #{ZERO_64}
     b.ne 1f
@@ -237,6 +238,16 @@ first_cpu_virtual:
     cmp x0, x1
     b.lo 1b
 4:
+    adrp x0, __slots_start
+    adrp x2, __image_end
+5:  add x0, x0, #{VCPU_AT & ~0xFFF}
+    add x0, x0, #{VCPU_AT & 0xFFF}
+    add x1, x0, #{size_of(Vcpu)}
+6:  stp xzr, xzr, [x0], #16
+    cmp x0, x1
+    b.lo 6b
+    cmp x0, x2
+    b.lo 5b
 {STACK_OF_CPU}
     cmp x27, #2
     b.ne 2f

@@ -15,6 +15,7 @@ __all__ = [
     "address_translate_el1_read",
     "address_translate_el1_write",
     "cpu_relax",
+    "data_memory_barrier",
     "data_sync_all",
     "data_sync_inner",
     "data_sync_inner_stores",
@@ -40,6 +41,7 @@ __all__ = [
     "tlb_invalidate_guest",
     "tlb_invalidate_guest_ipa",
     "tlb_invalidate_guest_stage1",
+    "tlb_invalidate_guest_stage1_local",
     "wait_for_event",
     "wait_for_interrupt",
 ]
@@ -76,6 +78,7 @@ wait_for_interrupt = _hint("wait_for_interrupt", "wfi")
 wait_for_event = _hint("wait_for_event", "wfe")
 send_event = _hint("send_event", "sev")
 instruction_sync = _hint("instruction_sync", "isb")
+data_memory_barrier = _hint("data_memory_barrier", "dmb ish")
 data_sync_all = _hint("data_sync_all", "dsb sy")
 data_sync_inner = _hint("data_sync_inner", "dsb ish")
 data_sync_inner_stores = _hint("data_sync_inner_stores", "dsb ishst")
@@ -85,6 +88,7 @@ tlb_invalidate_el2 = _hint("tlb_invalidate_el2", "tlbi alle2is")
 tlb_invalidate_all_guests = _hint("tlb_invalidate_all_guests", "tlbi alle1")
 tlb_invalidate_guest = _hint("tlb_invalidate_guest", "tlbi vmalls12e1is")
 tlb_invalidate_guest_stage1 = _hint("tlb_invalidate_guest_stage1", "tlbi vmalle1is")
+tlb_invalidate_guest_stage1_local = _hint("tlb_invalidate_guest_stage1_local", "tlbi vmalle1")
 
 
 def _maintenance(name: str, instruction: str) -> Any:

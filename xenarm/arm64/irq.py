@@ -2,8 +2,9 @@
 
 from freestanding import fn, u32
 
+from xenarm.arm64.cpu import SHARING
 from xenarm.arm64.dump import dump_asked
-from xenarm.arm64.timer import ptimer_expired, vtimer_expired
+from xenarm.arm64.timer import alarm_expired, vtimer_expired
 from xenarm.config import CONFIG
 from xenarm.core.console import console_interrupt, console_irq, console_poll
 from xenarm.core.domain import Vcpu
@@ -49,13 +50,16 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
     if intid == SGI_KICK:
         if v.domain is not None:
             vgic_attend(v)
+        if SHARING.on:
+            v.choose = 1
         console_poll()
         dump_asked(v)
         return True
     if intid == PPI_HYP_TIMER:
-        ptimer_expired(v)
+        alarm_expired(v)
     elif intid == GIC.maintenance_ppi:
-        vgic_maintenance(v)
+        if v.domain is not None:
+            vgic_maintenance(v)
     elif intid == console_interrupt():
         console_irq()
     else:

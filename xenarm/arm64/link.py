@@ -1,6 +1,7 @@
 """The linker script of the arm64 image, and what its compilation needs beside.
 
 Sections are page-aligned by permission; bss and stacks follow the file's end and are counted in the Image header's image_size.
+Stacks are not cleared at boot: their section, .bss.0slots, stands apart.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ CFLAGS = (
 )
 """What the compiler must be told beside the flags that keep it off FP and SIMD registers."""
 
-FLOATING_POINT = ("fp_save", "fp_restore")
+FLOATING_POINT = ("context_switch", "fp_restore")
 """The FP switch: the only code that may name FP registers."""
 
 LINKER_SCRIPT = f"""
@@ -64,11 +65,12 @@ SECTIONS
         __tables_end = .;
         . = ALIGN({PAGE_SIZE});
         __bss_start = .;
-        *(.bss.pool)
+        *(.bss .bss.[!0]* COMMON)
+        . = ALIGN({PAGE_SIZE});
+        __bss_end = .;
         . = ALIGN({SLOT_SIZE});
         __slots_start = .;
-        *(.bss.slots)
-        *(.bss .bss.* COMMON)
+        *(.bss.0slots)
         . = ALIGN({PAGE_SIZE});
         __image_end = .;
     }} :data

@@ -10,7 +10,7 @@ from xenarm.arm64.instructions import icache_invalidate_all_inner, instruction_s
 from xenarm.arm64.layout import DATA, DEVICE, ENTRIES, TABLE_PAGES, VA_BITS, Stage1Entry
 from xenarm.arm64.registers import read_ctr_el0
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, HostPhys
-from xenarm.core.domain import CPU_SLOTS, MAX_CPUS
+from xenarm.core.domain import SLOTS, SLOT_COUNT
 from xenarm.core.spinlock import Spinlock
 
 __all__ = [
@@ -176,9 +176,9 @@ def mmu_map_device(base: HostPhys, size: u64) -> None:
 
 @fn
 def mmu_guard_stacks() -> None:
-    """Take away the page below each CPU's stack, so that an overflow faults instead of writing elsewhere."""
-    for cpu in range(MAX_CPUS):
-        guard = address_of(CPU_SLOTS[cpu].guard)
+    """Take away the page below each stack, so that an overflow faults instead of writing elsewhere."""
+    for n in range(SLOT_COUNT):
+        guard = address_of(SLOTS[n].guard)
         unmap_image_page(u64(guard - usize(IMAGE_START)))
     data_sync_inner_stores()
     tlb_invalidate_el2()

@@ -4,12 +4,29 @@ The image carries a table from code offsets to lines (freestanding/linetable.py)
 entries {u32 offset, u16 file, u16 line} sorted by offset, then NUL-terminated file names.
 """
 
-from freestanding import Atomic, Printer, Ptr, Struct, View, atomic, export, fn, linker_symbol, u8, u32, u64, usize, zeroed
+from freestanding import (
+    Atomic,
+    Printer,
+    Ptr,
+    Struct,
+    View,
+    address_of,
+    atomic,
+    export,
+    fn,
+    linker_symbol,
+    size_of,
+    truncate,
+    u8,
+    u32,
+    u64,
+    usize,
+    zeroed,
+)
 
-from xenarm.arm64.cpu import cpu_index
 from xenarm.arm64.machine import cpu_stop
 from xenarm.arm64.vectors import CrashFrame
-from xenarm.core.domain import CPU_SLOTS, MAX_CPUS, SLOT_SIZE, domain_name
+from xenarm.core.domain import SLOTS, SLOT_COUNT, SLOT_SHIFT, SLOT_SIZE, domain_name
 from xenarm.core.log import log_raw
 from xenarm.drivers.serial import serial_flush
 
@@ -18,6 +35,8 @@ __all__ = ["panic_exception"]
 MAPS_MEMORY = True
 
 LINES_START = linker_symbol("__lines_start")
+SLOTS_START = linker_symbol("__slots_start")
+CRASH_FRAMES = linker_symbol("crash_frames")
 TEXT_START = linker_symbol("__text_start")
 MAGIC = 0x4C49_4E45
 HEADER_SIZE = 16
@@ -148,13 +167,20 @@ def say_registers(frame: CrashFrame) -> None:
 
 
 @fn
-def say_domain(cpu: u32) -> None:
-    if cpu >= MAX_CPUS:
+def say_domain(frame: CrashFrame) -> None:
+    slots = u64(usize(SLOTS_START))
+    if frame.sp < slots or (frame.sp - slots) >> SLOT_SHIFT >= SLOT_COUNT:
         return
-    v = CPU_SLOTS[cpu].vcpu
+    v = SLOTS[(frame.sp - slots) >> SLOT_SHIFT].vcpu
     d = v.domain
     if d is not None:
         say(f"  running domain {domain_name(d)} vcpu {v.id}")
+
+
+@fn
+def cpu_of(frame: CrashFrame) -> u32:
+    """From where its frame lies."""
+    return truncate(u32, (u64(address_of(frame)) - u64(usize(CRASH_FRAMES))) // u64(size_of(CrashFrame)))
 
 
 @export("panic_exception")
@@ -163,7 +189,7 @@ def panic_exception(frame: CrashFrame) -> None:
     if PANICKING.started.exchange(1) != 0:
         cpu_stop()
     serial_flush()
-    cpu = cpu_index()
+    cpu = cpu_of(frame)
     ec = (frame.esr >> 26) & 0x3F
     log_raw(b"\n")
     if ec == BRK_CLASS:
@@ -175,7 +201,7 @@ def panic_exception(frame: CrashFrame) -> None:
             say(f"panic on cpu {cpu}: {what}")
     else:
         say(f"panic on cpu {cpu}: exception class {ec:#x} at {frame.elr:#x}, address {frame.far:#x}")
-    say_domain(cpu)
+    say_domain(frame)
     say_registers(frame)
     backtrace(frame)
     cpu_stop()

@@ -1,8 +1,8 @@
 """What a CPU does with its vCPU: wait for its power, load its state, enter the guest, wait with it for interrupts."""
 
-from freestanding import fn, truncate, u32, u64
+from freestanding import Atomic, Struct, atomic, export, fn, truncate, u32, u64, zeroed
 
-from xenarm.arm64.cpu import this_vcpu
+from xenarm.arm64.cpu import SHARING, cpu_index, this_vcpu
 from xenarm.arm64.instructions import instruction_sync, wait_for_interrupt
 from xenarm.arm64.irq import irq_acknowledged, irq_handle
 from xenarm.arm64.mmu import icache_invalidate
@@ -12,6 +12,7 @@ from xenarm.arm64.registers import (
     SCTLR_EL1_RES1,
     Hcr,
     Mdcr,
+    read_cntpct_el0,
     read_midr_el1,
     write_afsr0_el1,
     write_afsr1_el1,
@@ -42,19 +43,23 @@ from xenarm.arm64.registers import (
     write_ttbr0_el1,
     write_ttbr1_el1,
     write_vbar_el1,
-    write_vmpidr_el2,
     write_vpidr_el2,
 )
+from xenarm.arm64.schedule import domain_runs, vcpu_choose, vcpu_reconsider, vcpu_resumed, vcpu_switch, vcpu_wait, vcpu_yield_to_others
 from xenarm.arm64.short import DONE, timer_or_other
-from xenarm.arm64.timer import timers_reset
-from xenarm.arm64.vectors import enter_guest, fp_restore
+from xenarm.arm64.switch import fp_restore, vcpu_prepare
+from xenarm.arm64.timer import alarms_init, timers_control, timers_reset
+from xenarm.arm64.vcpu import cpus_online
+from xenarm.arm64.vectors import enter_guest
 from xenarm.core.console import console_poll
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Power, Vcpu, vcpu_domain
+from xenarm.core.sched.scheduler import sched_wake
+from xenarm.core.sched.state import NEVER
 from xenarm.core.shutdown import domain_vcpu_left
-from xenarm.gic.vgic import vcpu_has_interrupt, vcpu_kick, vgic_look, vgic_park, vgic_vcpu_reset
-from xenarm.p2m.stage2 import p2m_activate
+from xenarm.gic.v2 import gic_kick
+from xenarm.gic.vgic import vcpu_has_interrupt, vgic_look, vgic_park, vgic_vcpu_reset
 
-__all__ = ["arch_start_domains", "cpu_run", "domain_runs", "vcpu_checkpoint", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt"]
+__all__ = ["arch_start_domains", "cpu_run", "vcpu_checkpoint", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt", "vcpu_yield"]
 
 HCR_GUEST = int(
     Hcr(
@@ -76,7 +81,7 @@ HCR_GUEST = int(
         TERR=True,
     )
 )
-"""WFE does not trap: with one vCPU for each CPU there is nobody to give the time to."""
+"""WFE does not trap but while others wait for the CPU."""
 
 MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True, TPMS=True, TTRF=True))
 MPIDR_RES1 = 1 << 31
@@ -88,25 +93,17 @@ def vcpu_mpidr(v: Vcpu) -> u64:
     return MPIDR_RES1 | u64(v.id & 0xF) | u64(v.id >> 4) << 8
 
 
-@fn
-def domain_runs(v: Vcpu) -> bool:
-    d = v.domain
-    return d is not None and d.state.load_acquire() == u32(DomainState.RUNNING)
-
-
 # ---- a vCPU's state at its start ---------------------------------------------------------------------------------------
 
 
 @fn
-def load_control(v: Vcpu) -> None:
-    """EL2's controls over the guest."""
+def cpu_control() -> None:
+    """EL2's controls over guests, on every CPU alike. What differs among vCPUs comes with the switch."""
     write_vpidr_el2(read_midr_el1())
-    write_vmpidr_el2(vcpu_mpidr(v))
-    write_hcr_el2(HCR_GUEST)
     write_cptr_el2(CPTR_GUEST)
     write_mdcr_el2(MDCR_GUEST)
     write_hstr_el2(0)
-    p2m_activate(vcpu_domain(v).p2m)
+    timers_control()
 
 
 @fn
@@ -152,7 +149,7 @@ def load_general(v: Vcpu) -> None:
 
 @fn
 def vcpu_load(v: Vcpu) -> None:
-    load_control(v)
+    write_hcr_el2(HCR_GUEST)
     load_el1()
     timers_reset(v)
     vgic_vcpu_reset(v)
@@ -170,8 +167,11 @@ def wait_for_power(v: Vcpu) -> None:
     while True:
         if domain_runs(v) and turned_on(v):
             return
-        wait_for_interrupt()
-        irq_handle(v)
+        if SHARING.on:
+            vcpu_wait(v, False)
+        else:
+            wait_for_interrupt()
+            irq_handle(v)
 
 
 @fn
@@ -186,30 +186,41 @@ def turned_on(v: Vcpu) -> bool:
 
 
 @fn
-def cpu_run() -> None:
-    """Run this CPU's vCPU from whenever it is turned on. From any depth of the stack, which is given up. Does not return."""
-    v = this_vcpu()
+def vcpu_run(v: Vcpu) -> None:
+    """Run the vCPU that this CPU has from whenever it is turned on. From any depth of the stack, which is given up. Does not return."""
     wait_for_power(v)
     vcpu_load(v)
+    if v.choose != 0:
+        vcpu_reconsider(v)
     enter_guest(v)
+
+
+@export("vcpu_main")
+def vcpu_main(v: Vcpu) -> None:
+    """Where a vCPU's stack begins: its CPU has just switched to it. Does not return."""
+    vcpu_resumed(v)
+    vcpu_run(v)
 
 
 @fn
 def vcpu_off(v: Vcpu) -> None:
-    """The vCPU that this CPU runs is turned off. Does not return."""
+    """The vCPU that this CPU has is turned off. Does not return."""
     vgic_park(v)
     timers_reset(v)
     v.power.store_release(u32(Power.OFF))
     domain_vcpu_left(vcpu_domain(v))
-    cpu_run()
+    vcpu_run(v)
 
 
 @fn
 def vcpu_checkpoint(v: Vcpu) -> None:
     """After a kick: wait while the domain is paused. Does not return when it ends."""
     while vcpu_domain(v).paused.load_acquire() != 0 and domain_runs(v):
-        wait_for_interrupt()
-        irq_handle(v)
+        if SHARING.on:
+            vcpu_wait(v, True)
+        else:
+            wait_for_interrupt()
+            irq_handle(v)
     if not domain_runs(v):
         vcpu_off(v)
 
@@ -217,6 +228,23 @@ def vcpu_checkpoint(v: Vcpu) -> None:
 @fn
 def vcpu_wait_for_interrupt(v: Vcpu) -> None:
     """WFI: until an interrupt is pending for the vCPU, whether the guest masks it or not. Does not return when its domain ends."""
+    if SHARING.on:
+        wait_shared(v)
+    else:
+        wait_alone(v)
+
+
+@fn(inline=False)
+def wait_shared(v: Vcpu) -> None:
+    vcpu_wait(v, False)
+    if v.choose != 0:
+        vcpu_reconsider(v)
+    vcpu_checkpoint(v)
+
+
+@fn(inline=True)
+def wait_alone(v: Vcpu) -> None:
+    """Nobody else is to run on this CPU."""
     while not vcpu_has_interrupt(v):
         if not console_poll():
             wait_for_interrupt()
@@ -228,18 +256,69 @@ def vcpu_wait_for_interrupt(v: Vcpu) -> None:
 
 
 @fn
+def vcpu_yield(v: Vcpu) -> None:
+    """Others go first, once. Does not return when its domain ends."""
+    if SHARING.on:
+        vcpu_yield_to_others(v)
+        vcpu_checkpoint(v)
+
+
+# ---- CPUs --------------------------------------------------------------------------------------------------------------
+
+
+class Start(Struct):
+    """Until the domains are built there is nothing to run."""
+
+    given: Atomic[u32] = atomic(u32)
+
+
+START = zeroed(Start)
+
+
+@fn
+def cpu_run() -> None:
+    """A CPU on its own stack: it turns to its vCPUs, and is here while the scheduler has none for it. Does not return."""
+    me = this_vcpu()
+    me.due = NEVER
+    cpu_control()
+    while True:
+        if START.given.load_acquire() == 0:
+            wait_for_interrupt()
+            irq_handle(me)
+            continue
+        chosen = vcpu_choose(me)
+        if chosen is not None:
+            vcpu_switch(me, chosen)
+            continue
+        vcpu_resumed(me)
+        if not console_poll():
+            wait_for_interrupt()
+        irq_handle(me)
+
+
+@fn
 def arch_start_domains() -> None:
-    """Every CPU runs its vCPU from now on. Does not return."""
+    """Every CPU runs vCPUs from now on. Does not return."""
     icache_invalidate()
+    alarms_init()
     for i in range(MAX_DOMAINS):
         if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
-            kick_all(DOMAINS[i])
+            domain_start(DOMAINS[i])
+    START.given.store_release(1)
+    for cpu in range(cpus_online()):
+        if cpu != cpu_index():
+            gic_kick(cpu)
     cpu_run()
 
 
 @fn
-def kick_all(d: Domain) -> None:
+def domain_start(d: Domain) -> None:
+    """Make its vCPUs ready for the first switch to each. Where none waits for another, they wait for their power on CPUs of their own."""
     for i in range(d.vcpu_count):
         v = d.vcpus[i]
         if v is not None:
-            vcpu_kick(v)
+            vcpu_prepare(v, vcpu_mpidr(v), d.p2m.vttbr, HCR_GUEST)
+            v.due = NEVER
+            v.cpu = v.sched.cpu
+            if not SHARING.on or v.power.load() == u32(Power.ON_PENDING):
+                _ = sched_wake(v.sched, read_cntpct_el0())

@@ -8,7 +8,7 @@ from xenarm.arm64.mmu import image_physical
 from xenarm.arm64.registers import read_mpidr_el1
 from xenarm.arm64.run import cpu_run
 from xenarm.arm64.vcpu import CPUS
-from xenarm.core.domain import MAX_CPUS
+from xenarm.core.domain import MAX_CPUS, SLOTS
 from xenarm.core.log import log_warning
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
@@ -53,6 +53,8 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 def start(mpidr: u64) -> bool:
     """Turn on one CPU and wait for it: the next number is free only once this one is taken. False: it does not come."""
     number = CPUS.online.load()
+    SLOTS[number].vcpu.cpu = number
+    SLOTS[number].vcpu.number = number
     if not host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
         log_warning(f"cpu {mpidr:#x}: the firmware does not turn it on")
         return True

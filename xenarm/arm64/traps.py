@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from freestanding import IntEnum, Struct, View, export, fn, table, truncate, u8, u32, u64, wrapping_sub
 
-from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall
+from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall, SchedOp
 from xenarm.arm64.guest_sysregs import sysreg_access
 from xenarm.arm64.inject import guest_is_at_el0, inject_data_abort, inject_instruction_abort, inject_undefined, skip_instruction
 from xenarm.arm64.instructions import address_translate_el1_read, instruction_sync
@@ -30,7 +30,8 @@ from xenarm.arm64.registers import (
     write_hcr_el2,
     write_par_el1,
 )
-from xenarm.arm64.run import vcpu_checkpoint, vcpu_off, vcpu_wait_for_interrupt
+from xenarm.arm64.run import vcpu_checkpoint, vcpu_off, vcpu_wait_for_interrupt, vcpu_yield
+from xenarm.arm64.schedule import vcpu_reconsider
 from xenarm.arm64.short import DONE, GICD_HPFAR, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
@@ -71,16 +72,26 @@ class Verdict(IntEnum, type=u8, must_use=True):
 def trap_sync(v: Vcpu) -> u64:
     """A synchronous exception from the guest: DONE, or NEEDS_FULL with nothing changed."""
     esr = read_esr_el2()
+    if esr >> 26 == Ec.WFX:
+        skip_instruction(esr)
+        if esr & WFE == 0:
+            vcpu_wait_for_interrupt(v)
+        else:
+            vcpu_yield(v)
+        return DONE
+    answer = trap_call(v, esr)
+    if v.choose != 0 and answer == DONE:
+        reconsider(v)
+    return answer
+
+
+@fn(inline=True)
+def trap_call(v: Vcpu, esr: u64) -> u64:
     ec = esr >> 26
     if ec == Ec.HVC64:
         return trap_hvc(v, esr)
     if esr >> 21 == WORD_ACCESS:
         return trap_word_access(v, esr)
-    if ec == Ec.WFX:
-        skip_instruction(esr)
-        if esr & WFE == 0:
-            vcpu_wait_for_interrupt(v)
-        return DONE
     if ec == Ec.SMC64:
         skip_instruction(esr)
         v.regs[0] = psci_call(v)
@@ -104,8 +115,22 @@ def trap_hvc(v: Vcpu, esr: u64) -> u64:
 @fn
 def hypercall(v: Vcpu) -> u64:
     """x16 has the number."""
+    if v.regs[16] == Hypercall.SCHED_OP:
+        return sched_op(v)
     if v.regs[16] == Hypercall.XEN_VERSION and v.regs[0] == XENVER_VERSION:
         return XEN_VERSION_NUMBER
+    return NOT_IMPLEMENTED
+
+
+@fn
+def sched_op(v: Vcpu) -> u64:
+    """The command is in x0."""
+    if v.regs[0] == SchedOp.YIELD:
+        vcpu_yield(v)
+        return 0
+    if v.regs[0] == SchedOp.BLOCK:
+        vcpu_wait_for_interrupt(v)
+        return 0
     return NOT_IMPLEMENTED
 
 
@@ -134,6 +159,15 @@ def trap_irq(v: Vcpu, acknowledged: u64) -> None:
     """What `short_irq` gave."""
     if irq_acknowledged(v, truncate(u32, acknowledged)):
         vcpu_checkpoint(v)
+    if v.choose != 0:
+        reconsider(v)
+
+
+@fn(inline=False)
+def reconsider(v: Vcpu) -> None:
+    """Something may have a better claim to this CPU. What happened while the vCPU did not run may have been its domain's end, or a pause."""
+    vcpu_reconsider(v)
+    vcpu_checkpoint(v)
 
 
 @export("trap_fiq")
@@ -299,3 +333,5 @@ def trap_full(v: Vcpu) -> None:
             inject_undefined()
         case Verdict.STAY:
             pass
+    if v.choose != 0:
+        reconsider(v)

@@ -1,11 +1,15 @@
-"""Which CPU runs which vCPU, and how a vCPU is told to start."""
+"""The pool of vCPUs, and how a vCPU is told to start."""
 
 from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
 
+from xenarm.arm64.cpu import SHARING
 from xenarm.core.addresses import GuestPhys
-from xenarm.core.domain import CPU_SLOTS, MAX_CPUS, Domain, Power, Vcpu
+from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT, SLOTS, Domain, Power, Vcpu
+from xenarm.core.result import Result
+from xenarm.core.sched.scheduler import sched_insert, sched_remove
+from xenarm.core.sched.state import SchedParams
 
-__all__ = ["CPUS", "arch_vcpu_reset", "arch_vcpu_stop", "cpus_online", "vcpu_assign", "vcpus_release"]
+__all__ = ["CPUS", "arch_vcpu_reset", "arch_vcpu_stop", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
 
 
 class Cpus(Struct):
@@ -19,34 +23,48 @@ CPUS = zeroed(Cpus)
 
 @fn
 def cpus_online() -> u32:
-    """Physical CPUs that run; each has room for one vCPU."""
+    """Physical CPUs that run."""
     return CPUS.online.load_acquire()
 
 
 @fn
-def vcpu_assign(d: Domain) -> Vcpu | None:
-    """Give the domain one more vCPU, on a CPU that has none yet; it is off. None when no CPU is left. Boot only: not locked."""
-    if d.vcpu_count >= MAX_CPUS:
-        return None
-    for cpu in range(cpus_online()):
-        v = CPU_SLOTS[cpu].vcpu
+def vcpus_left() -> u32:
+    """vCPUs that no domain has, and that have a CPU where each needs one."""
+    used = u32(0)
+    for i in range(MAX_VCPUS):
+        if SLOTS[MAX_CPUS + i].vcpu.domain is not None:
+            used += 1
+    most = u32(MAX_VCPUS) if SHARING.on else min(u32(MAX_VCPUS), cpus_online())
+    return most - used
+
+
+@fn
+def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
+    """Give the domain one more vCPU; it is off. NO_MEMORY: none is left. Otherwise the scheduler's reason not to take it. Boot only: not locked."""
+    if d.vcpu_count >= MAX_DOMAIN_CPUS:
+        return Result.NO_MEMORY, None
+    for number in range(u32(MAX_CPUS), u32(SLOT_COUNT)):
+        v = SLOTS[number].vcpu
         if v.domain is None:
+            result = sched_insert(v.sched, d.sched, number, p)
+            if result != Result.OK:
+                return result, None
             v.domain = d
-            v.cpu = cpu
+            v.number = number
             v.id = d.vcpu_count
             v.power.store(u32(Power.OFF))
             d.vcpus[v.id] = v
             d.vcpu_count += 1
-            return v
-    return None
+            return Result.OK, v
+    return Result.NO_MEMORY, None
 
 
 @fn
 def vcpus_release(d: Domain) -> None:
-    """Take back the vCPUs of a domain that could not be built."""
+    """Take back the vCPUs of a domain that could not be built: none of them has run."""
     for i in range(d.vcpu_count):
         v = d.vcpus[i]
-        if v is not None:
+        if v is not None and sched_remove(v.sched) == Result.OK:
             v.domain = None
         d.vcpus[i] = None
     d.vcpu_count = 0

@@ -1,4 +1,4 @@
-"""EL2's exception vectors, the ways into and out of a guest, and the moves of FP/SIMD state.
+"""EL2's exception vectors, the ways into and out of a guest, reporting of its own faults.
 
 While a guest runs, SP_EL2 points at its `Vcpu`, and the stack is free below it. A trap saves the few registers that the short way changes;
 what that leaves goes on with all that a C function may change, and at last the full way, where all registers lie in the frame.
@@ -6,13 +6,13 @@ ELR_EL2 and SPSR_EL2 stay where they are.
 """
 
 from freestanding import Array, Struct, array, assembly, external, offset_of, size_of, u64
-from xenarm.core.domain import CRASH_SIZE, MAX_CPUS, SLOT_SHIFT, Vcpu
+from xenarm.core.domain import MAX_CPUS, SLOT_COUNT, SLOT_SHIFT, Slot, Vcpu
 
-__all__ = ["CrashFrame", "enter_guest", "fp_restore", "fp_save"]
+__all__ = ["CrashFrame", "enter_guest"]
 
 
-class CrashFrame(Struct):
-    """What the vectors save of the hypervisor's own state when it is at fault: at the start of the CPU's slot."""
+class CrashFrame(Struct, align=512):
+    """What the vectors save of the hypervisor's own state when it is at fault: one for each CPU."""
 
     regs: Array[u64] = array(u64, 31)
     sp: u64
@@ -22,15 +22,17 @@ class CrashFrame(Struct):
     far: u64
 
 
+CRASH_FRAME_SHIFT = 9
+CRASH_STACK = 0x1000  # one: only the first CPU in trouble reports it
+VCPU_CPU = offset_of(Slot, "vcpu") + offset_of(Vcpu, "cpu")
 REGS = offset_of(Vcpu, "regs")
-FP = offset_of(Vcpu, "fp")
 FEW = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (16, 17))  # what a function exported with preserve=True may change, and x9
 MORE = ((10, 11), (12, 13), (14, 15))
 CALLER_SAVED = tuple((n, n + 1) for n in range(0, 18, 2))  # x18 is never touched: the image is compiled to keep off it
 CALLEE_SAVED = tuple((n, n + 1) for n in range(18, 30, 2))
 
 assert REGS == 0, "SP points at the frame"
-assert size_of(CrashFrame) == 36 * 8 and offset_of(CrashFrame, "sp") == 31 * 8
+assert size_of(CrashFrame) == 1 << CRASH_FRAME_SHIFT and offset_of(CrashFrame, "sp") == 31 * 8
 
 
 def move_pairs(instruction: str, pairs: tuple[tuple[int, int], ...]) -> str:
@@ -110,9 +112,15 @@ el2_fault:
     adrp x1, __slots_start
     sub x0, x0, x1
     lsr x0, x0, #{SLOT_SHIFT}
-    cmp x0, #{MAX_CPUS}
+    cmp x0, #{SLOT_COUNT}
     csel x0, x0, xzr, lo
     add x0, x1, x0, lsl #{SLOT_SHIFT}
+    mov x1, #{VCPU_CPU}
+    ldr w0, [x0, x1]
+    cmp x0, #{MAX_CPUS}
+    csel x0, x0, xzr, lo
+    adrp x1, crash_frames
+    add x0, x1, x0, lsl #{CRASH_FRAME_SHIFT}
     mrs x1, tpidrro_el0
 {chr(10).join(f"    stp x{n}, x{n + 1}, [x0, #{8 * n}]" for n in range(1, 29, 2))}
     stp x29, x30, [x0, #{8 * 29}]
@@ -126,51 +134,35 @@ el2_fault:
     stp x1, x2, [x0, #{offset_of(CrashFrame, "spsr")}]
     mrs x1, far_el2
     str x1, [x0, #{offset_of(CrashFrame, "far")}]
-    add x1, x0, #{CRASH_SIZE}
+    adrp x1, crash_claim
+1:  ldaxr w2, [x1]
+    cbnz w2, 2f
+    mov w2, #1
+    stxr w3, w2, [x1]
+    cbnz w3, 1b
+    adrp x1, crash_stack_end
     mov sp, x1
     bl panic_exception
-1:  wfe
-    b 1b
+2:  wfe
+    b 2b
+
+    .section .bss.crash, "aw", %nobits
+    .balign 4096
+    .global crash_frames
+crash_frames:
+    .space {MAX_CPUS << CRASH_FRAME_SHIFT}
+    .balign 4096
+crash_claim:
+    .space {CRASH_STACK}
+crash_stack_end:
+    .space 4096
 """
 
-
-def move_fp(pair: str, special: str) -> str:
-    """V0 to V31 in pairs from x0, then FPCR and FPSR."""
-    lines = [f"    {pair} q{n}, q{n + 1}, [x0, #{16 * n}]" for n in range(0, 32, 2)]
-    return "\n".join(lines) + f"\n{special}\n    ret\n"
-
-
-FP_CODE = f"""
-    .section .text.fp_switch, "ax"
-    .arch_extension fp
-    .arch_extension simd
-    .global fp_save
-fp_save:
-    add x0, x0, #{FP}
-{move_fp("stp", "    add x0, x0, #512" + chr(10) + "    mrs x1, fpcr" + chr(10) + "    mrs x2, fpsr" + chr(10) + "    stp x1, x2, [x0]")}
-    .global fp_restore
-fp_restore:
-    add x0, x0, #{FP}
-{move_fp("ldp", "    add x0, x0, #512" + chr(10) + "    ldp x1, x2, [x0]" + chr(10) + "    msr fpcr, x1" + chr(10) + "    msr fpsr, x2")}
-    .global fp_switch_end
-fp_switch_end:
-"""
 
 assembly(VECTORS, arch="aarch64")
-assembly(FP_CODE, arch="aarch64")
 
 
 @external("enter_guest")
 def enter_guest(v: Vcpu) -> None:
     """Load all general registers from the frame and ERET; the stack below the frame is free again. Does not return."""
     raise NotImplementedError("a guest needs an emulated CPU")
-
-
-@external("fp_save")
-def fp_save(v: Vcpu) -> None:
-    """Store this CPU's FP/SIMD registers to the vCPU."""
-
-
-@external("fp_restore")
-def fp_restore(v: Vcpu) -> None:
-    """Load this CPU's FP/SIMD registers from the vCPU."""

@@ -2,17 +2,19 @@
 
 from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
-from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, cpus_online, icache_invalidate, vcpu_assign, vcpus_release
+from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
-from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name
+from xenarm.core.domain import Domain, DomainState, domain_create, domain_discard, domain_name
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.guest_memory import guest_memory_create, guest_memory_place, guest_memory_release, guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
 from xenarm.core.plan import MOST_STATIC, Module, Plan, node_path, plan_domain, short_name
 from xenarm.core.result import Result
+from xenarm.core.sched.scheduler import params_default, sched_domain_init, sched_name
+from xenarm.core.sched.state import SchedParams
 from xenarm.core.memory import is_boot_module, static_memory
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
@@ -94,10 +96,13 @@ def add_devices(d: Domain, plan: Plan) -> Result:
 @fn
 def add_vcpus(d: Domain, plan: Plan) -> Result:
     """The first vCPU starts at the kernel with the tree's address in x0 (Linux's arm64 boot protocol); PSCI starts the others."""
+    p = zeroed(SchedParams)
+    params_default(p)
+    sched_domain_init(d.sched, 0, 0)
     for i in range(plan.vcpus):
-        v = vcpu_assign(d)
+        result, v = vcpu_assign(d, p)
         if v is None:
-            return Result.NO_MEMORY
+            return result
         if i == 0:
             arch_vcpu_reset(v, GuestPhys(plan.entry), plan.tree_at)
     return Result.OK
@@ -120,7 +125,7 @@ def place_memory(d: Domain, plan: Plan) -> Result:
 
 @fn
 def fill(d: Domain, plan: Plan) -> Result:
-    """Everything that makes the domain, the CPUs last: they cannot be given back."""
+    """Everything that makes the domain but its vCPUs."""
     result = p2m_init(d.p2m, Vmid(d.id + 1))
     if result == Result.OK:
         result = place_memory(d, plan) if plan.static else guest_memory_create(d, plan.memory)
@@ -128,8 +133,6 @@ def fill(d: Domain, plan: Plan) -> Result:
         result = add_devices(d, plan)
     if result == Result.OK:
         result = load(d, plan)
-    if result == Result.OK:
-        result = add_vcpus(d, plan)
     return result
 
 
@@ -170,6 +173,14 @@ def domain_release(d: Domain) -> None:
 
 
 @fn
+def refuse_vcpus(fdt: Fdt, d: Domain, plan: Plan, result: Result) -> None:
+    log_error(
+        f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: cpus: the scheduler {sched_name()} "
+        f"cannot take {plan.vcpus} virtual CPUs more ({result}); ask for less, or choose another one by sched="
+    )
+
+
+@fn
 def build(fdt: Fdt, plan: Plan) -> bool:
     """Make the domain of a sound plan. What can still fail is that memory is too scattered."""
     d = domain_create(short_name(fdt, plan.node))
@@ -185,10 +196,12 @@ def build(fdt: Fdt, plan: Plan) -> bool:
             f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {plan.memory // KIB} KiB in pages "
             f"cannot be had ({result}); ask for less"
         )
-        vcpus_release(d)
-        guest_memory_release(d)
-        p2m_discard(d.p2m)
-        domain_discard(d)
+        undo(d)
+        return False
+    result = add_vcpus(d, plan)
+    if result != Result.OK:
+        refuse_vcpus(fdt, d, plan, result)
+        undo(d)
         return False
     PLANS[d.id] = plan
     d.on_crash = plan.on_crash
@@ -199,19 +212,17 @@ def build(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
-def cpus_left() -> u32:
-    """CPUs that no domain has."""
-    left = cpus_online()
-    for i in range(CONFIG.MAX_DOMAINS):
-        if DOMAINS[i].state.load() != u32(DomainState.UNUSED):
-            left -= min(left, DOMAINS[i].vcpu_count)
-    return left
+def undo(d: Domain) -> None:
+    vcpus_release(d)
+    guest_memory_release(d)
+    p2m_discard(d.p2m)
+    domain_discard(d)
 
 
 @fn
 def create(fdt: Fdt, node: Node) -> bool:
     plan = zeroed(Plan)
-    return plan_domain(fdt, node, cpus_left(), plan) and build(fdt, plan)
+    return plan_domain(fdt, node, vcpus_left(), plan) and build(fdt, plan)
 
 
 @fn

@@ -6,24 +6,28 @@ Lock order: a domain's distributor lock is a leaf; nothing is taken while it is 
 from freestanding import Array, Atomic, IntEnum, Struct, View, array, atomic, fn, place, size_of, u8, u32, u64
 
 from xenarm.config import CONFIG
+from xenarm.core.sched.state import SchedDomain, SchedVcpu
 from xenarm.gic.state import Vgicd, VgicCpu
 from xenarm.p2m.state import P2m
 
 __all__ = [
-    "CPU_SLOTS",
-    "CRASH_SIZE",
     "DOMAINS",
     "DOMAIN_NAME_MAX",
     "MAX_CPUS",
     "MAX_DOMAINS",
+    "MAX_DOMAIN_CPUS",
+    "MAX_VCPUS",
+    "SLOTS",
+    "SLOT_COUNT",
     "SLOT_SHIFT",
     "SLOT_SIZE",
-    "CpuSlot",
     "Domain",
     "DomainState",
     "EndAction",
     "Power",
     "ShutdownReason",
+    "SYSTEM_WORDS",
+    "Slot",
     "Vcpu",
     "domain_create",
     "domain_discard",
@@ -32,7 +36,9 @@ __all__ = [
 ]
 
 MAX_CPUS: int = CONFIG.MAX_CPUS
+MAX_VCPUS: int = CONFIG.MAX_VCPUS
 MAX_DOMAINS: int = CONFIG.MAX_DOMAINS
+MAX_DOMAIN_CPUS: int = CONFIG.MAX_DOMAIN_CPUS
 DOMAIN_NAME_MAX = 32
 
 
@@ -78,12 +84,17 @@ class Power(IntEnum, type=u32):
     STARTING = 3
 
 
+SYSTEM_WORDS = 30
+
+
 class Vcpu(Struct, align=16):
-    """A virtual CPU. It lies at the top of the EL2 stack of the CPU that runs it: in the guest, SP_EL2 points here."""
+    """A virtual CPU. It lies at the top of its EL2 stack: in the guest, SP_EL2 points here. Without a domain: a CPU that has none to run."""
 
     regs: Array[u64] = array(u64, 31)
     id: u32
-    cpu: u32
+    cpu: u32  # which CPU has its registers, or had them last
+    number: u32  # of its slot
+    choose: u32  # its CPU must ask the scheduler before the guest goes on
     domain: "Domain | None"
     power: Atomic[u32] = atomic(u32)
     entry: u64
@@ -91,6 +102,13 @@ class Vcpu(Struct, align=16):
     vgic: VgicCpu
     ptimer_control: u64
     ptimer_compare: u64
+    due: u64  # when its timers want it, while it waits elsewhere than in a CPU; NEVER: no timer, or not noted
+    due_cpu: u32  # who has noted it
+    vmcr: u32  # GICH_VMCR and GICH_APR
+    apr: u32
+    sched: SchedVcpu
+    saved: Array[u64] = array(u64, 13)  # x19 to x30 and SP of EL2, where the switch left it
+    system: Array[u64] = array(u64, SYSTEM_WORDS)  # system registers, in the order of arm64/switch.py
     fp: Array[u64] = array(u64, 66)  # V0-V31, FPCR, FPSR
 
 
@@ -102,7 +120,9 @@ class Domain(Struct):
     name: Array[u8] = array(u8, DOMAIN_NAME_MAX)
     name_length: u32
     vcpu_count: u32
-    vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_CPUS)
+    vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_DOMAIN_CPUS)
+    sched: SchedDomain
+    last_ran: Array[u8] = array(u8, MAX_CPUS)  # on each CPU the vCPU that ran there last, its id plus one
     p2m: P2m
     vgic: Vgicd
     paused: Atomic[u32] = atomic(u32)
@@ -114,26 +134,27 @@ class Domain(Struct):
 
 SLOT_SHIFT = 14
 SLOT_SIZE = 1 << SLOT_SHIFT
-CRASH_SIZE = 0x1000
+SLOT_COUNT = MAX_CPUS + MAX_VCPUS
 GUARD_SIZE = 0x1000
-STACK_SIZE = SLOT_SIZE - CRASH_SIZE - GUARD_SIZE - size_of(Vcpu)
+STACK_SIZE = SLOT_SIZE - GUARD_SIZE - size_of(Vcpu)
 
 assert STACK_SIZE >= 0x1000, "a vCPU leaves too little stack in its slot"
 assert size_of(Vcpu) % 16 == 0, "SP must be 16-byte aligned"
 
 
-class CpuSlot(Struct):
-    """A CPU's EL2 stack, growing down towards an unmapped page, and the vCPU that this CPU runs. Below: where it reports its own faults."""
+class Slot(Struct):
+    """A vCPU and its EL2 stack, which grows down towards an unmapped page."""
 
-    crash: Array[u8] = array(u8, CRASH_SIZE)
     guard: Array[u8] = array(u8, GUARD_SIZE)
     stack: Array[u8] = array(u8, STACK_SIZE)
     vcpu: Vcpu
 
 
-assert size_of(CpuSlot) == SLOT_SIZE
+assert size_of(Slot) == SLOT_SIZE
 
-CPU_SLOTS = place(array(CpuSlot, MAX_CPUS), align=SLOT_SIZE, section=".bss.slots")
+SLOTS = place(array(Slot, SLOT_COUNT), align=SLOT_SIZE, section=".bss.0slots")
+"""The first MAX_CPUS belong to the CPUs: each boots there, and is there while it has no vCPU."""
+
 DOMAINS = array(Domain, MAX_DOMAINS)
 
 

@@ -175,15 +175,15 @@ def plan_memory(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
-def plan_cpus(fdt: Fdt, plan: Plan, cpus_left: u32) -> bool:
+def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
     result, cpus = fdt_u64(fdt, plan.node, b"cpus")
     if result == Result.NOT_FOUND:
         return refuse(fdt, plan, plan.node, b"cpus is missing", b"give the number of virtual CPUs, for one <1>")
     if result != Result.OK or cpus == 0:
         return refuse(fdt, plan, plan.node, b"cpus is no number of virtual CPUs", b"give it as one cell, for one <1>")
-    most = min(cpus_left, u32(CONFIG.MAX_DOMAIN_CPUS))
+    most = min(vcpus_left, u32(CONFIG.MAX_DOMAIN_CPUS))
     if cpus > u64(most):
-        return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", b"ask for less, each virtual CPU needs one of its own")
+        return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", b"ask for less; CONFIG_MAX_VCPUS limits them, and with sched=null the number of CPUs")
     plan.vcpus = u32(cpus)
     return True
 
@@ -344,7 +344,7 @@ def plan_ends(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
-def plan_domain(fdt: Fdt, node: Node, cpus_left: u32, plan: Plan) -> bool:
+def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     """Fill in the plan of a `xen,domain` node, which is all zero; False, and one line said, when it cannot be built."""
     plan.node = node
     present, kind = fdt_property(fdt, node, b"vpl011")
@@ -352,7 +352,7 @@ def plan_domain(fdt: Fdt, node: Node, cpus_left: u32, plan: Plan) -> bool:
     plan.primecell = list_contains(kind, b"arm,pl011")  # ours: Xen's property has no value
     return (
         plan_memory(fdt, plan)
-        and plan_cpus(fdt, plan, cpus_left)
+        and plan_cpus(fdt, plan, vcpus_left)
         and plan_modules(fdt, plan)
         and plan_kernel(fdt, plan)
         and plan_bootargs(fdt, plan)

@@ -12,6 +12,8 @@ from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
 from xenarm.gic.v2 import GIC, gic_deactivate, gich_read, gich_read_lr, gich_write, gich_write_lr
 
 __all__ = [
+    "HCR_RUN",
+    "HCR_RUN_SHORT",
     "forget_requests",
     "lists_collect",
     "lists_index",
@@ -22,6 +24,7 @@ __all__ = [
     "own_list",
     "own_ready",
     "own_strip",
+    "release",
     "shared_list",
     "shared_ready",
     "shared_strip",

@@ -7,10 +7,14 @@ are raised under the distributor's lock, from any CPU.
 from freestanding import ctz, fn, truncate, u8, u32, u64
 
 from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICC_SIZE
-from xenarm.arm64.cpu import this_vcpu
+from xenarm.arm64.cpu import SHARING, this_vcpu
+from xenarm.arm64.instructions import data_memory_barrier
+from xenarm.arm64.registers import read_cntpct_el0
 from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
+from xenarm.core.sched.scheduler import sched_allow
+from xenarm.core.sched.state import STOP_WAITS
 from xenarm.gic.lists import (
     forget_requests,
     lists_collect,
@@ -31,6 +35,7 @@ from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_init, gich_read
 from xenarm.p2m.stage2 import MemoryKind, p2m_map
 
 __all__ = [
+    "cpus_kick",
     "refill_if_short",
     "shared_deliver",
     "vcpu_has_interrupt",
@@ -168,9 +173,37 @@ def runs(v: Vcpu) -> bool:
 
 @fn
 def vcpu_kick(v: Vcpu) -> None:
-    """Make the vCPU's CPU look at its mail, once for all that came since it last looked."""
-    if v.vgic.kicked.exchange(1) == 0:
+    """Make the vCPU's CPU look at its mail, once for all that came since it last looked; and wake the vCPU if it waits."""
+    if v.vgic.kicked.exchange(1) != 0:
+        return
+    if SHARING.on:
+        kick_shared(v)
+    else:
         gic_kick(v.cpu)
+
+
+@fn
+def kick_shared(v: Vcpu) -> None:
+    """`kicked` must be seen set before the vCPU's state is looked at: it sets its state first, and looks at `kicked` then."""
+    data_memory_barrier()
+    if v.sched.stopped.load_acquire() & STOP_WAITS != 0:
+        cpus_kick(sched_allow(v.sched, STOP_WAITS, read_cntpct_el0()))
+    elif v.sched.on_cpu.load_acquire() != 0:
+        gic_kick(v.cpu)
+
+
+@fn
+def cpus_kick(cpus: u64) -> None:
+    """Have the CPUs of a set ask the scheduler. This one does before it goes back to its guest."""
+    me = this_vcpu()
+    rest = cpus
+    while rest != 0:
+        cpu = ctz(rest)
+        rest &= rest - 1
+        if cpu == me.cpu:
+            me.choose = 1
+        else:
+            gic_kick(cpu)
 
 
 @fn

@@ -10,7 +10,7 @@ import argparse
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console as Terminal
@@ -45,6 +45,14 @@ OPERATIONS = {
 }
 
 
+SHARING = {
+    "yield": "yield to another vCPU on the CPU",
+    "ping_pong": "SGI and WFI ping-pong on one CPU",
+    "cpu_on": "CPU_ON, yield, first instruction",
+}
+"""The same of a guest with two vCPUs on one CPU."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One figure of both hypervisors, where less is better."""
@@ -63,9 +71,9 @@ class Figures:
     operations: dict[str, int]
 
 
-def machine(board: str, hypervisor: Hypervisor, kernel: Path, count: bool) -> Machine:
-    """The board with one domain of 64 MiB and one vCPU."""
-    domain = DomainSpec("bench", GUEST_MEMORY_KIB, (ModuleSpec(ModuleKind.KERNEL, kernel),))
+def machine(board: str, hypervisor: Hypervisor, kernel: Path, count: bool, vcpus: int = 1) -> Machine:
+    """The board with one CPU and one domain of 64 MiB."""
+    domain = DomainSpec("bench", GUEST_MEMORY_KIB, (ModuleSpec(ModuleKind.KERNEL, kernel),), vcpus)
     return Machine(
         board_named(board), hypervisor.image, (domain,), 1, MACHINE_MIB, hypervisor.bootargs, count_instructions=count
     )
@@ -106,6 +114,13 @@ def measure(board: str, hypervisor: Hypervisor, kernel: Path) -> Figures:
         first = instructions_to_guest(session, guest_entry(kernel), layout.hypervisor.base)
         session.qemu.resume()
         return Figures(first, read_operations(session))
+
+
+def measure_sharing(board: str, hypervisor: Hypervisor, kernel: Path) -> dict[str, int]:
+    """The figures of two vCPUs on one CPU, under round robin or Xen's default scheduler."""
+    layout = compose(machine(board, hypervisor, kernel, count=True, vcpus=2))
+    with booted(layout, f"bench-sharing-{hypervisor.name}") as session:
+        return read_operations(session)
 
 
 def idle_guest(directory: Path) -> Path:
@@ -151,13 +166,18 @@ def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Calla
     our_figures = measure(board, mine, kernel)
     say("counting instructions on Debian's Xen")
     xen_figures = measure(board, xen, kernel)
+    say("counting instructions of two vCPUs on one CPU")
+    our_sharing = measure_sharing(board, replace(mine, bootargs=f"{mine.bootargs} sched=rr".strip()), kernel)
+    xen_sharing = measure_sharing(board, xen, kernel)
     say("comparing memory")
     table = [
         Row(what, our_figures.operations.get(name), xen_figures.operations.get(name))
         for name, what in OPERATIONS.items()
     ]
+    shared = [Row(what, our_sharing.get(name), xen_sharing.get(name)) for name, what in SHARING.items()]
     return [
         *table,
+        *shared,
         Row("reset to the guest's first", our_figures.first_instruction, xen_figures.first_instruction),
         Row("image, bytes", mine.image.stat().st_size, xen.image.stat().st_size, limit=IMAGE_LIMIT),
         Row(

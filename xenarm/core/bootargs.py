@@ -1,0 +1,40 @@
+"""The boot arguments: `name=value` words in /chosen's `xen,xen-bootargs` (Xen: docs/misc/arm/device-tree/booting.txt)."""
+
+from freestanding import View, fn, u8, usize
+
+from xenarm.core.result import Result
+from xenarm.devicetree.reader import NO_NODE, Fdt
+from xenarm.devicetree.values import fdt_find, fdt_string
+
+__all__ = ["bootarg", "bootargs_text"]
+
+SPACE = 0x20
+EQUALS = 0x3D
+
+
+@fn
+def bootargs_text(fdt: Fdt) -> View[u8]:
+    """All of them; empty when there are none."""
+    chosen = fdt_find(fdt, b"/chosen")
+    if chosen != NO_NODE:
+        sound, text = fdt_string(fdt, chosen, b"xen,xen-bootargs")
+        if sound:
+            return text
+    return b""
+
+
+@fn
+def bootarg(fdt: Fdt, name: View[u8]) -> tuple[bool, View[u8]]:
+    """(given, value); the last one counts, as in Xen."""
+    rest = bootargs_text(fdt)
+    given = False
+    value: View[u8] = b""
+    while len(rest) > 0:
+        end = rest.find(SPACE)
+        word = rest[:end]
+        at = word.find(EQUALS)
+        if at < len(word) and word[:at].equals(name):
+            given = True
+            value = word[at + 1 :]
+        rest = rest[min(end + 1, len(rest)) :]
+    return given, value
