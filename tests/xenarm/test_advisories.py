@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import random
 from collections.abc import Iterator
 
@@ -91,6 +92,14 @@ def test_xsa_91_every_register_of_el1_is_switched() -> None:
     assert names - {"mdscr_el1"} <= set(SAVED_REGISTERS)
     assert {"elr_el2", "spsr_el2", "cntkctl_el1", "cntv_ctl_el0", "cntv_cval_el0", "hcr_el2"} <= set(SAVED_REGISTERS)
     assert {"vmpidr_el2", "vttbr_el2"} <= set(LOADED_REGISTERS)
+
+
+def test_xsa_91_every_general_register_is_in_the_frame_or_switched() -> None:
+    """A short trap leaves in place what the image does not touch or what its functions keep: the switch must take it, x18 with it."""
+    in_frame = {n for pair in vectors.FEW + vectors.MORE for n in pair} | {30}
+    for move in ("stp", "ldp"):
+        pairs = re.findall(rf"{move} x(\d+), x(\d+), \[x2", switch.move_saved(move, "x0"))
+        assert in_frame | {int(n) for pair in pairs for n in pair} >= set(range(31))
 
 
 def test_xsa_93_hardware_that_is_not_the_guests_traps() -> None:

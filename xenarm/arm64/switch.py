@@ -61,13 +61,14 @@ SYSTEM = offset_of(Vcpu, "system")
 FP = offset_of(Vcpu, "fp")
 CPU = offset_of(Vcpu, "cpu")
 ON_CPU = offset_of(Vcpu, "sched") + offset_of(SchedVcpu, "on_cpu")
-LINK = 11  # x30 in `saved`
-STACK = 12
+LINK = 12  # x30 in `saved`
+STACK = 13
 
 
 def move_saved(pair: str, vcpu: str) -> str:
-    """x19 to x30."""
-    return f"    add x2, {vcpu}, #{SAVED}\n" + "\n".join(f"    {pair} x{n}, x{n + 1}, [x2, #{8 * (n - 19)}]" for n in range(19, 31, 2))
+    """x18 to x29, then x30 and SP (in x3). x18 is the guest's: a short trap leaves it in the register, where the image never touches it."""
+    lines = [f"    {pair} x{n}, x{n + 1}, [x2, #{8 * (n - 18)}]" for n in range(18, 30, 2)]
+    return "\n".join([f"    add x2, {vcpu}, #{SAVED}", *lines, f"    {pair} x30, x3, [x2, #{8 * LINK}]"])
 
 
 def save_system() -> str:
@@ -101,9 +102,8 @@ CODE = f"""
     .arch_extension simd
     .global context_switch
 context_switch:
-{move_saved("stp", "x0")}
     mov x3, sp
-    str x3, [x2, #{8 * STACK}]
+{move_saved("stp", "x0")}
 {save_system()}
 {move_fp("stp", "x0")}
     ldr w5, [x0, #{CPU}]
@@ -118,7 +118,6 @@ context_switch:
 {load_system()}
 {move_fp("ldp", "x1")}
 {move_saved("ldp", "x1")}
-    ldr x3, [x2, #{8 * STACK}]
     mov sp, x3
     ret
 2:  yield

@@ -107,7 +107,7 @@ class Vcpu(Struct, align=16):
     vmcr: u32  # GICH_VMCR and GICH_APR
     apr: u32
     sched: SchedVcpu
-    saved: Array[u64] = array(u64, 13)  # x19 to x30 and SP of EL2, where the switch left it
+    saved: Array[u64] = array(u64, 14)  # x18 to x30 and SP of EL2, where the switch left it
     system: Array[u64] = array(u64, SYSTEM_WORDS)  # system registers, in the order of arm64/switch.py
     fp: Array[u64] = array(u64, 66)  # V0-V31, FPCR, FPSR
 
