@@ -26,12 +26,12 @@ def test_debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched:
 
 
 def test_two_debians_and_two_of_ours_on_two_cpus(boot: Boot, xenarm: Hypervisor, built_board: str) -> None:
-    """Eight vCPUs on two CPUs, without `sched=`: every domain answers when it has the keyboard."""
+    """Eight vCPUs on two CPUs: every domain answers when it has the keyboard."""
     build.compile_job(built_board, build.guest_job(built_board, "hello"))
     names = ["west", "east"]
     debians = [debian_domain(2, 192, name) for name in names]
     hellos = [replace(own_domain(built_board, "hello", 2, 32), name=name) for name in ("north", "south")]
-    with boot(xenarm, *debians, *hellos, cpus=2) as session:
+    with boot(replace(xenarm, bootargs="sched=credit2"), *debians, *hellos, cpus=2) as session:
         console = session.console
         for _ in names:  # in whatever order
             console.expect(r"\((west|east)\).*Run /init as init process", BOOT_SECONDS)
@@ -51,7 +51,7 @@ def test_two_debians_and_two_of_ours_on_two_cpus(boot: Boot, xenarm: Hypervisor,
 
 def test_vcpus_beyond_the_pool_are_refused_by_name(boot: Boot, xenarm: Hypervisor, built_board: str) -> None:
     hellos = [replace(own_domain(built_board, "hello", 8, 32), name=name) for name in ("one", "two", "three")]
-    with boot(xenarm, *hellos, cpus=1) as session:
+    with boot(replace(xenarm, bootargs="sched=rr"), *hellos, cpus=1) as session:
         console = session.console
         for name in ("one", "two"):
             console.expect(rf"{name}: 32768 KiB, 8 CPUs", ANSWER_SECONDS)

@@ -17,11 +17,11 @@ from xenarm.arm64.instructions import (
 from xenarm.arm64.irq import irq_handle
 from xenarm.arm64.registers import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
 from xenarm.arm64.switch import context_switch
-from xenarm.arm64.timer import alarm_choose_at, alarm_set, timers_loaded, timers_look, timers_watch
+from xenarm.arm64.timer import alarm_choose_at, alarm_chooses, alarm_set, timers_loaded, timers_look, timers_watch
 from xenarm.core.console import console_poll
 from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, vcpu_domain
 from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake, sched_yield
-from xenarm.core.sched.state import NEVER, SCHED_CPUS, STOP_WAITS
+from xenarm.core.sched.state import SCHED_CPUS, STOP_WAITS
 from xenarm.gic.context import vgic_load, vgic_save
 from xenarm.gic.v2 import gic_kick
 from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
@@ -55,7 +55,7 @@ def vcpu_choose(v: Vcpu) -> Vcpu | None:
 def settle(v: Vcpu) -> None:
     """After the choice: set the alarm, and have the guest's WFE trap while others wait for this CPU."""
     alarm_set(v.cpu)
-    others = SCHED_CPUS[v.cpu].until != NEVER
+    others = alarm_chooses(v.cpu)
     hcr = read_hcr_el2()
     if (hcr & TWE != 0) != others:
         write_hcr_el2(hcr ^ TWE)

@@ -32,6 +32,7 @@ from xenarm.gic.vgic import cpus_kick, vgic_raise_own, vgic_set_own_level
 
 __all__ = [
     "alarm_choose_at",
+    "alarm_chooses",
     "alarm_expired",
     "alarm_set",
     "alarms_init",
@@ -75,6 +76,12 @@ def alarms_init() -> None:
         ALARMS[i].choose_at = NEVER
         ALARMS[i].soonest = NEVER
         ALARMS[i].ptimer = NEVER
+
+
+@fn(inline=True)
+def alarm_chooses(cpu: u32) -> bool:
+    """Whether the scheduler wants to be asked at some time: others wait for this CPU."""
+    return ALARMS[cpu].choose_at != NEVER
 
 
 @fn(inline=True)

@@ -183,7 +183,7 @@ def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
         return refuse(fdt, plan, plan.node, b"cpus is no number of virtual CPUs", b"give it as one cell, for one <1>")
     most = min(vcpus_left, u32(CONFIG.MAX_DOMAIN_CPUS))
     if cpus > u64(most):
-        return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", b"ask for less; CONFIG_MAX_VCPUS limits them, and with sched=null the number of CPUs")
+        return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", b"ask for less, or have virtual CPUs share CPUs: sched=credit2 in xen,xen-bootargs, up to CONFIG_MAX_VCPUS")
     plan.vcpus = u32(cpus)
     return True
 
