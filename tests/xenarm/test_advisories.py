@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.xenarm.gic_model import Machine, machine
 from tests.xenarm.test_stage2 import fresh, leaves, tables
-from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG
+from xenarm.abi.errno import Errno
+from xenarm.abi.hypercall import HYPERCALL_TAG
 from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.arm64 import registers, run, switch, vectors
@@ -21,12 +22,13 @@ from xenarm.arm64.registers import MODEL, PSR_RESET, Cptr, Ec, Hcr, Mdcr, Spsr
 from xenarm.arm64.run import HCR_GUEST, MDCR_GUEST, cpu_control, load_el1
 from xenarm.arm64.switch import LOADED_REGISTERS, SAVED_REGISTERS
 from xenarm.arm64.timer import alarms_init, timers_control, timers_reset
-from xenarm.arm64.traps import HANDLERS, hypercall, trap_full, trap_serror, trap_sync
+from xenarm.arm64.traps import HANDLERS, trap_full, trap_serror, trap_sync
 from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import SLOTS, Power
+from xenarm.core.hypercall import hypercall
 from xenarm.core.log import ALLOWANCES, guest_message_allowed
 from xenarm.core.memory import memory_free, page_alloc
 from xenarm.core.result import Result
@@ -224,7 +226,7 @@ def test_xsa_146_an_unknown_hypercall_says_nothing(monkeypatch: pytest.MonkeyPat
             m.vcpus[0].regs[16] = number
             m.vcpus[0].regs[0] = 0xFFFF
             trap(m, Ec.HVC64, iss=HYPERCALL_TAG)
-            assert m.vcpus[0].regs[0] == -ENOSYS & 0xFFFF_FFFF_FFFF_FFFF
+            assert m.vcpus[0].regs[0] == Errno.ENOSYS
         m.vcpus[0].regs[0] = PSCI_BASE + PsciFunction.MIGRATE
         psci_call(m.vcpus[0])
 

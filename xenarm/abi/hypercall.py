@@ -1,9 +1,9 @@
 """Xen's hypercalls on ARM (public/arch-arm.h, public/xen.h): `hvc #0xEA1`, the number in x16, the result in x0."""
 
-__all__ = ["ENOSYS", "HYPERCALL_TAG", "XENVER_VERSION", "XEN_VERSION_NUMBER", "Hypercall", "SchedOp"]
+__all__ = ["HYPERCALL_COUNT", "HYPERCALL_TAG", "XENVER_VERSION", "XEN_VERSION_NUMBER", "Hypercall", "SchedOp"]
 
 HYPERCALL_TAG = 0xEA1
-ENOSYS = 38
+HYPERCALL_COUNT = 64  # numbers below it may mean something
 XENVER_VERSION = 0
 XEN_VERSION_NUMBER = 4 << 16 | 17  # the release whose interface this follows
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from freestanding import IntEnum, Struct, View, export, fn, table, truncate, u8, u32, u64, wrapping_sub
 
-from xenarm.abi.hypercall import ENOSYS, HYPERCALL_TAG, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall, SchedOp
+from xenarm.abi.hypercall import HYPERCALL_TAG
 from xenarm.arm64.guest_sysregs import sysreg_access
 from xenarm.arm64.inject import guest_is_at_el0, inject_data_abort, inject_instruction_abort, inject_undefined, skip_instruction
 from xenarm.arm64.instructions import address_translate_el1_read, instruction_sync
@@ -37,6 +37,7 @@ from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import ShutdownReason, Vcpu, domain_name, vcpu_domain
 from xenarm.core.fault import Fault, fault_report
+from xenarm.core.hypercall import hypercall
 from xenarm.core.log import guest_message_allowed, log_warning
 from xenarm.core.mmio import mmio_access
 from xenarm.core.shutdown import domain_shutdown
@@ -53,7 +54,6 @@ FSC_TYPE = 0x3C
 FSC_TRANSLATION = 0x04
 FSC_PERMISSION = 0x0C
 WFE = 1
-NOT_IMPLEMENTED = -ENOSYS & 0xFFFF_FFFF_FFFF_FFFF
 HCR_VSE = int(Hcr(VSE=True))
 
 
@@ -110,28 +110,6 @@ def trap_hvc(v: Vcpu, esr: u64) -> u64:
         v.regs[0] = hypercall(v)
         return DONE
     return NEEDS_FULL
-
-
-@fn
-def hypercall(v: Vcpu) -> u64:
-    """x16 has the number."""
-    if v.regs[16] == Hypercall.SCHED_OP:
-        return sched_op(v)
-    if v.regs[16] == Hypercall.XEN_VERSION and v.regs[0] == XENVER_VERSION:
-        return XEN_VERSION_NUMBER
-    return NOT_IMPLEMENTED
-
-
-@fn
-def sched_op(v: Vcpu) -> u64:
-    """The command is in x0."""
-    if v.regs[0] == SchedOp.YIELD:
-        vcpu_yield(v)
-        return 0
-    if v.regs[0] == SchedOp.BLOCK:
-        vcpu_wait_for_interrupt(v)
-        return 0
-    return NOT_IMPLEMENTED
 
 
 @fn(inline=True)

@@ -1,0 +1,60 @@
+"""Xen's hypercalls, by number: a table with a line for each. What is not in it is ENOSYS."""
+
+from collections.abc import Callable
+
+from freestanding import Struct, fn, table, u64
+
+from xenarm.abi.errno import Errno
+from xenarm.abi.hypercall import HYPERCALL_COUNT, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall, SchedOp
+from xenarm.arm64.run import vcpu_wait_for_interrupt, vcpu_yield
+from xenarm.core.domain import Vcpu
+
+__all__ = ["HYPERCALLS", "HypercallHandler", "hypercall"]
+
+# Given the vCPU that calls, on its own CPU, and x0 to x2; gives what x0 becomes.
+HypercallHandler = Callable[[Vcpu, u64, u64, u64], u64]
+
+
+class Call(Struct, frozen=True):
+    """A hypercall."""
+
+    handler: Callable[[Vcpu, u64, u64, u64], u64]
+
+
+@fn
+def not_implemented(v: Vcpu, a: u64, b: u64, c: u64) -> u64:
+    return Errno.ENOSYS
+
+
+@fn
+def sched_op(v: Vcpu, command: u64, argument: u64, c: u64) -> u64:
+    if command == SchedOp.YIELD:
+        vcpu_yield(v)
+        return 0
+    if command == SchedOp.BLOCK:
+        vcpu_wait_for_interrupt(v)
+        return 0
+    return Errno.ENOSYS
+
+
+@fn
+def xen_version(v: Vcpu, command: u64, argument: u64, c: u64) -> u64:
+    return XEN_VERSION_NUMBER if command == XENVER_VERSION else u64(Errno.ENOSYS)
+
+
+BY_NUMBER: dict[int, HypercallHandler] = {
+    Hypercall.XEN_VERSION: xen_version,
+    Hypercall.SCHED_OP: sched_op,
+}
+
+HYPERCALLS = table(Call, [Call(BY_NUMBER.get(number, not_implemented)) for number in range(HYPERCALL_COUNT)])
+assert all(number < HYPERCALL_COUNT for number in BY_NUMBER)
+
+
+@fn
+def hypercall(v: Vcpu) -> u64:
+    """Carry out what x16 names; the result is for x0."""
+    number = v.regs[16]
+    if number >= HYPERCALL_COUNT:
+        return Errno.ENOSYS
+    return HYPERCALLS[number].handler(v, v.regs[0], v.regs[1], v.regs[2])
