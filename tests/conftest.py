@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,14 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
 
         @contextmanager
         def start(
-            hypervisor: Hypervisor, *domains: DomainSpec, cpus: int = 1, memory_mib: int = 1024, dtb: bytes | None = None
+            hypervisor: Hypervisor,
+            *domains: DomainSpec,
+            cpus: int = 1,
+            memory_mib: int = 1024,
+            dtb: bytes | None = None,
+            **more: Any,
         ) -> Iterator[Session]:
-            machine = Machine(board(DEFAULT_BOARD), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs)
+            machine = Machine(board(DEFAULT_BOARD), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
             with booted(compose(machine), name, dtb=dtb) as session:
                 yield session
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from freestanding import View, zeroed
 from tests.xenarm.trees import compile_source
 from xenarm.arm64.registers import MODEL
+from xenarm.core.bootargs import bootarg
 from xenarm.core.log import LOG, LOG_RING, NOBODY, RING_SIZE, TERMINAL
 from xenarm.core.result import Result
 from xenarm.core.sched import options, params
@@ -232,5 +233,6 @@ def test_others_words_are_not_ours() -> None:
 def test_the_last_one_counts(words: list[str]) -> None:
     text = " ".join(words)
     found = [w[6:] for w in text.split(" ") if w.startswith("sched=")]
-    present, value = options.boot_option(view(text.encode()), view(b"sched="))
+    tree, _ = opened(chosen=f'xen,xen-bootargs = "{text}";')
+    present, value = bootarg(tree, view(b"sched"))
     assert (present, bytes(value).decode()) == (bool(found), found[-1] if found else "")

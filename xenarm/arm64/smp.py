@@ -1,6 +1,6 @@
 """Starting the other CPUs: found in the device tree, turned on by the firmware's PSCI, each at its own stack."""
 
-from freestanding import export, fn, linker_symbol, u32, u64, usize
+from freestanding import export, fn, linker_symbol, truncate, u32, u64, usize
 
 from xenarm.arm64.instructions import cpu_relax, data_sync_all
 from xenarm.arm64.machine import arch_counter, arch_counter_hz
@@ -8,9 +8,11 @@ from xenarm.arm64.mmu import image_physical
 from xenarm.arm64.registers import read_mpidr_el1
 from xenarm.arm64.run import cpu_run
 from xenarm.arm64.vcpu import CPUS
+from xenarm.config import CONFIG
 from xenarm.core.domain import MAX_CPUS, SLOTS
 from xenarm.core.log import log_warning
 from xenarm.core.result import Result
+from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
 from xenarm.gic.v2 import gic_cpu_init
@@ -21,6 +23,7 @@ __all__ = ["cpu_init", "cpus_start"]
 
 SECONDARY_START = linker_symbol("secondary_start")
 MPIDR_AFFINITY = 0xFF_00FF_FFFF
+MPIDR_THREADS = 1 << 24
 PATIENCE_MS = 200
 
 
@@ -72,6 +75,15 @@ def cpu_init(cpu: u32) -> None:
     """What every CPU sets up for itself, once the interrupt controller is known."""
     stage2_enable()
     gic_cpu_init(cpu)
+    if CONFIG.SCHED_CREDIT2:
+        SCHED_CPUS[cpu].cluster = cluster(read_mpidr_el1())
+
+
+@fn
+def cluster(mpidr: u64) -> u32:
+    """Which CPUs share a cache, as far as affinity tells: those that differ in the lowest level only, two levels where threads are one (Arm ARM, MPIDR_EL1.MT)."""
+    lowest = u32(16) if mpidr & MPIDR_THREADS != 0 else u32(8)
+    return truncate(u32, mpidr >> lowest) & 0xFFFF
 
 
 @export("boot_secondary_cpu")

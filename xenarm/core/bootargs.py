@@ -1,9 +1,11 @@
-"""The boot arguments: `name=value` words in /chosen's `xen,xen-bootargs` (Xen: docs/misc/arm/device-tree/booting.txt)."""
+"""The boot arguments: `name=value` words in /chosen's `xen,xen-bootargs`, or in `bootargs` where Xen takes that.
+
+Xen: docs/misc/arm/device-tree/booting.txt.
+"""
 
 from freestanding import View, fn, u8, usize
 
-from xenarm.core.result import Result
-from xenarm.devicetree.reader import NO_NODE, Fdt
+from xenarm.devicetree.reader import NO_NODE, Fdt, fdt_property
 from xenarm.devicetree.values import fdt_find, fdt_string
 
 __all__ = ["bootarg", "bootargs_text"]
@@ -19,6 +21,10 @@ def bootargs_text(fdt: Fdt) -> View[u8]:
     if chosen != NO_NODE:
         sound, text = fdt_string(fdt, chosen, b"xen,xen-bootargs")
         if sound:
+            return text
+        for_dom0, _ = fdt_property(fdt, chosen, b"xen,dom0-bootargs")
+        sound, text = fdt_string(fdt, chosen, b"bootargs")
+        if sound and for_dom0:
             return text
     return b""
 

@@ -13,7 +13,8 @@ from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
 from xenarm.core.plan import MOST_STATIC, Module, Plan, node_path, plan_domain, short_name
 from xenarm.core.result import Result
-from xenarm.core.sched.scheduler import params_default, sched_domain_init, sched_name
+from xenarm.core.sched.params import SchedDomainParams, sched_domain_params, sched_refuse, sched_vcpu_params
+from xenarm.core.sched.scheduler import sched_domain_init
 from xenarm.core.sched.state import SchedParams
 from xenarm.core.memory import is_boot_module, static_memory
 from xenarm.core.spinlock import Spinlock
@@ -94,18 +95,26 @@ def add_devices(d: Domain, plan: Plan) -> Result:
 
 
 @fn
-def add_vcpus(d: Domain, plan: Plan) -> Result:
-    """The first vCPU starts at the kernel with the tree's address in x0 (Linux's arm64 boot protocol); PSCI starts the others."""
+def add_vcpus(fdt: Fdt, d: Domain, plan: Plan) -> bool:
+    """The vCPUs, each admitted by the scheduler with what the tree says about it. False, and one line said, when one is not.
+
+    The first one starts at the kernel with the tree's address in x0 (Linux's arm64 boot protocol); PSCI starts the others.
+    """
+    s = zeroed(SchedDomainParams)
     p = zeroed(SchedParams)
-    params_default(p)
-    sched_domain_init(d.sched, 0, 0)
+    if not sched_domain_params(fdt, plan.node, plan.vcpus, s):
+        return False
+    sched_domain_init(d.sched, s.weight, s.cap)
     for i in range(plan.vcpus):
+        if not sched_vcpu_params(fdt, plan.node, i, p):
+            return False
         result, v = vcpu_assign(d, p)
         if v is None:
-            return result
+            sched_refuse(fdt, plan.node, i, result)
+            return False
         if i == 0:
             arch_vcpu_reset(v, GuestPhys(plan.entry), plan.tree_at)
-    return Result.OK
+    return True
 
 
 @fn
@@ -173,14 +182,6 @@ def domain_release(d: Domain) -> None:
 
 
 @fn
-def refuse_vcpus(fdt: Fdt, d: Domain, plan: Plan, result: Result) -> None:
-    log_error(
-        f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: cpus: the scheduler {sched_name()} "
-        f"cannot take {plan.vcpus} virtual CPUs more ({result}); ask for less, or choose another one by sched="
-    )
-
-
-@fn
 def build(fdt: Fdt, plan: Plan) -> bool:
     """Make the domain of a sound plan. What can still fail is that memory is too scattered."""
     d = domain_create(short_name(fdt, plan.node))
@@ -190,17 +191,16 @@ def build(fdt: Fdt, plan: Plan) -> bool:
             f"{CONFIG.MAX_DOMAINS} domains exist already; raise CONFIG_MAX_DOMAINS"
         )
         return False
+    if not add_vcpus(fdt, d, plan):
+        vcpus_release(d)
+        domain_discard(d)
+        return False
     result = fill(d, plan)
     if result != Result.OK:
         log_error(
             f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {plan.memory // KIB} KiB in pages "
             f"cannot be had ({result}); ask for less"
         )
-        undo(d)
-        return False
-    result = add_vcpus(d, plan)
-    if result != Result.OK:
-        refuse_vcpus(fdt, d, plan, result)
         undo(d)
         return False
     PLANS[d.id] = plan

@@ -1,12 +1,12 @@
-"""Which scheduler this boot has: the boot argument `sched=`, else the configured one."""
+"""Which scheduler this boot has: what the boot arguments choose, else the configured one."""
 
 from freestanding import fn, u64
 
 from xenarm.arch import arch_counter_hz, cpus_online
 from xenarm.arm64.cpu import SHARING
 from xenarm.config import CONFIG
-from xenarm.core.bootargs import bootarg
 from xenarm.core.log import log_warning, printk
+from xenarm.core.sched.options import sched_options
 from xenarm.core.sched.scheduler import sched_init, sched_name, sched_select
 from xenarm.devicetree.reader import Fdt
 
@@ -14,18 +14,9 @@ __all__ = ["scheduling_init"]
 
 
 @fn
-def select(fdt: Fdt) -> None:
-    given, name = bootarg(fdt, b"sched")
-    if given:
-        if sched_select(name):
-            return
-        log_warning(f"/chosen: xen,xen-bootargs: sched={name}: this image has no such scheduler")
-
-
-@fn
 def scheduling_init(fdt: Fdt) -> None:
     """Once all CPUs are up, before the first domain."""
-    select(fdt)
+    sched_options(fdt)
     SHARING.on = not sched_name().equals(b"null")
     if CONFIG.GIC_HW_TIMER_LINK and SHARING.on:
         log_warning(f"the scheduler is null: CONFIG_GIC_HW_TIMER_LINK binds virtual timers to CPUs")

@@ -20,6 +20,7 @@ __all__ = [
     "Node",
     "Trail",
     "fdt_children",
+    "fdt_mentions",
     "fdt_name",
     "fdt_next",
     "fdt_nodes",
@@ -346,6 +347,22 @@ def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
         at += 4
         token = fdt.structure.load_be32(at)
     return False, fdt.structure[at:at]
+
+
+@fn
+def fdt_mentions(fdt: Fdt, node: Node, prefix: View[u8]) -> bool:
+    """Whether some property's name begins so."""
+    at = content_of(fdt, node)
+    token = fdt.structure.load_be32(at)
+    while token == PROP or token == NOP:
+        if token == PROP:
+            name = usize(fdt.structure.load_be32(at + 8))
+            if name + len(prefix) <= len(fdt.strings) and fdt.strings[name : name + len(prefix)].equals(prefix):
+                return True
+            at += 8 + align4(usize(fdt.structure.load_be32(at + 4)))
+        at += 4
+        token = fdt.structure.load_be32(at)
+    return False
 
 
 @fn

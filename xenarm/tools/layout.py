@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError
-from xenarm.tools.machine import KIB, MIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region
+from xenarm.tools.machine import KIB, MIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region, Value
 
 BOOT_STUB = 4 * KIB  # the few instructions with which QEMU enters the image
 DTB_ROOM = 2 * MIB
@@ -124,6 +124,15 @@ def _cells(value: int) -> tuple[int, int]:
     return value >> 32, value & 0xFFFF_FFFF
 
 
+def set_properties(tree: Tree, path: str, properties: Mapping[str, Value]) -> None:
+    """Set properties of a node, which is made if it is not there."""
+    for name, value in properties.items():
+        if isinstance(value, str):
+            tree.set_strings(path, name, value)
+        else:
+            tree.set_words(path, name, *(value if isinstance(value, tuple) else (value,)))
+
+
 def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModule]) -> None:
     """Write one domain's node, as Xen's docs/misc/arm/device-tree/booting.txt defines it."""
     path = f"/chosen/{domain.name}"
@@ -134,6 +143,11 @@ def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModu
     tree.set_words(path, "cpus", domain.cpus)
     if domain.vpl011:
         tree.set_flag(path, "vpl011")
+    set_properties(tree, path, domain.properties)
+    for number, properties in domain.vcpus.items():
+        node = f"{path}/vcpu{number}"
+        tree.set_strings(node, "compatible", "xen,vcpu")
+        set_properties(tree, node, {"id": number, **properties})
     for module in modules:
         address, size = module.claim
         node = f"{path}/module@{address:x}"
@@ -160,6 +174,7 @@ def compose(machine: Machine) -> Layout:
         tree.remove("/chosen", seed)
     if machine.bootargs:
         tree.set_strings("/chosen", "xen,xen-bootargs", machine.bootargs)
+    set_properties(tree, "/chosen", machine.chosen)
     for domain in machine.domains:
         describe_domain(tree, domain, [module for module in modules if module.domain is domain])
     return Layout(machine, hypervisor, dtb, modules, tree.blob())

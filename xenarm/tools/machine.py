@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -76,20 +77,33 @@ class ModuleSpec:
             raise ToolError(f"cannot read module {shown(self.path)}: {error.strerror}") from error
 
 
+Value = int | str | tuple[int, ...]
+"""Of a property: one cell, a string, or cells."""
+
+
 @dataclass(frozen=True)
 class DomainSpec:
-    """A domain that the hypervisor makes at boot, from Xen's dom0less bindings."""
+    """A domain that the hypervisor makes at boot, from Xen's dom0less bindings.
+
+    `properties` are its node's beside those that the other fields make; `vcpus` has, by number, those of its `xen,vcpu` nodes.
+    """
 
     name: str
     memory_kib: int
     modules: tuple[ModuleSpec, ...]
     cpus: int = 1
     vpl011: bool = True
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    vcpus: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine to start: everything that QEMU is told, but how its console is connected."""
+    """One machine to start: everything that QEMU is told, but how its console is connected.
+
+    With `count_instructions` each takes 2**`shift` ns of the machine's time, and nothing else does.
+    `chosen` has properties of /chosen.
+    """
 
     board: Board
     hypervisor: Path
@@ -98,6 +112,8 @@ class Machine:
     memory_mib: int = 1024
     bootargs: str = ""
     count_instructions: bool = False
+    shift: int = 0
+    chosen: Mapping[str, Value] = field(default_factory=dict)
     extra: tuple[str, ...] = field(default=())
 
 

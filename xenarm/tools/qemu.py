@@ -52,7 +52,7 @@ def command_line(layout: Layout, dtb: Path) -> list[str]:
     for module in layout.modules:
         command += _load(module.spec.path, module.address)
     if machine.count_instructions:
-        command += ["-icount", "shift=0,sleep=off"]
+        command += ["-icount", f"shift={machine.shift},sleep=off"]
     return [*command, *machine.extra]
 
 

@@ -1,20 +1,19 @@
-"""The boot arguments of the scheduler: `xen,xen-bootargs` of /chosen, or `bootargs` where Xen takes that (docs/misc/arm/device-tree/booting.txt).
+"""The boot arguments of the scheduler.
 
 Options have Xen's names: `sched=`, `sched_ratelimit_us=`, `credit2_runqueue=`; and `sched_rr_slice_us=`.
 """
 
-from freestanding import Array, IntEnum, Struct, View, array, fn, table, u8, u32, u64, usize, zeroed
+from freestanding import Struct, View, fn, table, u8, u32
 from xenarm.config import CONFIG
+from xenarm.core.bootargs import bootarg, bootargs_text
 from xenarm.core.log import log_warning
 from xenarm.core.sched.credit2 import CREDIT2, Grouping
 from xenarm.core.sched.rr import RR
 from xenarm.core.sched.scheduler import NAMES, sched_name, sched_select
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_property
-from xenarm.devicetree.values import fdt_find, fdt_string
+from xenarm.devicetree.reader import Fdt
 
-__all__ = ["boot_arguments", "boot_option", "number_of", "sched_options"]
+__all__ = ["number_of", "sched_options"]
 
-SPACE = 0x20
 LONGEST_RATELIMIT_US = 500_000  # Xen's XEN_SYSCTL_SCHED_RATELIMIT_MAX
 SHORTEST_SLICE_US = 100
 LONGEST_SLICE_US = 1_000_000
@@ -45,40 +44,6 @@ RUNQUEUE_NAMES = table(
 
 
 @fn
-def boot_arguments(fdt: Fdt) -> View[u8]:
-    """The hypervisor's own arguments; empty when there are none."""
-    chosen = fdt_find(fdt, b"/chosen")
-    if chosen == NO_NODE:
-        return b""
-    sound, text = fdt_string(fdt, chosen, b"xen,xen-bootargs")
-    if sound:
-        return text
-    for_dom0, _ = fdt_property(fdt, chosen, b"xen,dom0-bootargs")
-    sound, text = fdt_string(fdt, chosen, b"bootargs")
-    return text if sound and for_dom0 else text[:0]
-
-
-@fn
-def starts_with(word: View[u8], name: View[u8]) -> bool:
-    return len(word) >= len(name) and word[: len(name)].equals(name)
-
-
-@fn
-def boot_option(arguments: View[u8], name: View[u8]) -> tuple[bool, View[u8]]:
-    """The value of the last `name` (which ends in =) among words separated by spaces."""
-    found = False
-    value: View[u8] = arguments[:0]
-    rest = arguments
-    while len(rest) > 0:
-        end = rest.find(SPACE)
-        if starts_with(rest[:end], name):
-            found = True
-            value = rest[len(name) : end]
-        rest = rest[min(end + 1, len(rest)) :]
-    return found, value
-
-
-@fn
 def number_of(text: View[u8]) -> tuple[bool, u32]:
     """A decimal number of up to nine digits."""
     value = u32(0)
@@ -90,28 +55,28 @@ def number_of(text: View[u8]) -> tuple[bool, u32]:
 
 
 @fn
-def number_option(arguments: View[u8], name: View[u8], least: u32, most: u32) -> tuple[bool, u32]:
+def number_option(fdt: Fdt, name: View[u8], least: u32, most: u32) -> tuple[bool, u32]:
     """A number in that range; a warning, and False, when it is none."""
-    present, text = boot_option(arguments, name)
+    present, text = bootarg(fdt, name)
     if not present:
         return False, 0
     sound, value = number_of(text)
     if not sound or value < least or value > most:
-        log_warning(f"boot argument {name}{text}: ignored; it takes a number from {least} to {most}")
+        log_warning(f"boot argument {name}={text}: ignored; it takes a number from {least} to {most}")
         return False, 0
     return True, value
 
 
 @fn
-def scheduler_option(arguments: View[u8]) -> None:
-    present, name = boot_option(arguments, b"sched=")
+def scheduler_option(fdt: Fdt) -> None:
+    present, name = bootarg(fdt, b"sched")
     if present and not sched_select(name):
         log_warning(f"boot argument sched={name}: there is no such scheduler; there are {THERE_ARE}; {sched_name()} is taken")
 
 
 @fn
-def runqueue_option(arguments: View[u8]) -> None:
-    present, name = boot_option(arguments, b"credit2_runqueue=")
+def runqueue_option(fdt: Fdt) -> None:
+    present, name = bootarg(fdt, b"credit2_runqueue")
     if not present:
         return
     for row in RUNQUEUE_NAMES:
@@ -124,14 +89,15 @@ def runqueue_option(arguments: View[u8]) -> None:
 @fn
 def sched_options(fdt: Fdt) -> None:
     """Apply the boot arguments, before `sched_init`. What is wrong with one is said, and the default is taken."""
-    arguments = boot_arguments(fdt)
-    scheduler_option(arguments)
+    if len(bootargs_text(fdt)) == 0:
+        return
+    scheduler_option(fdt)
     if CONFIG.SCHED_CREDIT2:
-        runqueue_option(arguments)
-        present, value = number_option(arguments, b"sched_ratelimit_us=", 0, LONGEST_RATELIMIT_US)
+        runqueue_option(fdt)
+        present, value = number_option(fdt, b"sched_ratelimit_us", 0, LONGEST_RATELIMIT_US)
         if present:
             CREDIT2.ratelimit_us = value
     if CONFIG.SCHED_RR:
-        present, value = number_option(arguments, b"sched_rr_slice_us=", SHORTEST_SLICE_US, LONGEST_SLICE_US)
+        present, value = number_option(fdt, b"sched_rr_slice_us", SHORTEST_SLICE_US, LONGEST_SLICE_US)
         if present:
             RR.slice_us = value

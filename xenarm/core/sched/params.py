@@ -11,7 +11,7 @@ from xenarm.core.result import Result
 from xenarm.core.sched.options import number_of
 from xenarm.core.sched.scheduler import params_default, sched_name
 from xenarm.core.sched.state import DEFAULT_WEIGHT, MOST_WINDOWS, NEVER, SchedParams
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_name, fdt_property
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_mentions, fdt_name, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_find, fdt_path
 
 __all__ = ["SchedDomainParams", "sched_domain_params", "sched_refuse", "sched_vcpu_params"]
@@ -80,11 +80,11 @@ def reason(result: Result) -> View[u8]:
         case Result.DENIED:
             return b"the CPUs do not have that much time: lower xen,sched-budget-us, or raise xen,sched-period-us"
         case Result.NOT_FOUND:
-            return b"none of its CPUs is there: correct hard-affinity, or the CPU of a window"
+            return b"none of its CPUs is there: correct hard-affinity, or the CPU of its window"
         case Result.BUSY:
             return b"a window overlaps another: correct xen,arinc653-windows"
         case Result.INVALID:
-            return b"its parameters do not add up: see docs/scheduling.md"
+            return b"its windows do not fit the frame: correct xen,arinc653-windows, or /chosen's xen,arinc653-major-frame-us"
         case Result.OK:
             return b"nothing is wrong"
 
@@ -203,7 +203,11 @@ def frame(fdt: Fdt, domain: Node, p: SchedParams) -> bool:
 @fn
 def node_params(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
     """What one node says about a vCPU."""
-    return affinity(fdt, domain, node, p) and realtime(fdt, domain, node, p) and windows(fdt, domain, node, p)
+    if fdt_mentions(fdt, node, b"hard-affinity") and not affinity(fdt, domain, node, p):
+        return False
+    if fdt_mentions(fdt, node, b"xen,sched-") and not realtime(fdt, domain, node, p):
+        return False
+    return not fdt_mentions(fdt, node, b"xen,arinc653-") or (windows(fdt, domain, node, p) and frame(fdt, domain, p))
 
 
 # ---- nodes --------------------------------------------------------------------------------------------------------------
@@ -238,20 +242,27 @@ def check_vcpu_nodes(fdt: Fdt, domain: Node, vcpus: u32) -> bool:
 @fn
 def sched_domain_params(fdt: Fdt, domain: Node, vcpus: u32, d: SchedDomainParams) -> bool:
     """Read what concerns a domain of so many vCPUs (one at least). False, and one line said, when something is wrong."""
+    d.weight = DEFAULT_WEIGHT
+    d.cap = 0
+    return (not fdt_mentions(fdt, domain, b"xen,sched-") or weight_and_cap(fdt, domain, vcpus, d)) and check_vcpu_nodes(fdt, domain, vcpus)
+
+
+@fn
+def weight_and_cap(fdt: Fdt, domain: Node, vcpus: u32, d: SchedDomainParams) -> bool:
     sound, value = cell(fdt, domain, domain, b"xen,sched-weight", 1, MOST_WEIGHT, DEFAULT_WEIGHT)
     d.weight = value
     if not sound:
         return False
     sound, value = cell(fdt, domain, domain, b"xen,sched-cap", 0, 100 * vcpus, 0)
     d.cap = value
-    return sound and check_vcpu_nodes(fdt, domain, vcpus)
+    return sound
 
 
 @fn
 def sched_vcpu_params(fdt: Fdt, domain: Node, vcpu: u32, p: SchedParams) -> bool:
     """Read what concerns one vCPU: the defaults, then the domain's node, then the vCPU's. False, and one line said, when something is wrong."""
     params_default(p)
-    if not frame(fdt, domain, p) or not node_params(fdt, domain, domain, p):
+    if not node_params(fdt, domain, domain, p):
         return False
     node = vcpu_node(fdt, domain, vcpu)
     if node != NO_NODE and not node_params(fdt, domain, node, p):

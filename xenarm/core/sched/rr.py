@@ -1,6 +1,6 @@
 """The scheduler `rr`: one queue for all CPUs, first come, first served, each for a time slice. No timer while nobody waits."""
 
-from freestanding import Struct, fn, u32, u64, zeroed
+from freestanding import Struct, ctz, fn, u32, u64, zeroed
 
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
@@ -43,6 +43,11 @@ def rr_init(cpus: u64, hz: u64) -> None:
 
 @fn
 def rr_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
+    """NOT_FOUND when no CPU is in its affinity."""
+    cpus = v.affinity & RR.queue.cpus
+    if cpus == 0:
+        return Result.NOT_FOUND
+    v.cpu = ctz(cpus)
     return Result.OK
 
 
