@@ -1,5 +1,6 @@
 """What the core may ask of the architecture: one list, picked by the configuration."""
 
+from xenarm.arm64.clear import arch_memory_clear
 from xenarm.arm64.cpu import cpu_index, this_vcpu
 from xenarm.arm64.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_read32, mmio_read64
 from xenarm.arm64.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
@@ -15,6 +16,7 @@ __all__ = [
     "arch_counter_hz",
     "arch_machine_off",
     "arch_machine_reset",
+    "arch_memory_clear",
     "arch_vcpu_reset",
     "arch_vcpu_stop",
     "cpu_index",

@@ -21,6 +21,7 @@ from xenarm.core.log import log_error, log_start, printk, stage
 from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
 from xenarm.core.scheduling import scheduling_init
+from xenarm.core.scrub import scrub_init
 from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.v2 import gic_enable_spi, gic_init
@@ -53,6 +54,7 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
     printk(f"processors: {cpus_online()} of at most {MAX_CPUS}")
     stage(b"domains")
     scheduling_init(FDT)
+    scrub_init(FDT)
     if domains_create(FDT) == 0:
         arch_machine_off()
     printk(f"hypervisor uses {memory_used() // 1024} KiB")

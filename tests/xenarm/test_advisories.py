@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.xenarm.gic_model import Machine, machine
-from tests.xenarm.test_stage2 import fresh, leaves, tables
+from tests.xenarm.test_stage2 import RAM, TABLES, fresh, leaves, reset, tables
 from xenarm.abi.errno import Errno
 from xenarm.abi.hypercall import HYPERCALL_TAG
-from xenarm.abi.layout import GUEST_GICD_BASE
+from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_RAM0_BASE
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.arm64 import registers, run, switch, vectors
 from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
@@ -27,7 +27,8 @@ from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.domain import SLOTS, Power
+from xenarm.core.domain import DOMAINS, SLOTS, Domain, Power
+from xenarm.core.guest_memory import GUEST_MEMORY, guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_scrub
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import ALLOWANCES, guest_message_allowed
 from xenarm.core.memory import memory_free, page_alloc
@@ -340,6 +341,39 @@ def test_xsa_222_a_mapping_that_fails_to_go_is_told() -> None:
         pass
     result = p2m_unmap(p, GuestPhys(GIB + PAGE_SIZE), PAGE_SIZE)
     assert result == Result.NO_MEMORY and p2m_translate(p, GuestPhys(GIB + PAGE_SIZE))[0] == Result.OK
+
+
+def heir(static: bool) -> Domain:
+    """A domain that has just got memory full of what somebody else left there."""
+    d = DOMAINS[0]
+    reset()
+    RAM[:] = b"\xa5" * len(RAM)
+    assert p2m_init(d.p2m, Vmid(1)) == Result.OK
+    if static:
+        assert guest_memory_place(d, int(GUEST_RAM0_BASE), TABLES + MIB, MIB // 2) == Result.OK
+    else:
+        assert guest_memory_create(d, MIB // 2) == Result.OK
+    return d
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_xsa_245_and_372_memory_is_cleared_before_its_first_owner_has_it(static: bool) -> None:
+    """Memory handed out at boot, by the allocator or as static memory, held what guests had there before a warm reset."""
+    d = heir(static)
+    guest_memory_first_scrub(d)
+    assert bytes(RAM).count(0) >= MIB // 2
+    for piece in GUEST_MEMORY[0].pieces[: GUEST_MEMORY[0].count]:
+        at = int(piece.base) - TABLES
+        assert not any(RAM[at : at + int(piece.size)])
+
+
+def test_xsa_245_memory_is_cleared_when_its_owner_ends() -> None:
+    """The same between two owners in one boot."""
+    d = heir(False)
+    guest_memory_scrub(d)
+    pieces = [(int(p.base) - TABLES, int(p.size)) for p in GUEST_MEMORY[0].pieces[: GUEST_MEMORY[0].count]]
+    assert sum(size for _, size in pieces) == MIB // 2
+    assert not any(any(RAM[at : at + size]) for at, size in pieces)
 
 
 def test_xsa_393_nothing_stays_mapped_after_an_unmap() -> None:

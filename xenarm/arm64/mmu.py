@@ -14,6 +14,7 @@ from xenarm.core.domain import SLOTS, SLOT_COUNT
 from xenarm.core.spinlock import Spinlock
 
 __all__ = [
+    "cache_line",
     "dcache_clean_invalidate",
     "icache_invalidate",
     "image_physical",

@@ -55,8 +55,9 @@ from xenarm.core.console import console_poll
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Power, Vcpu, vcpu_domain
 from xenarm.core.sched.scheduler import sched_wake
 from xenarm.core.sched.state import NEVER
+from xenarm.core.scrub import scrub_help
 from xenarm.core.shutdown import domain_vcpu_left
-from xenarm.gic.v2 import gic_kick
+from xenarm.gic.v2 import gic_kick_others
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_look, vgic_park, vgic_vcpu_reset
 
 __all__ = ["arch_start_domains", "cpu_run", "vcpu_checkpoint", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt", "vcpu_yield"]
@@ -283,6 +284,8 @@ def cpu_run() -> None:
     cpu_control()
     while True:
         if START.given.load_acquire() == 0:
+            while scrub_help():
+                pass
             wait_for_interrupt()
             irq_handle(me)
             continue
@@ -305,9 +308,7 @@ def arch_start_domains() -> None:
         if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
             domain_start(DOMAINS[i])
     START.given.store_release(1)
-    for cpu in range(cpus_online()):
-        if cpu != cpu_index():
-            gic_kick(cpu)
+    gic_kick_others(cpus_online(), cpu_index())
     cpu_run()
 
 

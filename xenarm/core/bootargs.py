@@ -8,7 +8,7 @@ from freestanding import View, fn, u8, usize
 from xenarm.devicetree.reader import NO_NODE, Fdt, fdt_property
 from xenarm.devicetree.values import fdt_find, fdt_string
 
-__all__ = ["bootarg", "bootargs_text"]
+__all__ = ["bootarg", "bootarg_flag", "bootargs_text"]
 
 SPACE = 0x20
 EQUALS = 0x3D
@@ -44,3 +44,31 @@ def bootarg(fdt: Fdt, name: View[u8]) -> tuple[bool, View[u8]]:
             value = word[at + 1 :]
         rest = rest[min(end + 1, len(rest)) :]
     return given, value
+
+
+@fn
+def truth(text: View[u8]) -> tuple[bool, bool]:
+    """What Xen takes for a boolean: (it is one, its value)."""
+    if text.equals(b"1") or text.equals(b"yes") or text.equals(b"on") or text.equals(b"true") or text.equals(b"enable"):
+        return True, True
+    return text.equals(b"0") or text.equals(b"no") or text.equals(b"off") or text.equals(b"false") or text.equals(b"disable"), False
+
+
+@fn
+def bootarg_flag(fdt: Fdt, name: View[u8], default: bool) -> tuple[bool, bool]:
+    """A switch given as `name`, `no-name` or `name=<boolean>`: (sound, value). The last one counts."""
+    rest = bootargs_text(fdt)
+    sound = True
+    value = default
+    while len(rest) > 0:
+        end = rest.find(SPACE)
+        word = rest[:end]
+        at = word.find(EQUALS)
+        if word.equals(name):
+            sound, value = True, True
+        elif len(word) > 3 and word[:3].equals(b"no-") and word[3:].equals(name):
+            sound, value = True, False
+        elif at < len(word) and word[:at].equals(name):
+            sound, value = truth(word[at + 1 :])
+        rest = rest[min(end + 1, len(rest)) :]
+    return sound, value if sound else default

@@ -8,7 +8,8 @@ from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import Domain, DomainState, domain_create, domain_discard, domain_name
 from xenarm.core.fault import HOST_TREE
-from xenarm.core.guest_memory import guest_memory_create, guest_memory_place, guest_memory_release, guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_release
+from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
 from xenarm.core.plan import MOST_STATIC, Module, Plan, node_path, plan_domain, short_name
@@ -141,6 +142,7 @@ def fill(d: Domain, plan: Plan) -> Result:
     if result == Result.OK:
         result = add_devices(d, plan)
     if result == Result.OK:
+        guest_memory_first_scrub(d)
         result = load(d, plan)
     return result
 

@@ -2,17 +2,19 @@
 
 from freestanding import Array, Ptr, Struct, View, array, fn, u8, u32, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
-from xenarm.arch import dcache_clean_invalidate
+from xenarm.arch import arch_memory_clear, dcache_clean_invalidate
 from xenarm.config import CONFIG
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import Domain
 from xenarm.core.memory import memory_take, pages_free
 from xenarm.core.result import Result
+from xenarm.core.scrub import scrub_boot
 from xenarm.p2m.stage2 import MemoryKind, p2m_map
 
 __all__ = [
     "GUEST_MEMORY",
     "guest_memory_create",
+    "guest_memory_first_scrub",
     "guest_memory_place",
     "guest_memory_release",
     "guest_memory_scrub",
@@ -138,9 +140,15 @@ def guest_memory_scrub(d: Domain) -> None:
     """Clear a domain's RAM, in memory itself too: its next owner begins with the caches off."""
     memory = GUEST_MEMORY[d.id]
     for i in range(memory.count):
-        piece = memory.pieces[i]
-        Ptr[u64](usize(piece.base)).slice(usize(piece.size // 8)).fill(0)
-        dcache_clean_invalidate(HostPhys(piece.base), piece.size)
+        arch_memory_clear(HostPhys(memory.pieces[i].base), memory.pieces[i].size)
+
+
+@fn
+def guest_memory_first_scrub(d: Domain) -> None:
+    """The same before the domain's first life, by all CPUs, unless the boot arguments say otherwise."""
+    memory = GUEST_MEMORY[d.id]
+    for i in range(memory.count):
+        scrub_boot(memory.pieces[i].base, memory.pieces[i].size)
 
 
 @fn

@@ -28,6 +28,7 @@ __all__ = [
     "gic_end",
     "gic_init",
     "gic_kick",
+    "gic_kick_others",
     "gich_init",
     "gich_read",
     "gich_read_lr",
@@ -236,3 +237,11 @@ def gic_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()
     gicd_write(Gicd.SGIR, u32(GIC.interface[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)
+
+
+@fn
+def gic_kick_others(cpus: u32, me: u32) -> None:
+    """Kick the first `cpus` CPUs but this one."""
+    for cpu in range(cpus):
+        if cpu != me:
+            gic_kick(cpu)
