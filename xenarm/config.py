@@ -47,6 +47,7 @@ class Config:
     SCHED_DEFAULT_RTDS: bool
     SCHED_DEFAULT_ARINC653: bool
     GICV2: bool
+    GICV3: bool
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int
     EL2_TABLE_PAGES: int

@@ -24,7 +24,7 @@ from xenarm.core.scheduling import scheduling_init
 from xenarm.core.scrub import scrub_init
 from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
-from xenarm.gic.v2 import gic_enable_spi, gic_init
+from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
 
 __all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "boot_first_cpu"]
 
@@ -47,8 +47,8 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
     stage(b"memory")
     require(memory_init(FDT, HostPhys(dtb), image_start(), image_size()), b"memory")
     stage(b"interrupt controller")
-    require(gic_init(FDT), b"no GICv2 with virtualization extensions in the device tree")
-    cpu_init(0)
+    require(gic_init(FDT), NO_GIC)
+    require(cpu_init(0), b"interrupt controller: nothing in it for this CPU")
     stage(b"processors")
     cpus_start(FDT)
     printk(f"processors: {cpus_online()} of at most {MAX_CPUS}")

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from xenarm.arm64 import instructions
 from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
 from xenarm.gic.registers import Gich, ListRegister, LrState
-from xenarm.gic.v2 import GIC
+from xenarm.gic.controller import GIC
+from xenarm.gic.v2 import INTERFACES
 from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
 
 GICH = 0x0803_0000
@@ -107,7 +108,7 @@ class Machine:
             self.domain.vcpus[i] = v
             v.vgic.kicked.value = 0
             v.power.value = int(Power.ON)
-            GIC.interface[i] = 1 << i
+            INTERFACES.bit[i] = 1 << i
         vgic_init(self.domain)
         for i, v in enumerate(self.vcpus):
             self.play(i)
@@ -141,6 +142,7 @@ def machine(cpus: int = 1, lists: int = 4) -> Iterator[Machine]:
     before = instructions.BUS
     bus = Bus(cpus, lists)
     instructions.BUS = bus
+    GIC.v3 = False
     GIC.gich, GIC.gicd, GIC.list_registers, GIC.list_mask = GICH, GICD, lists, (1 << lists) - 1
     try:
         yield Machine(bus, cpus)

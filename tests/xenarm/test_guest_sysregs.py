@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenarm.arm64 import registers
-from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
+from xenarm.arm64.guest_sysregs import ROWS, sysreg_access
+from xenarm.arm64.registers import sysreg_key
 from xenarm.core.domain import SLOTS
 
 READ = 1

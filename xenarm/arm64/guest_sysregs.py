@@ -8,7 +8,7 @@ from collections.abc import Callable
 from freestanding import Struct, fn, table, u32, u64
 
 from xenarm.arm64.cache import set_way_clean_invalidate
-from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader
+from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader, sysreg_key
 from xenarm.arm64.timer import (
     ptimer_read_compare,
     ptimer_read_control,
@@ -19,7 +19,7 @@ from xenarm.arm64.timer import (
 )
 from xenarm.core.domain import Vcpu
 
-__all__ = ["ROWS", "ID_ROWS", "sysreg_access", "sysreg_key"]
+__all__ = ["ROWS", "ID_ROWS", "sysreg_access"]
 
 Handler = Callable[[Vcpu, bool, u64], tuple[bool, u64]]
 
@@ -30,11 +30,6 @@ CRN = 0x3C00
 CRM = 0x1E
 EXACT = OP0 | OP1 | CRN | CRM | OP2
 OSLSR_IMPLEMENTED = 1 << 3  # OS lock implemented, not locked
-
-
-def sysreg_key(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
-    """A register's encoding as it stands in ESR_EL2.ISS."""
-    return int(SysregSyndrome(OP0=op0, OP1=op1, CRN=crn, CRM=crm, OP2=op2))
 
 
 class Row(Struct, frozen=True):

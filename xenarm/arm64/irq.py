@@ -9,8 +9,9 @@ from xenarm.config import CONFIG
 from xenarm.core.console import console_interrupt, console_irq, console_poll
 from xenarm.core.domain import Vcpu
 from xenarm.core.log import log_warning
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK
+from xenarm.gic.host import gic_acknowledge, gic_drop, gic_end
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
-from xenarm.gic.v2 import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, gic_acknowledge, gic_drop, gic_end
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_raise_own
 
 __all__ = ["irq_acknowledged", "irq_handle"]

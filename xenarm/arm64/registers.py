@@ -70,6 +70,11 @@ class SysregSyndrome(Bits, type=u64):
     READ: bool = bits(0)
 
 
+def sysreg_key(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
+    """A register's encoding as it stands in ESR_EL2.ISS."""
+    return int(SysregSyndrome(OP0=op0, OP1=op1, CRN=crn, CRM=crm, OP2=op2))
+
+
 class Ec:
     """Exception classes (ESR_EL2.EC)."""
 
@@ -291,6 +296,7 @@ read_mpidr_el1: Reader = reader("mpidr_el1")
 read_currentel: Reader = reader("currentel")
 read_sctlr_el1: Reader = reader("sctlr_el1")
 write_sctlr_el1: Writer = writer("sctlr_el1")
+write_vbar_el2: Writer = writer("vbar_el2")
 read_vbar_el1: Reader = reader("vbar_el1")
 write_vbar_el1: Writer = writer("vbar_el1")
 write_elr_el1: Writer = writer("elr_el1")

@@ -1,5 +1,7 @@
 """What a CPU does with its vCPU: wait for its power, load its state, enter the guest, wait with it for interrupts."""
 
+from collections.abc import Callable
+
 from freestanding import Atomic, Struct, atomic, export, fn, truncate, u32, u64, zeroed
 
 from xenarm.arm64.cpu import SHARING, cpu_index, this_vcpu
@@ -46,7 +48,7 @@ from xenarm.arm64.registers import (
     write_vpidr_el2,
 )
 from xenarm.arm64.schedule import domain_runs, vcpu_choose, vcpu_reconsider, vcpu_resumed, vcpu_switch, vcpu_wait, vcpu_yield_to_others
-from xenarm.arm64.short import DONE, timer_or_other
+from xenarm.arm64.short import DONE, timer_or_other_v2, timer_or_other_v3
 from xenarm.arm64.switch import fp_restore, vcpu_prepare
 from xenarm.arm64.timer import alarms_init, timers_control, timers_reset
 from xenarm.arm64.vcpu import cpus_online
@@ -57,7 +59,7 @@ from xenarm.core.sched.scheduler import sched_wake
 from xenarm.core.sched.state import NEVER
 from xenarm.core.scrub import scrub_help
 from xenarm.core.shutdown import domain_vcpu_left
-from xenarm.gic.v2 import gic_kick_others
+from xenarm.gic.host import gic_is_v3, gic_kick_others
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_look, vgic_park, vgic_vcpu_reset
 
 __all__ = ["arch_start_domains", "cpu_run", "vcpu_checkpoint", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt", "vcpu_yield"]
@@ -231,8 +233,10 @@ def vcpu_wait_for_interrupt(v: Vcpu) -> None:
     """WFI: until an interrupt is pending for the vCPU, whether the guest masks it or not. Does not return when its domain ends."""
     if SHARING.on:
         wait_shared(v)
+    elif gic_is_v3():
+        wait_alone_v3(v)
     else:
-        wait_alone(v)
+        wait_alone_v2(v)
 
 
 @fn(inline=False)
@@ -243,17 +247,24 @@ def wait_shared(v: Vcpu) -> None:
     vcpu_checkpoint(v)
 
 
-@fn(inline=True)
-def wait_alone(v: Vcpu) -> None:
-    """Nobody else is to run on this CPU."""
-    while not vcpu_has_interrupt(v):
-        if not console_poll():
-            wait_for_interrupt()
-        other = timer_or_other(v)
-        if other == DONE:
-            return
-        if irq_acknowledged(v, truncate(u32, other)):
-            vcpu_checkpoint(v)
+def waiting_alone(timer_or_other: Callable[[Vcpu], u64]) -> Callable[[Vcpu], None]:
+    @fn(inline=True)
+    def wait_alone(v: Vcpu) -> None:
+        """Nobody else is to run on this CPU."""
+        while not vcpu_has_interrupt(v):
+            if not console_poll():
+                wait_for_interrupt()
+            other = timer_or_other(v)
+            if other == DONE:
+                return
+            if irq_acknowledged(v, truncate(u32, other)):
+                vcpu_checkpoint(v)
+
+    return wait_alone
+
+
+wait_alone_v2 = waiting_alone(timer_or_other_v2)
+wait_alone_v3 = waiting_alone(timer_or_other_v3)
 
 
 @fn

@@ -23,7 +23,7 @@ from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, vcpu_domain
 from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake, sched_yield
 from xenarm.core.sched.state import SCHED_CPUS, STOP_WAITS
 from xenarm.gic.context import vgic_load, vgic_save
-from xenarm.gic.v2 import gic_kick
+from xenarm.gic.host import gic_kick
 from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
 
 __all__ = ["domain_runs", "vcpu_choose", "vcpu_give_way", "vcpu_reconsider", "vcpu_resumed", "vcpu_switch", "vcpu_wait", "vcpu_yield_to_others"]

@@ -3,11 +3,12 @@
 from freestanding import export, fn, linker_symbol, truncate, u32, u64, usize
 
 from xenarm.arm64.instructions import cpu_relax, data_sync_all
-from xenarm.arm64.machine import arch_counter, arch_counter_hz
+from xenarm.arm64.machine import arch_counter, arch_counter_hz, cpu_stop
 from xenarm.arm64.mmu import image_physical
 from xenarm.arm64.registers import read_mpidr_el1
 from xenarm.arm64.run import cpu_run
 from xenarm.arm64.vcpu import CPUS
+from xenarm.arm64.vectors import vectors_choose
 from xenarm.config import CONFIG
 from xenarm.core.domain import MAX_CPUS, SLOTS
 from xenarm.core.log import log_warning
@@ -15,7 +16,7 @@ from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
-from xenarm.gic.v2 import gic_cpu_init
+from xenarm.gic.host import gic_cpu_init, gic_is_v3
 from xenarm.p2m.stage2 import stage2_enable
 from xenarm.psci.host import host_cpu_on
 
@@ -71,12 +72,13 @@ def start(mpidr: u64) -> bool:
 
 
 @fn
-def cpu_init(cpu: u32) -> None:
-    """What every CPU sets up for itself, once the interrupt controller is known."""
+def cpu_init(cpu: u32) -> Result:
+    """What every CPU sets up for itself, once the interrupt controller is known. NOT_FOUND: that has nothing for this CPU."""
     stage2_enable()
-    gic_cpu_init(cpu)
+    vectors_choose(gic_is_v3())
     if CONFIG.SCHED_CREDIT2:
         SCHED_CPUS[cpu].cluster = cluster(read_mpidr_el1())
+    return gic_cpu_init(cpu)
 
 
 @fn
@@ -89,6 +91,7 @@ def cluster(mpidr: u64) -> u32:
 @export("boot_secondary_cpu")
 def boot_secondary_cpu(cpu: u32) -> None:
     """Where another CPU enters the image's address space, on its own stack. Does not return."""
-    cpu_init(cpu)
+    if cpu_init(cpu) != Result.OK:
+        cpu_stop()
     CPUS.online.store_release(cpu + 1)
     cpu_run()

@@ -5,10 +5,16 @@ what that leaves goes on with all that a C function may change, and at last the 
 ELR_EL2 and SPSR_EL2 stay where they are.
 """
 
-from freestanding import Array, Struct, array, assembly, external, offset_of, size_of, u64
+from freestanding import Array, Struct, array, assembly, external, fn, linker_symbol, offset_of, size_of, u64, usize
+from xenarm.arm64.instructions import instruction_sync
+from xenarm.arm64.registers import write_vbar_el2
+from xenarm.config import CONFIG
 from xenarm.core.domain import MAX_CPUS, SLOT_COUNT, SLOT_SHIFT, Slot, Vcpu
 
-__all__ = ["CrashFrame", "enter_guest"]
+__all__ = ["CrashFrame", "enter_guest", "vectors_choose"]
+
+
+VECTORS_V3 = linker_symbol("vectors_v3")
 
 
 class CrashFrame(Struct, align=512):
@@ -64,19 +70,29 @@ def guest_call(function: str) -> str:
     return f"{SAVE}\n    mov x0, sp\n    bl {function}\n{LEAVE}"
 
 
-GUEST_SYNC = f"{SAVE_FEW}\n    mov x0, sp\n    bl short_sync\n    cbnz x0, guest_sync\n{RESTORE_FEW}\n{ERET}"
-GUEST_IRQ = f"{SAVE_FEW}\n    mov x0, sp\n    bl short_irq\n    cbnz x0, guest_irq\n{RESTORE_FEW}\n{ERET}"
-GUEST_FIQ = guest_call("trap_fiq")
-GUEST_SERROR = guest_call("trap_serror")
-FROM_GUEST = [GUEST_SYNC, GUEST_IRQ, GUEST_FIQ, GUEST_SERROR]
-TABLE = [own_fault(n) for n in range(8)] + 2 * FROM_GUEST  # an AArch32 process of the guest enters like its kernel
+def short_call(function: str, rest: str) -> str:
+    return f"{SAVE_FEW}\n    mov x0, sp\n    bl {function}\n    cbnz x0, {rest}\n{RESTORE_FEW}\n{ERET}"
+
+
+def vector_table(label: str, gic: str) -> str:
+    """The table for a machine with that controller. An AArch32 process of the guest enters like its kernel."""
+    from_guest = [
+        short_call(f"short_sync_{gic}", "guest_sync"),
+        short_call(f"short_irq_{gic}", "guest_irq"),
+        guest_call("trap_fiq"),
+        guest_call("trap_serror"),
+    ]
+    entries = [own_fault(n) for n in range(8)] + 2 * from_guest
+    return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
+
+
+VECTORS_AT_BOOT = vector_table("vectors", "v2" if CONFIG.GICV2 else "v3")
+VECTORS_OTHER = vector_table("vectors_v3", "v3") if CONFIG.GICV2 and CONFIG.GICV3 else ""
 
 VECTORS = f"""
     .section .vectors.text, "ax"
-    .balign 2048
-    .global vectors
-vectors:
-{"".join(vector(body) for body in TABLE)}
+{VECTORS_AT_BOOT}
+{VECTORS_OTHER}
     .balign 128
 guest_sync:
 {move_pairs("stp", MORE)}
@@ -160,6 +176,14 @@ crash_stack_end:
 
 
 assembly(VECTORS, arch="aarch64")
+
+
+@fn
+def vectors_choose(v3: bool) -> None:
+    """Guests' traps on this CPU take the short way of the machine's interrupt controller: until now the one for a GICv2, if the image has that."""
+    if CONFIG.GICV2 and CONFIG.GICV3 and v3:
+        write_vbar_el2(u64(usize(VECTORS_V3)))
+        instruction_sync()
 
 
 @external("enter_guest")

@@ -11,7 +11,7 @@ from xenarm.core.bootargs import bootarg, bootarg_flag
 from xenarm.core.log import log_warning, printk
 from xenarm.core.spinlock import Spinlock
 from xenarm.devicetree.reader import Fdt
-from xenarm.gic.v2 import gic_kick_others
+from xenarm.gic.host import gic_kick_others
 
 __all__ = ["scrub_boot", "scrub_help", "scrub_init"]
 

@@ -7,9 +7,10 @@ is listed for one of them at a time, and its end brings the next. Functions name
 from freestanding import ctz, fn, u8, u32, wrapping_sub
 
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
-from xenarm.gic.registers import INTID_MASK, Gich, GichControl, LrState
+from xenarm.gic.controller import GIC
+from xenarm.gic.host import gic_deactivate, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
+from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
-from xenarm.gic.v2 import GIC, gic_deactivate, gich_read, gich_read_lr, gich_write, gich_write_lr
 
 __all__ = [
     "HCR_RUN",
@@ -42,7 +43,7 @@ NOTHING = 0xFFFF_FFFF
 def put(v: Vcpu, index: u32, value: u32) -> None:
     v.vgic.lr[index] = value
     v.vgic.lr_used |= u32(1) << index
-    gich_write_lr(index, value)
+    gic_write_lr(index, value)
 
 
 @fn
@@ -59,7 +60,7 @@ def release(v: Vcpu, index: u32) -> None:
 @fn
 def lists_collect(v: Vcpu) -> None:
     """Find out which list registers the guest has finished with."""
-    empty = gich_read(Gich.ELRSR0) & v.vgic.lr_used
+    empty = gic_lists_empty() & v.vgic.lr_used
     while empty != 0:
         release(v, ctz(empty))
         empty &= empty - 1
@@ -83,7 +84,7 @@ def lists_states(v: Vcpu, word: u32, state: u32) -> u32:
     while used != 0:
         index = ctz(used)
         used &= used - 1
-        if v.vgic.lr[index] & WORD_MASK == word << 5 and gich_read_lr(index) & state != 0:
+        if v.vgic.lr[index] & WORD_MASK == word << 5 and gic_read_lr(index) & state != 0:
             found |= u32(1) << (v.vgic.lr[index] & 31)
     return found
 
@@ -155,7 +156,7 @@ def own_list(v: Vcpu, intid: u32) -> bool:
     bit = u32(1) << intid
     if v.vgic.listed & bit != 0:
         index = u32(v.vgic.lr_of[intid])
-        value = gich_read_lr(index)
+        value = gic_read_lr(index)
         if value & LrState.MASK != 0:
             own_merge(v, intid, index, value)
             return True
@@ -197,12 +198,12 @@ def own_unlist(v: Vcpu, intid: u32, value: u32) -> None:
 @fn
 def strip(v: Vcpu, index: u32, state: u32) -> u32:
     """Take state bits out of a list register; gives its value before."""
-    value = gich_read_lr(index)
+    value = gic_read_lr(index)
     left = value & ~state
     if left & LrState.MASK != 0:
         put(v, index, left)
     else:
-        gich_write_lr(index, 0)
+        gic_write_lr(index, 0)
         release(v, index)
         if value & LrState.HW != 0:
             gic_deactivate((value >> CPUID_SHIFT) & INTID_MASK)
@@ -289,7 +290,7 @@ def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
     index = u32(32)
     if u32(w.holder[bit_index]) == v.id + 1:
         index = lists_index(v, intid)
-        value = gich_read_lr(index) if index < 32 else u32(0)
+        value = gic_read_lr(index) if index < 32 else u32(0)
         if value & LrState.MASK != 0:
             shared_merge(v, w, bit_index, index, value)
             return True
@@ -317,7 +318,7 @@ def shared_strip(v: Vcpu, w: IrqWord, intid: u32, state: u32, keep: bool) -> Non
 @fn
 def lists_lowered(v: Vcpu, index: u32) -> None:
     """A level-sensitive interrupt's line has fallen: what was not acknowledged is taken back, and its end is of no interest."""
-    value = gich_read_lr(index)
+    value = gic_read_lr(index)
     if value & LrState.MASK == LrState.PENDING:
         strip(v, index, LrState.PENDING)
     elif value & LrState.EOI != 0:
@@ -371,7 +372,7 @@ def evict(d: Domain, v: Vcpu, priority: u32) -> bool:
     worst = priority >> 3
     victim = u32(32)
     for index in range(GIC.list_registers):
-        value = gich_read_lr(index)
+        value = gic_read_lr(index)
         if value & LrState.MASK == LrState.PENDING and (value >> 23) & 0x1F > worst:
             worst = (value >> 23) & 0x1F
             victim = index
@@ -409,4 +410,4 @@ def lists_refill(v: Vcpu) -> None:
         for _ in range(GIC.list_registers + 1):
             if not refill_one(d, v):
                 break
-    gich_write(Gich.HCR, HCR_RUN_SHORT if v.vgic.short else u32(HCR_RUN))
+    gic_lists_control(HCR_RUN_SHORT if v.vgic.short else u32(HCR_RUN))

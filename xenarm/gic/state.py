@@ -4,7 +4,7 @@ A vCPU's own word (SGIs and PPIs), its list registers and their cached values ar
 others leave mail. Shared words belong to the distributor's lock.
 """
 
-from freestanding import Array, Atomic, Struct, array, atomic, u8, u32
+from freestanding import Array, Atomic, Struct, array, atomic, u8, u32, u64
 
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
@@ -14,7 +14,8 @@ __all__ = ["LIST_REGISTERS", "SGIS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "
 SGIS = 16
 VGIC_INTIDS: int = CONFIG.VGIC_INTIDS
 SHARED_WORDS = VGIC_INTIDS // 32 - 1
-LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, implementations have 4
+LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, GICv3 16, implementations have 4
+ACTIVE_REGISTERS = 4  # the most that a GICv3 has for each group
 
 assert VGIC_INTIDS % 32 == 0 and 64 <= VGIC_INTIDS <= 1020 - 1020 % 32, "VGIC_INTIDS is a multiple of 32 from 64 to 992"
 
@@ -69,3 +70,6 @@ class VgicCpu(Struct):
     mail_flags: Atomic[u32] = atomic(u32)
     attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed
     kicked: Atomic[u32] = atomic(u32)
+    sgi_self: u64  # what names this vCPU alone in GICD_SGIR, or in a GICv3's ICC_SGI1R_EL1
+    active0: Array[u32] = array(u32, ACTIVE_REGISTERS)  # a GICv3's ICH_AP0R<n>_EL2 and ICH_AP1R<n>_EL2, while no CPU has the vCPU
+    active1: Array[u32] = array(u32, ACTIVE_REGISTERS)

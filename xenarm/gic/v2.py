@@ -8,61 +8,47 @@ from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, zeroe
 from xenarm.arm64.instructions import data_sync_inner_stores, mmio_read32, mmio_write8, mmio_write32
 from xenarm.arm64.mmu import mmu_map_device
 from xenarm.core.addresses import HostPhys
-from xenarm.core.domain import MAX_CPUS
+from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node
-from xenarm.devicetree.values import Range, fdt_find_compatible, fdt_interrupt, fdt_reg
+from xenarm.devicetree.reader import Fdt, Node
+from xenarm.devicetree.values import Range, fdt_compatible, fdt_interrupt, fdt_reg
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd, Gich, GichControl
 from xenarm.gic.state import LIST_REGISTERS
 
 __all__ = [
-    "GIC",
-    "PPI_HYP_TIMER",
-    "PPI_VIRTUAL_TIMER",
-    "SGI_KICK",
-    "gic_acknowledge",
-    "gic_cpu_init",
-    "gic_deactivate",
-    "gic_drop",
-    "gic_enable_spi",
-    "gic_end",
-    "gic_init",
-    "gic_kick",
-    "gic_kick_others",
-    "gich_init",
-    "gich_read",
-    "gich_read_lr",
-    "gich_write",
-    "gich_write_lr",
+    "INTERFACES",
+    "v2_acknowledge",
+    "v2_compatible",
+    "v2_cpu_init",
+    "v2_deactivate",
+    "v2_drop",
+    "v2_enable_spi",
+    "v2_end",
+    "v2_init",
+    "v2_kick",
+    "v2_lists_control",
+    "v2_lists_empty",
+    "v2_lists_ended",
+    "v2_lists_reset",
+    "v2_load_interface",
+    "v2_read_lr",
+    "v2_save_interface",
+    "v2_write_lr",
 ]
 
-PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numbers
-PPI_VIRTUAL_TIMER = 27
-SGI_KICK = 0
-
-PRIORITY_DEFAULT = 0xA0
-PRIORITY_MASK_ALL = 0xF0  # let every priority through; four bits are the least a GIC has
 CONTROL_RUN = int(GiccControl(ENABLE=True, EOIMODE=True))
 HCR_RUN = int(GichControl(EN=True))
 DISTRIBUTOR_ENABLE = 1
 
 
-class GicV2(Struct):
-    """Where the parts of the controller lie, and what it turned out to have."""
+class Interfaces(Struct):
+    """Each CPU's bit in GICD_ITARGETSR and GICD_SGIR."""
 
-    gicd: u64
-    gicc: u64
-    gich: u64
-    gicv: HostPhys
-    gicv_size: u64
-    intids: u32
-    list_registers: u32
-    list_mask: u32  # one bit for each
-    maintenance_ppi: u32
-    interface: Array[u8] = array(u8, MAX_CPUS)  # each CPU's bit in ITARGETSR and SGIR
+    bit: Array[u8] = array(u8, MAX_CPUS)
 
 
-GIC = zeroed(GicV2)
+INTERFACES = zeroed(Interfaces)
 
 
 @fn(inline=True)
@@ -91,21 +77,46 @@ def gich_write(offset: u32, value: u32) -> None:
 
 
 @fn(inline=True)
-def gich_read_lr(index: u32) -> u32:
+def v2_read_lr(index: u32) -> u32:
     return gich_read(Gich.LR0 + index * 4)
 
 
 @fn(inline=True)
-def gich_write_lr(index: u32, value: u32) -> None:
+def v2_write_lr(index: u32, value: u32) -> None:
     gich_write(Gich.LR0 + index * 4, value)
 
 
+@fn(inline=True)
+def v2_lists_empty() -> u32:
+    return gich_read(Gich.ELRSR0)
+
+
+@fn(inline=True)
+def v2_lists_ended() -> u32:
+    return gich_read(Gich.EISR0)
+
+
+@fn(inline=True)
+def v2_lists_control(value: u32) -> None:
+    gich_write(Gich.HCR, value)
+
+
+@fn(inline=True)
+def v2_save_interface(v: Vcpu) -> None:
+    v.vmcr = gich_read(Gich.VMCR)
+    v.apr = gich_read(Gich.APR)
+
+
+@fn(inline=True)
+def v2_load_interface(v: Vcpu) -> None:
+    gich_write(Gich.VMCR, v.vmcr)
+    gich_write(Gich.APR, v.apr)
+
+
 @fn
-def gic_node(fdt: Fdt) -> Node:
-    node = fdt_find_compatible(fdt, b"arm,cortex-a15-gic")
-    if node == NO_NODE:
-        node = fdt_find_compatible(fdt, b"arm,gic-400")
-    return node
+def v2_compatible(fdt: Fdt, node: Node) -> bool:
+    """Whether a node of the device tree is a GICv2 with virtualization."""
+    return fdt_compatible(fdt, node, b"arm,cortex-a15-gic") or fdt_compatible(fdt, node, b"arm,gic-400")
 
 
 @fn
@@ -117,14 +128,11 @@ def map_part(fdt: Fdt, node: Node, index: u32) -> Range:
 
 
 @fn
-def gic_init(fdt: Fdt) -> Result:
-    """Find the controller in the device tree and set up the distributor and this CPU's interface.
+def v2_init(fdt: Fdt, node: Node) -> Result:
+    """Find the controller's parts and set up the distributor.
 
-    NOT_FOUND: no GICv2, or one without the virtualization extensions' four register ranges.
+    NOT_FOUND: it lacks some of the virtualization extensions' four register ranges.
     """
-    node = gic_node(fdt)
-    if node == NO_NODE:
-        return Result.NOT_FOUND
     gicd = map_part(fdt, node, 0)
     gicc = map_part(fdt, node, 1)
     gich = map_part(fdt, node, 2)
@@ -157,25 +165,25 @@ def distributor_init() -> None:
         gicd_write(Gicd.ICFGR + word * 8, 0)
         gicd_write(Gicd.ICFGR + word * 8 + 4, 0)
         for group in range(u32(8)):
-            gicd_write(Gicd.IPRIORITYR + word * 32 + group * 4, PRIORITY_DEFAULT * 0x0101_0101)
+            gicd_write(Gicd.IPRIORITYR + word * 32 + group * 4, PRIORITIES_DEFAULT)
             gicd_write(Gicd.ITARGETSR + word * 32 + group * 4, 0)
     gicd_write(Gicd.CTLR, DISTRIBUTOR_ENABLE)
 
 
 @fn
-def gic_cpu_init(cpu: u32) -> None:
+def v2_cpu_init(cpu: u32) -> None:
     """Set up this CPU's banked registers, its interface and its virtual interface."""
     gicd_write(Gicd.ICENABLER, 0xFFFF_FFFF)
     gicd_write(Gicd.ICACTIVER, 0xFFFF_FFFF)
     for group in range(u32(8)):
-        gicd_write(Gicd.IPRIORITYR + group * 4, PRIORITY_DEFAULT * 0x0101_0101)
+        gicd_write(Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
     ours = u32(1 << SGI_KICK | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     gicd_write(Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
-    GIC.interface[cpu] = own_interface()
+    INTERFACES.bit[cpu] = own_interface()
     gicc_write(Gicc.PMR, PRIORITY_MASK_ALL)
     gicc_write(Gicc.BPR, 0)
     gicc_write(Gicc.CTLR, CONTROL_RUN)
-    gich_init()
+    v2_lists_reset()
 
 
 @fn
@@ -186,62 +194,54 @@ def own_interface() -> u8:
 
 
 @fn
-def gich_init() -> None:
+def v2_lists_reset() -> None:
     GIC.list_registers = min((gich_read(Gich.VTR) & 0x3F) + 1, u32(LIST_REGISTERS))
     GIC.list_mask = (u32(1) << GIC.list_registers) - 1
     for index in range(GIC.list_registers):
-        gich_write_lr(index, 0)
+        v2_write_lr(index, 0)
     gich_write(Gich.APR, 0)
     gich_write(Gich.VMCR, 0)
     gich_write(Gich.HCR, HCR_RUN)
 
 
 @fn
-def gic_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
+def v2_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
     """Let a shared interrupt reach a CPU. An INTID that the controller does not have is ignored."""
     if intid < 32 or intid >= GIC.intids:
         return
     config = Gicd.ICFGR + (intid >> 4) * 4
     edge = u32(2) << ((intid & 15) * 2)
     gicd_write(config, gicd_read(config) & ~edge if level else gicd_read(config) | edge)
-    mmio_write8(GIC.gicd + u64(Gicd.ITARGETSR + intid), GIC.interface[cpu])
+    mmio_write8(GIC.gicd + u64(Gicd.ITARGETSR + intid), INTERFACES.bit[cpu])
     gicd_write(Gicd.ISENABLER + (intid >> 5) * 4, u32(1) << (intid & 31))
 
 
 @fn(inline=True)
-def gic_acknowledge() -> u32:
+def v2_acknowledge() -> u32:
     """GICC_IAR: the interrupt to handle, with the sender of an SGI; from INTID_SPURIOUS on there is none."""
     return mmio_read32(GIC.gicc + Gicc.IAR)
 
 
 @fn(inline=True)
-def gic_end(iar: u32) -> None:
+def v2_end(iar: u32) -> None:
     """Drop the running priority and deactivate."""
     gicc_write(Gicc.EOIR, iar)
     gicc_write(Gicc.DIR, iar)
 
 
 @fn(inline=True)
-def gic_drop(iar: u32) -> None:
+def v2_drop(iar: u32) -> None:
     """Drop the running priority only: the interrupt stays active for the guest to end."""
     gicc_write(Gicc.EOIR, iar)
 
 
 @fn(inline=True)
-def gic_deactivate(intid: u32) -> None:
+def v2_deactivate(intid: u32) -> None:
     gicc_write(Gicc.DIR, intid)
 
 
 @fn
-def gic_kick(cpu: u32) -> None:
+def v2_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()
-    gicd_write(Gicd.SGIR, u32(GIC.interface[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)
-
-
-@fn
-def gic_kick_others(cpus: u32, me: u32) -> None:
-    """Kick the first `cpus` CPUs but this one."""
-    for cpu in range(cpus):
-        if cpu != me:
-            gic_kick(cpu)
+    gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)

@@ -15,6 +15,8 @@ from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_allow
 from xenarm.core.sched.state import STOP_WAITS
+from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
+from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
     forget_requests,
     lists_collect,
@@ -29,9 +31,9 @@ from xenarm.gic.lists import (
     shared_ready,
     shared_strip,
 )
-from xenarm.gic.registers import Gich, LrState
+from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
+from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT
 from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.v2 import GIC, PPI_VIRTUAL_TIMER, gic_kick, gich_init, gich_read, gich_read_lr, gich_write_lr
 from xenarm.p2m.stage2 import MemoryKind, p2m_map
 
 __all__ = [
@@ -101,13 +103,21 @@ def vgic_init(d: Domain) -> None:
 
 
 @fn
+def sgi_to_self(v: Vcpu) -> u64:
+    """ICC_SGI1R_EL1, or the target list of GICD_SGIR, for an SGI 0 to the vCPU alone."""
+    if gic_is_v3():
+        return u64(1) << (v.id & 0xF) | u64(v.id >> 4) << ICC_SGI_AFF1_SHIFT
+    return u64(1) << (v.id + SGIR_TARGETS_SHIFT)
+
+
+@fn
 def vgic_vcpu_reset(v: Vcpu) -> None:
     """A vCPU's banked registers as after reset; on its own CPU, its list registers and CPU interface too.
 
     SGIs are edge-triggered and always enabled. What came after `vgic_park` may be listed still: forgotten here, it would show in the
     next life, or ask for maintenance without end.
     """
-    gich_init()
+    gic_lists_reset()
     word_reset(v.vgic.own, 0)
     v.vgic.own.edge = SGI_BITS
     v.vgic.own.enabled = SGI_BITS
@@ -116,6 +126,7 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     v.vgic.short = False
     v.vgic.mail_flags.store(0)
     v.vgic.attention.store(0)
+    v.vgic.sgi_self = sgi_to_self(v)
     for sgi in range(u32(SGIS)):
         v.vgic.sgi_senders[sgi] = 0
         v.vgic.mail[sgi].senders.store(0)
@@ -156,7 +167,7 @@ def vcpu_has_interrupt(v: Vcpu) -> bool:
     """Whether an interrupt is pending for the vCPU that this CPU runs: what ends its WFI."""
     used = v.vgic.lr_used
     while used != 0:
-        if gich_read_lr(ctz(used)) & LrState.PENDING != 0:
+        if gic_read_lr(ctz(used)) & LrState.PENDING != 0:
             return True
         used &= used - 1
     return own_ready(v) != 0
@@ -391,11 +402,11 @@ def refill_if_short() -> None:
 @fn
 def vgic_maintenance(v: Vcpu) -> None:
     """List registers that asked for it have ended, or most are empty: look for what comes next (IHI 0048B 5.3.4)."""
-    ended = gich_read(Gich.EISR0) & v.vgic.lr_used
+    ended = gic_lists_ended() & v.vgic.lr_used
     while ended != 0:
         index = ctz(ended)
         ended &= ended - 1
-        gich_write_lr(index, 0)
+        gic_write_lr(index, 0)
     lists_collect(v)
     own_flush(v)
     shared_attend(vcpu_domain(v), v)

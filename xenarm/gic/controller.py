@@ -1,0 +1,42 @@
+"""What the machine's interrupt controller turned out to be, and the numbers that both architectures share."""
+
+from freestanding import Struct, fn, u32, u64, zeroed
+
+from xenarm.config import CONFIG
+from xenarm.core.addresses import HostPhys
+
+__all__ = ["GIC", "PPI_HYP_TIMER", "PPI_VIRTUAL_TIMER", "PRIORITIES_DEFAULT", "PRIORITY_MASK_ALL", "SGI_KICK", "Gic", "gic_is_v3"]
+
+PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numbers
+PPI_VIRTUAL_TIMER = 27
+SGI_KICK = 0
+
+PRIORITIES_DEFAULT = 0xA0A0_A0A0  # four interrupts of middle priority
+PRIORITY_MASK_ALL = 0xF0  # let every priority through; four bits are the least a GIC has
+
+assert CONFIG.GICV2 or CONFIG.GICV3, "Kconfig has chosen no interrupt controller"
+
+
+class Gic(Struct):
+    """Set once by the first CPU, before others start. `gicc`, `gich` and `gicv` are a GICv2's: those of a GICv3 are the CPU's own."""
+
+    gicd: u64
+    gicc: u64
+    gich: u64
+    gicv: HostPhys
+    gicv_size: u64
+    intids: u32
+    list_registers: u32
+    list_mask: u32  # one bit for each
+    maintenance_ppi: u32
+    active_registers: u32  # a GICv3's ICH_AP0R<n>_EL2, and as many ICH_AP1R<n>_EL2
+    v3: bool
+
+
+GIC = zeroed(Gic)
+
+
+@fn(inline=True)
+def gic_is_v3() -> bool:
+    """Whether the machine has a GICv3. A constant where Kconfig leaves no choice."""
+    return CONFIG.GICV3 and (GIC.v3 or not CONFIG.GICV2)
