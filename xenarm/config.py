@@ -52,6 +52,10 @@ class Config:
     VGIC_INTIDS: int
     EL2_TABLE_PAGES: int
     UART_PL011: bool
+    UART_NS16550: bool
+    UART_CADENCE: bool
+    UART_EXYNOS4210: bool
+    UART_SCIF: bool
     LOG_LEVEL: int
     LOG_LEVEL_ERROR: bool
     LOG_LEVEL_WARNING: bool

@@ -18,13 +18,17 @@ from xenarm.drivers.serial import RING, RING_SIZE, SERIAL
 BASE = 0x9000000
 
 
+def no_port() -> None:
+    SERIAL.base = SERIAL.intid = 0
+    RING.on, RING.head, RING.tail, RING.lost = False, 0, 0, 0
+    serial.MASK.receive = serial.MASK.send = False
+
+
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
-    SERIAL.base = SERIAL.intid = 0
-    RING.on, RING.head, RING.tail, RING.lost = False, 0, 0, 0
+    no_port()
     yield
-    SERIAL.base = SERIAL.intid = 0
-    RING.on, RING.head, RING.tail, RING.lost = False, 0, 0, 0
+    no_port()
 
 
 def tree(chosen: str, more: str = "") -> Fdt:

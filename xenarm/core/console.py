@@ -24,6 +24,7 @@ from xenarm.drivers.serial import (
     RING_SIZE,
     SERIAL,
     SERIAL_SIZE,
+    serial_acknowledge,
     serial_drain,
     serial_find,
     serial_get,
@@ -108,7 +109,7 @@ def console_init_early(fdt: Fdt) -> None:
             log_warning("/chosen: stdout-path names a port without a driver; the log stays in memory")
         case _:
             if found != Result.OK:
-                log_warning("/chosen: stdout-path names a port whose reg cannot be translated; the log stays in memory")
+                log_warning("/chosen: stdout-path names a port whose reg, reg-shift or reg-io-width makes no sense; the log stays in memory")
 
 
 @fn
@@ -277,9 +278,10 @@ def deal_allowances() -> u32:
 
 @fn
 def send_waiting() -> None:
-    """The port's transmitter has room."""
+    """The port's transmitter may have room."""
     freed = u32(0)
     with TERMINAL.lock:
+        serial_acknowledge()
         if RING.head != RING.tail:
             serial_drain()
             freed = deal_allowances()

@@ -5,6 +5,7 @@ The baud rate stays what the firmware has set: nothing here knows the clock.
 
 from freestanding import fn, u8, u32, u64
 from xenarm.drivers.io import cpu_relax, mmio_read32, mmio_write32
+from xenarm.drivers.line import PATIENCE
 from xenarm.drivers.pl011_registers import (
     CR,
     DR,
@@ -18,10 +19,8 @@ from xenarm.drivers.pl011_registers import (
     LineControl,
 )
 
-__all__ = ["PATIENCE", "pl011_get", "pl011_interrupts", "pl011_put", "pl011_sent", "pl011_setup", "sbsa_setup"]
+__all__ = ["PATIENCE", "pl011_acknowledge", "pl011_get", "pl011_interrupts", "pl011_put", "pl011_setup", "sbsa_setup"]
 
-# A character takes 87 us at 115,200 baud, 8.3 ms at 1,200; so many looks take longer on any bus.
-PATIENCE = 100_000
 RECEIVE = int(Interrupts(RX=True, RT=True))
 SEND = int(Interrupts(TX=True))
 
@@ -78,6 +77,6 @@ def pl011_interrupts(base: u64, receive: bool, send: bool) -> None:
 
 
 @fn
-def pl011_sent(base: u64) -> None:
+def pl011_acknowledge(base: u64) -> None:
     """The transmitter's interrupt is seen. Clear it before filling the FIFO, so that the next one is not lost."""
     mmio_write32(base + ICR, SEND)

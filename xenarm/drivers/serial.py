@@ -13,13 +13,21 @@ from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout
-from xenarm.drivers.pl011 import PATIENCE, pl011_get, pl011_interrupts, pl011_put, pl011_sent, pl011_setup, sbsa_setup
+from xenarm.drivers.cadence import cadence_acknowledge, cadence_get, cadence_interrupts, cadence_put, cadence_setup
+from xenarm.drivers.exynos4210 import exynos_acknowledge, exynos_get, exynos_interrupts, exynos_put, exynos_setup
+from xenarm.drivers.line import PATIENCE
+from xenarm.drivers.ns16550 import ns16550_acknowledge, ns16550_describe, ns16550_get, ns16550_interrupts, ns16550_put, ns16550_setup
+from xenarm.drivers.pl011 import pl011_acknowledge, pl011_get, pl011_interrupts, pl011_put, pl011_setup, sbsa_setup
+from xenarm.drivers.scif import scif
+from xenarm.drivers.scif_registers import HSCIF, SCIF, SCIFA, Kind
 
 __all__ = [
     "RING",
     "RING_SIZE",
     "SERIAL",
+    "SERIAL_DRIVERS",
     "SERIAL_SIZE",
+    "serial_acknowledge",
     "serial_attach",
     "serial_drain",
     "serial_find",
@@ -39,14 +47,18 @@ assert RING_SIZE & (RING_SIZE - 1) == 0, "CONFIG_SERIAL_RING_SIZE must be a powe
 
 
 class SerialDriver(Struct, frozen=True):
-    """What a port's driver can do; every function takes the base of its registers."""
+    """What a port's driver can do; but for `describe`, every function takes the base of its registers.
+
+    `put` looks so many times for room; `acknowledge` comes first in each interrupt, before the FIFOs are looked at.
+    """
 
     compatible: View[u8]
+    describe: Callable[[Fdt, Node], bool]  # read what the node says beside `reg`; False: it makes no sense
     setup: Callable[[u64], None]
     put: Callable[[u64, u8, u32], bool]
     get: Callable[[u64], tuple[bool, u8]]
     interrupts: Callable[[u64, bool, bool], None]
-    sent: Callable[[u64], None]
+    acknowledge: Callable[[u64], None]
 
 
 class Serial(Struct):
@@ -80,13 +92,57 @@ RING = zeroed(Ring)
 MASK = zeroed(Mask)
 SERIAL = zeroed(Serial)
 SERIAL_SIZE = 0x1000  # of the registers of every port in the table
+
+
+@fn
+def nothing_else(fdt: Fdt, node: Node) -> bool:
+    """The node of most ports says nothing beside `reg`."""
+    return True
+
+
+def pl011(compatible: bytes, setup: Callable[[u64], None]) -> SerialDriver:
+    return SerialDriver(compatible, nothing_else, setup, pl011_put, pl011_get, pl011_interrupts, pl011_acknowledge)
+
+
+def ns16550(compatible: bytes) -> SerialDriver:
+    return SerialDriver(
+        compatible, ns16550_describe, ns16550_setup, ns16550_put, ns16550_get, ns16550_interrupts, ns16550_acknowledge
+    )
+
+
+def cadence(compatible: bytes) -> SerialDriver:
+    return SerialDriver(compatible, nothing_else, cadence_setup, cadence_put, cadence_get, cadence_interrupts, cadence_acknowledge)
+
+
+def exynos(compatible: bytes) -> SerialDriver:
+    return SerialDriver(compatible, nothing_else, exynos_setup, exynos_put, exynos_get, exynos_interrupts, exynos_acknowledge)
+
+
+def renesas(compatible: bytes, kind: Kind) -> SerialDriver:
+    f = scif(kind)
+    return SerialDriver(compatible, nothing_else, f.setup, f.put, f.get, f.interrupts, f.acknowledge)
+
+
+NS16550_KIN = (
+    b"ns16550a",
+    b"ns16550",
+    b"snps,dw-apb-uart",
+    b"ti,omap4-uart",
+    b"ti,omap3-uart",
+    b"ti,omap2-uart",
+    b"brcm,bcm2835-aux-uart",
+)
 SERIAL_DRIVERS = table(
     SerialDriver,
     [
-        SerialDriver(b"arm,pl011", pl011_setup, pl011_put, pl011_get, pl011_interrupts, pl011_sent),
-        SerialDriver(b"arm,sbsa-uart", sbsa_setup, pl011_put, pl011_get, pl011_interrupts, pl011_sent),
+        *([pl011(b"arm,pl011", pl011_setup), pl011(b"arm,sbsa-uart", sbsa_setup)] if CONFIG.UART_PL011 else []),
+        *([ns16550(name) for name in NS16550_KIN] if CONFIG.UART_NS16550 else []),
+        *([cadence(b"cdns,uart-r1p12"), cadence(b"cdns,uart-r1p8"), cadence(b"xlnx,xuartps")] if CONFIG.UART_CADENCE else []),
+        *([exynos(b"samsung,exynos4210-uart")] if CONFIG.UART_EXYNOS4210 else []),
+        *([renesas(b"renesas,scif", SCIF), renesas(b"renesas,hscif", HSCIF), renesas(b"renesas,scifa", SCIFA)] if CONFIG.UART_SCIF else []),
     ],
 )
+"""By `compatible`. What the configuration leaves out is not reachable from here, and so not in the image."""
 
 
 @fn
@@ -99,7 +155,7 @@ def driver_of(fdt: Fdt, node: Node) -> tuple[bool, u32]:
 
 @fn
 def serial_find(fdt: Fdt) -> Result:
-    """Look up the console's port: NOT_FOUND without `stdout-path`, DENIED without a driver, INVALID without `reg`.
+    """Look up the console's port: NOT_FOUND without `stdout-path`, DENIED without a driver, INVALID without a sound `reg`.
 
     When the tree names none, the first port that there is a driver for is used. Not when it names one that we cannot
     drive: some other port's clock may be off, and touching it could hang the bus.
@@ -121,6 +177,8 @@ def use(fdt: Fdt, node: Node) -> Result:
     if not known:
         return Result.DENIED
     place = fdt_reg(fdt, node, 0)
+    if not SERIAL_DRIVERS[driver].describe(fdt, node):
+        return Result.INVALID
     if place.result != Result.OK or place.base == 0 or place.base > MACHINE_END - SERIAL_SIZE:
         return Result.INVALID
     interrupt = fdt_interrupt(fdt, node, 0)
@@ -186,11 +244,17 @@ def push(character: u8) -> None:
 
 
 @fn
+def serial_acknowledge() -> None:
+    """The port's interrupt has come. The lock of the terminal is held."""
+    if SERIAL.base != 0:
+        SERIAL_DRIVERS[SERIAL.driver].acknowledge(SERIAL.base)
+
+
+@fn
 def serial_drain() -> None:
-    """The port's interrupt: fill its FIFO from the ring. The lock of the terminal is held."""
+    """Fill the port's FIFO from the ring. The lock of the terminal is held."""
     if SERIAL.base == 0 or RING.head == RING.tail:
         return
-    SERIAL_DRIVERS[SERIAL.driver].sent(SERIAL.base)
     while RING.tail < RING.head and offer(RING.text[RING.tail & (RING_SIZE - 1)]):
         RING.tail += 1
     if RING.head == RING.tail:
