@@ -6,10 +6,11 @@ moments, and are turned on again.
 
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
-from freestanding import View, array, export, fn, u8, u32, u64, usize
+from freestanding import array, export, fn, u32, u64
 from guests.hostile.attacks import arm_timer, attack, attacks_init
 from guests.hostile.dice import dice_seed, draw_below
 from guests.hostile.engine import Values, engine_init, engine_slot, engine_vectors
+from guests.runtime.arguments import argument_number, bootargs
 from guests.runtime.console import console_init, printk
 from guests.runtime.gic import gic_cpu_init, gic_init
 from guests.runtime.link import LINKER_SCRIPT, MAX_CPUS
@@ -18,7 +19,6 @@ from guests.runtime.psci import psci_hvc, psci_init, psci_system_off
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
-from xenarm.devicetree.values import fdt_find, fdt_string
 
 __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
@@ -27,27 +27,6 @@ LONGEST_LIFE = 400
 REPORTS = 4
 
 VALUES = array(Values, MAX_CPUS)
-
-
-@fn
-def number_at(text: View[u8], start: usize) -> u64:
-    """The decimal number at a place; what follows ends it."""
-    value = u64(0)
-    for i in range(start, min(len(text), start + 18)):
-        digit = text[i]
-        if digit < 0x30 or digit > 0x39:
-            break
-        value = value * 10 + u64(digit - 0x30)
-    return value
-
-
-@fn
-def argument(text: View[u8], name: View[u8], default: u64) -> u64:
-    """`name=number` of the bootargs; `name` ends with the equals sign."""
-    for i in range(len(text)):
-        if len(text) - i > len(name) and text[i : i + len(name)].equals(name):
-            return number_at(text, i + len(name))
-    return default
 
 
 @fn
@@ -65,9 +44,9 @@ def guest_main(tree: u64, image: u64) -> None:
     if machine_init(tree, image) == FdtError.NONE:
         psci_init(FDT)
         console_init(FDT)
-        _, bootargs = fdt_string(FDT, fdt_find(FDT, b"/chosen"), b"bootargs")
+        text = bootargs(FDT)
         if gic_init(FDT) == Result.OK:
-            play(argument(bootargs, b"seed=", 1), argument(bootargs, b"operations=", OPERATIONS))
+            play(argument_number(text, b"seed=", 1), argument_number(text, b"operations=", OPERATIONS))
     psci_system_off()
 
 

@@ -61,6 +61,12 @@ def hostile_guest(request: pytest.FixtureRequest) -> Path:
     return _built(request, "hostile")
 
 
+@pytest.fixture(scope="session")
+def load_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that measures what it gets of a CPU."""
+    return _built(request, "load")
+
+
 @pytest.fixture
 def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
     """Starts a guest at EL1 of a machine without EL2, where QEMU itself answers PSCI by HVC."""
