@@ -71,7 +71,7 @@ def memory_used() -> u64:
     used = image_size()
     for i in range(MAX_DOMAINS):
         if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
-            used += DOMAINS[i].p2m.table_pages * PAGE_SIZE
+            used += DOMAINS[i].p2m.pool_pages * PAGE_SIZE
     return used
 
 

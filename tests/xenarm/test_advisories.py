@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freestanding import zeroed
 from tests.xenarm.gic_model import Machine, machine
-from tests.xenarm.test_stage2 import RAM, TABLES, fresh, leaves, reset, tables
+from tests.xenarm.test_stage2 import RAM, TABLE_BYTES, TABLES, fresh, leaves, reset, tables
 from xenarm.abi.errno import Errno
 from xenarm.abi.hypercall import HYPERCALL_TAG
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_RAM0_BASE
@@ -31,13 +32,13 @@ from xenarm.core.domain import DOMAINS, SLOTS, Domain, Power
 from xenarm.core.guest_memory import GUEST_MEMORY, guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_scrub
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import ALLOWANCES, guest_message_allowed
-from xenarm.core.memory import memory_free, page_alloc
+from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
 from xenarm.gic.registers import Gicd
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_park, vgic_set_spi_level, vgic_vcpu_reset
 from xenarm.gic.vgicd import vgicd_access, vgicd_read, vgicd_write
-from xenarm.p2m.stage2 import MemoryKind, p2m_clear, p2m_init, p2m_map, p2m_translate, p2m_unmap
-from xenarm.p2m.state import Vmid
+from xenarm.p2m.stage2 import ROOT_PAGES, MemoryKind, p2m_clear, p2m_init, p2m_map, p2m_translate, p2m_unmap
+from xenarm.p2m.state import P2m, Vmid
 from xenarm.psci.guest import psci_call
 
 __all__ = ["tables"]
@@ -330,15 +331,13 @@ def test_xsa_181_vmids_are_bounded() -> None:
     """The host stopped when VMIDs ran out."""
     assert CONFIG.MAX_DOMAINS <= 255, "a domain's VMID is its number and one"
     p = fresh()
-    assert p2m_init(p, Vmid(256)) == Result.INVALID
+    assert p2m_init(p, Vmid(256), 4) == Result.INVALID
 
 
 def test_xsa_222_a_mapping_that_fails_to_go_is_told() -> None:
     """An unmap that failed for want of a table went unnoticed: the guest kept memory that was somebody else's by then."""
     p = fresh(3 * PAGE_SIZE)
     assert p2m_map(p, GuestPhys(GIB), HostPhys(4 * GIB), GIB, MemoryKind.RAM) == Result.OK
-    while page_alloc() != 0:
-        pass
     result = p2m_unmap(p, GuestPhys(GIB + PAGE_SIZE), PAGE_SIZE)
     assert result == Result.NO_MEMORY and p2m_translate(p, GuestPhys(GIB + PAGE_SIZE))[0] == Result.OK
 
@@ -348,9 +347,8 @@ def heir(static: bool) -> Domain:
     d = DOMAINS[0]
     reset()
     RAM[:] = b"\xa5" * len(RAM)
-    assert p2m_init(d.p2m, Vmid(1)) == Result.OK
     if static:
-        assert guest_memory_place(d, int(GUEST_RAM0_BASE), TABLES + MIB, MIB // 2) == Result.OK
+        assert guest_memory_place(d, int(GUEST_RAM0_BASE), TABLES + MIB, MIB // 2, True) == Result.OK
     else:
         assert guest_memory_create(d, MIB // 2) == Result.OK
     return d
@@ -385,14 +383,23 @@ def test_xsa_393_nothing_stays_mapped_after_an_unmap() -> None:
     assert GIB + 5 * PAGE_SIZE not in mapped and len(mapped) == 511
 
 
-def test_xsa_409_and_410_tables_are_counted_and_given_back() -> None:
-    """Tables came from the host's memory without a bound; and freeing them took as long as the guest liked."""
-    p = fresh()
+def test_xsa_409_tables_have_a_bound_of_their_own() -> None:
+    """Tables came from the host's memory, as many as a guest liked. Now: from its pool, and then no more."""
+    reset()
+    p: P2m = zeroed(P2m)
+    assert p2m_init(p, Vmid(1), ROOT_PAGES + 3) == Result.OK
     free = memory_free()
+    results = [p2m_map(p, GuestPhys(n * GIB), HostPhys(PAGE_SIZE), PAGE_SIZE, MemoryKind.RAM) for n in range(8)]
+    assert results[0] == Result.OK and set(results[2:]) == {Result.NO_MEMORY}
+    assert memory_free() == free and p.table_pages == p.pool_pages == ROOT_PAGES + 3
+
+
+def test_xsa_410_tables_go_back_in_one_step() -> None:
+    """Freeing them took as long as the guest had made it. A pool is one run of pages; only the root is looked at."""
+    p = fresh()
     assert p2m_map(p, GuestPhys(GIB), HostPhys(4 * GIB + PAGE_SIZE), 4 * MIB, MemoryKind.RAM) == Result.OK
-    assert p.table_pages <= 2 + 1 + 3
     p2m_clear(p)
-    assert p.table_pages == 2 and memory_free() == free
+    assert p.table_pages == p.pool_pages == ROOT_PAGES and memory_free() == TABLE_BYTES - ROOT_PAGES * PAGE_SIZE
     assert p2m_translate(p, GuestPhys(GIB))[0] == Result.NOT_FOUND
 
 

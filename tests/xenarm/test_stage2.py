@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 from freestanding import hosted, zeroed
 from xenarm.core import memory
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.memory import MEMORY
+from xenarm.core.memory import MEMORY, memory_free
 from xenarm.core.result import Result
-from xenarm.p2m.stage2 import IPA_BITS, MemoryKind, Stage2Entry, p2m_init, p2m_map, p2m_translate, p2m_unmap
+from xenarm.p2m.stage2 import (
+    IPA_BITS,
+    ROOT_PAGES,
+    MemoryKind,
+    Stage2Entry,
+    p2m_discard,
+    p2m_init,
+    p2m_map,
+    p2m_tables_for,
+    p2m_translate,
+    p2m_unmap,
+)
 from xenarm.p2m.state import P2m, Vmid
 
 TABLES = 0x7000_0000
@@ -39,7 +50,7 @@ def reset(size: int = TABLE_BYTES) -> None:
 def fresh(size: int = TABLE_BYTES) -> P2m:
     reset(size)
     p: P2m = zeroed(P2m)
-    assert p2m_init(p, Vmid(1)) == Result.OK
+    assert p2m_init(p, Vmid(1), size // PAGE_SIZE) == Result.OK
     return p
 
 
@@ -136,11 +147,44 @@ def test_no_memory_for_tables_is_an_error_and_no_more() -> None:
     assert p2m_translate(p, GuestPhys(0))[0] == Result.NOT_FOUND
 
 
+pages = st.integers(0, 3 * 512 * 512).map(lambda n: n * PAGE_SIZE)
+blocks = st.integers(0, 3 * 512).map(lambda n: n * 2 * MIB)
+gibs = st.integers(0, 3).map(lambda n: n * GIB)
+
+
+@given(pages | blocks | gibs, pages | blocks | gibs, pages | blocks | gibs)
+def test_the_tables_that_a_range_takes_are_known_before(ipa: int, pa: int, size: int) -> None:
+    """The pool is made of that count: one less would not do, and none is left over."""
+    if not size or (count := int(p2m_tables_for(ipa, pa, size))) > TABLE_BYTES // PAGE_SIZE - ROOT_PAGES:
+        return
+    p = fresh((ROOT_PAGES + count) * PAGE_SIZE)
+    assert p2m_map(p, GuestPhys(ipa), HostPhys(pa), size, MemoryKind.RAM) == Result.OK
+    assert p.table_pages == p.pool_pages == ROOT_PAGES + count
+
+
+def test_a_pool_that_is_used_up_is_its_domains_trouble_alone() -> None:
+    """What the allocator still has is not touched, nor what another domain has; given back, all of it is there again."""
+    reset()
+    one, two = zeroed(P2m), zeroed(P2m)
+    for number, p in enumerate((one, two)):
+        assert p2m_init(p, Vmid(number + 1), ROOT_PAGES + 2) == Result.OK
+    free = memory_free()
+    assert p2m_map(one, GuestPhys(GIB), HostPhys(PAGE_SIZE), 2 * MIB, MemoryKind.RAM) == Result.OK
+    assert p2m_map(one, GuestPhys(2 * GIB), HostPhys(PAGE_SIZE), 2 * MIB, MemoryKind.RAM) == Result.NO_MEMORY
+    assert memory_free() == free
+    assert p2m_map(two, GuestPhys(GIB), HostPhys(PAGE_SIZE), 2 * MIB, MemoryKind.RAM) == Result.OK
+    p2m_discard(one)
+    p2m_discard(two)
+    assert memory_free() == TABLE_BYTES and (one.pool_pages, one.table_pages) == (0, 0)
+
+
 def test_a_vmid_is_needed() -> None:
     reset()
     p: P2m = zeroed(P2m)
-    assert p2m_init(p, Vmid(0)) == Result.INVALID
-    assert p2m_init(p, Vmid(256)) == Result.INVALID
+    assert p2m_init(p, Vmid(0), 4) == Result.INVALID
+    assert p2m_init(p, Vmid(256), 4) == Result.INVALID
+    assert p2m_init(p, Vmid(1), ROOT_PAGES - 1) == Result.INVALID
+    assert memory_free() == TABLE_BYTES
 
 
 def test_no_address_is_beyond_the_tables() -> None:

@@ -8,8 +8,8 @@ from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import Domain, DomainState, domain_create, domain_discard, domain_name
 from xenarm.core.fault import HOST_TREE
-from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_release
-from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_write, ram0_size, ram1_size
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_map, guest_memory_place, guest_memory_release
+from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_tables, guest_memory_write, ram0_size, ram1_size
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
 from xenarm.core.plan import MOST_STATIC, Module, Plan, node_path, plan_domain, short_name
@@ -23,14 +23,16 @@ from xenarm.core.vpl011 import VPL011S, vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_compatible, fdt_find
-from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface
+from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables
 from xenarm.gic.vgicd import vgicd_access
-from xenarm.p2m.stage2 import p2m_clear, p2m_discard, p2m_forget_stage1, p2m_init
+from xenarm.p2m.stage2 import ROOT_PAGES, p2m_clear, p2m_discard, p2m_forget_stage1, p2m_init
 from xenarm.p2m.state import Vmid
 
 __all__ = ["domain_rebuild", "domain_release", "domains_create"]
 
 MAPS_MEMORY = True
+
+SPARE_TABLES = 4  # for what a guest has the hypervisor map for it, a page here or there
 
 
 class TreeBuffer(Struct):
@@ -126,7 +128,7 @@ def place_memory(d: Domain, plan: Plan) -> Result:
         place = static_memory(HOST_TREE, plan.node, i)
         if at == plan.memory or place.result != Result.OK:
             break
-        result = guest_memory_place(d, u64(GUEST_RAM0_BASE) + at, place.base, place.size)
+        result = guest_memory_place(d, u64(GUEST_RAM0_BASE) + at, place.base, place.size, i == 0)
         if result != Result.OK:
             return result
         at += place.size
@@ -134,17 +136,53 @@ def place_memory(d: Domain, plan: Plan) -> Result:
 
 
 @fn
-def fill(d: Domain, plan: Plan) -> Result:
-    """Everything that makes the domain but its vCPUs."""
-    result = p2m_init(d.p2m, Vmid(d.id + 1))
+def take_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
+    """What can still fail is that memory is too scattered."""
+    result = place_memory(d, plan) if plan.static else guest_memory_create(d, plan.memory)
     if result == Result.OK:
-        result = place_memory(d, plan) if plan.static else guest_memory_create(d, plan.memory)
+        return True
+    log_error(
+        f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {plan.memory // KIB} KiB in pages "
+        f"cannot be had ({result}); ask for less"
+    )
+    return False
+
+
+@fn
+def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
+    """Tables for all that the domain is to see, from a pool of its own, and what it sees."""
+    needed = ROOT_PAGES + guest_memory_tables(d) + vgic_tables() + SPARE_TABLES
+    pool = plan.table_pages if plan.table_pages != 0 else needed
+    result = p2m_init(d.p2m, Vmid(d.id + 1), pool)
+    if result == Result.OK:
+        result = guest_memory_map(d)
     if result == Result.OK:
         result = add_devices(d, plan)
     if result == Result.OK:
-        guest_memory_first_scrub(d)
-        result = load(d, plan)
-    return result
+        return True
+    if plan.table_pages != 0:
+        log_error(
+            f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: xen,domain-p2m-mem-mb: {pool} pages of translation tables "
+            f"cannot be had or are too few ({result}), {needed} are enough; change it, or leave it out"
+        )
+    else:
+        log_error(
+            f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {pool} pages of translation tables "
+            f"cannot be had ({result}); ask for less"
+        )
+    return False
+
+
+@fn
+def fill(fdt: Fdt, d: Domain, plan: Plan) -> bool:
+    """Everything that makes the domain but its vCPUs. False, and one line said, when the machine has not the memory for it."""
+    if not take_memory(fdt, d, plan) or not map_memory(fdt, d, plan):
+        return False
+    guest_memory_first_scrub(d)
+    result = load(d, plan)
+    if result != Result.OK:
+        log_error(f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: its modules cannot be loaded ({result})")
+    return result == Result.OK
 
 
 @fn
@@ -185,7 +223,7 @@ def domain_release(d: Domain) -> None:
 
 @fn
 def build(fdt: Fdt, plan: Plan) -> bool:
-    """Make the domain of a sound plan. What can still fail is that memory is too scattered."""
+    """Make the domain of a sound plan."""
     d = domain_create(short_name(fdt, plan.node))
     if d is None:
         log_error(
@@ -197,12 +235,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
         vcpus_release(d)
         domain_discard(d)
         return False
-    result = fill(d, plan)
-    if result != Result.OK:
-        log_error(
-            f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: memory: {plan.memory // KIB} KiB in pages "
-            f"cannot be had ({result}); ask for less"
-        )
+    if not fill(fdt, d, plan):
         undo(d)
         return False
     PLANS[d.id] = plan

@@ -1,4 +1,4 @@
-"""A domain's RAM: machine memory taken in pieces as large as can be, mapped where Xen's guests have theirs, and written to."""
+"""A domain's RAM: machine memory taken in pieces as large as can be, cleared, mapped where the guest has it, and written to."""
 
 from freestanding import Array, Ptr, Struct, View, array, fn, u8, u32, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
@@ -9,15 +9,17 @@ from xenarm.core.domain import Domain
 from xenarm.core.memory import memory_take, pages_free
 from xenarm.core.result import Result
 from xenarm.core.scrub import scrub_boot
-from xenarm.p2m.stage2 import MemoryKind, p2m_map
+from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
 __all__ = [
     "GUEST_MEMORY",
     "guest_memory_create",
     "guest_memory_first_scrub",
+    "guest_memory_map",
     "guest_memory_place",
     "guest_memory_release",
     "guest_memory_scrub",
+    "guest_memory_tables",
     "guest_memory_write",
     "ram0_size",
     "ram1_size",
@@ -69,59 +71,73 @@ def take(most: u64) -> tuple[u64, u64]:
 
 
 @fn
-def add_piece(d: Domain, ipa: u64, most: u64) -> tuple[Result, u64]:
-    """Take and map one piece: (result, its size). A piece that was taken is on the list, mapped or not."""
-    memory = GUEST_MEMORY[d.id]
-    if memory.count == MOST_PIECES:
-        return Result.NO_MEMORY, 0
-    base, size = take(most)
-    if size == 0:
-        return Result.NO_MEMORY, 0
+def add_piece(memory: GuestMemory, ipa: u64, base: u64, size: u64) -> None:
+    """There must be room for it."""
     piece = memory.pieces[memory.count]
     piece.ipa = ipa
     piece.base = base
     piece.size = size
     memory.count += 1
-    return p2m_map(d.p2m, GuestPhys(ipa), HostPhys(base), size, MemoryKind.RAM), size
 
 
 @fn
-def fill_bank(d: Domain, ipa: u64, size: u64) -> Result:
+def fill_bank(memory: GuestMemory, ipa: u64, size: u64) -> Result:
     done = u64(0)
     while done < size:
-        result, got = add_piece(d, ipa + done, size - done)
-        if result != Result.OK:
-            return result
+        if memory.count == MOST_PIECES:
+            return Result.NO_MEMORY
+        base, got = take(size - done)
+        if got == 0:
+            return Result.NO_MEMORY
+        add_piece(memory, ipa + done, base, got)
         done += got
     return Result.OK
 
 
 @fn
 def guest_memory_create(d: Domain, size: u64) -> Result:
-    """Give a domain `size` bytes of RAM, whole pages. On an error the caller releases what was taken."""
-    GUEST_MEMORY[d.id].count = 0
-    GUEST_MEMORY[d.id].fixed = False
-    result = fill_bank(d, u64(GUEST_RAM0_BASE), ram0_size(size))
+    """Take `size` bytes of RAM, whole pages, for a domain. Nothing is mapped yet. On an error the caller releases what was taken."""
+    memory = GUEST_MEMORY[d.id]
+    memory.count = 0
+    memory.fixed = False
+    result = fill_bank(memory, u64(GUEST_RAM0_BASE), ram0_size(size))
     if result != Result.OK:
         return result
-    return fill_bank(d, u64(GUEST_RAM1_BASE), ram1_size(size))
+    return fill_bank(memory, u64(GUEST_RAM1_BASE), ram1_size(size))
 
 
 @fn
-def guest_memory_place(d: Domain, ipa: u64, base: u64, size: u64) -> Result:
-    """Give a domain that machine memory as RAM; its first piece is at GUEST_RAM0_BASE."""
+def guest_memory_place(d: Domain, ipa: u64, base: u64, size: u64, first: bool) -> Result:
+    """Note machine memory that is a domain's RAM for good. `first`: it has no other yet. NO_MEMORY: more pieces than there is room for."""
     memory = GUEST_MEMORY[d.id]
-    if ipa == u64(GUEST_RAM0_BASE):
-        memory.count = 0
+    memory.count = 0 if first else memory.count
     memory.fixed = True
     if memory.count == MOST_PIECES:
         return Result.NO_MEMORY
-    piece = memory.pieces[memory.count]
-    piece.ipa = ipa
-    piece.base = base
-    piece.size = size
-    memory.count += 1
-    return p2m_map(d.p2m, GuestPhys(ipa), HostPhys(base), size, MemoryKind.RAM)
+    add_piece(memory, ipa, base, size)
+    return Result.OK
+
+
+@fn
+def guest_memory_tables(d: Domain) -> u64:
+    """Pages of stage-2 tables, less the root, that mapping all of it takes at most."""
+    memory = GUEST_MEMORY[d.id]
+    count = u64(0)
+    for i in range(memory.count):
+        count += p2m_tables_for(memory.pieces[i].ipa, memory.pieces[i].base, memory.pieces[i].size)
+    return count
+
+
+@fn
+def guest_memory_map(d: Domain) -> Result:
+    """Show the domain its RAM."""
+    memory = GUEST_MEMORY[d.id]
+    for i in range(memory.count):
+        piece = memory.pieces[i]
+        result = p2m_map(d.p2m, GuestPhys(piece.ipa), HostPhys(piece.base), piece.size, MemoryKind.RAM)
+        if result != Result.OK:
+            return result
+    return Result.OK
 
 
 @fn

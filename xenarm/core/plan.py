@@ -54,6 +54,7 @@ class Plan(Struct):
     vcpus: u32
     memory: u64  # bytes, whole pages
     static: bool  # it is xen,static-mem
+    table_pages: u64  # of the pool for stage 2; 0: as many as it takes
     vpl011: bool
     primecell: bool
     kernel: Module
@@ -154,6 +155,18 @@ def refuse_static(fdt: Fdt, plan: Plan, other: Claim) -> bool:
         f"({other.base:#x}, {other.size:#x}); give each its own memory"
     )
     return False
+
+
+@fn
+def plan_tables(fdt: Fdt, plan: Plan) -> bool:
+    """The size of the domain's pool of translation tables, where the tree gives one."""
+    present, value = fdt_property(fdt, plan.node, b"xen,domain-p2m-mem-mb")
+    if not present:
+        return True
+    if len(value) != 4 or value.load_be32(0) == 0:
+        return refuse(fdt, plan, plan.node, b"xen,domain-p2m-mem-mb is no number of MiB", b"give it in one cell, or leave it out")
+    plan.table_pages = u64(value.load_be32(0)) * (MIB // PAGE_SIZE)
+    return True
 
 
 @fn
@@ -352,6 +365,7 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     plan.primecell = list_contains(kind, b"arm,pl011")  # ours: Xen's property has no value
     return (
         plan_memory(fdt, plan)
+        and plan_tables(fdt, plan)
         and plan_cpus(fdt, plan, vcpus_left)
         and plan_modules(fdt, plan)
         and plan_kernel(fdt, plan)

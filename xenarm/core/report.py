@@ -1,6 +1,6 @@
 """Who owns what memory, said line by line."""
 
-from freestanding import array, fn, u8, u32
+from freestanding import array, fn, u8, u32, u64
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, PAGE_SIZE
 from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_name
@@ -30,7 +30,8 @@ def report_domain(d: Domain) -> None:
     for i in range(memory.count):
         piece = memory.pieces[i]
         printk(f"  {piece.base:#012x} {piece.size // KIB:9d} KiB  RAM of {domain_name(d)} at {piece.ipa:#x}")
-    printk(f"               {d.p2m.table_pages * PAGE_SIZE // KIB:9d} KiB  tables of {domain_name(d)}")
+    used = d.p2m.table_pages * PAGE_SIZE // KIB
+    printk(f"  {u64(d.p2m.root):#012x} {d.p2m.pool_pages * PAGE_SIZE // KIB:9d} KiB  pool of tables of {domain_name(d)}, {used} KiB in use")
 
 
 @fn

@@ -34,7 +34,7 @@ from xenarm.gic.lists import (
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
 from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT
 from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.p2m.stage2 import MemoryKind, p2m_map
+from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
 __all__ = [
     "cpus_kick",
@@ -52,6 +52,7 @@ __all__ = [
     "vgic_raise_sgi",
     "vgic_set_own_level",
     "vgic_set_spi_level",
+    "vgic_tables",
     "vgic_update_on",
     "vgic_vcpu_reset",
     "word_update_template",
@@ -137,6 +138,12 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
 def vgic_map_cpu_interface(d: Domain) -> Result:
     """Show the hardware's virtual CPU interface where the guest's tree says that its CPU interface is."""
     return p2m_map(d.p2m, GUEST_GICC_BASE, GIC.gicv, min(GIC.gicv_size, u64(GUEST_GICC_SIZE)), MemoryKind.DEVICE)
+
+
+@fn
+def vgic_tables() -> u64:
+    """Pages of stage-2 tables that showing it takes at most."""
+    return p2m_tables_for(u64(GUEST_GICC_BASE), u64(GIC.gicv), min(GIC.gicv_size, u64(GUEST_GICC_SIZE)))
 
 
 @fn

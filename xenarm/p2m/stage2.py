@@ -1,7 +1,7 @@
 """Stage-2 translation tables (VMSAv8-64, 4 KiB granule): map, unmap, translate.
 
 A live entry is never changed into another live one: it is made invalid, the TLBs are cleaned, then the new one is written
-(break-before-make, Arm ARM D8.14.1). Tables come from the page allocator and are counted per domain.
+(break-before-make, Arm ARM D8.14.1). Tables come from a pool of the domain's own, which never grows: nothing that one domain does takes memory from another.
 """
 
 from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
@@ -10,13 +10,14 @@ from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, d
 from xenarm.arm64.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
 from xenarm.arm64.registers import Vtcr, read_aa64mmfr0, read_vttbr_el2, write_vtcr_el2, write_vttbr_el2
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.memory import page_alloc, page_free, pages_alloc, pages_free
+from xenarm.core.memory import pages_alloc, pages_free
 from xenarm.core.result import Result
 from xenarm.p2m.state import P2m, Vmid
 
 __all__ = [
     "IPA_BITS",
     "MemoryKind",
+    "ROOT_PAGES",
     "Stage2Entry",
     "Vmid",
     "p2m_activate",
@@ -25,6 +26,7 @@ __all__ = [
     "p2m_forget_stage1",
     "p2m_init",
     "p2m_map",
+    "p2m_tables_for",
     "p2m_translate",
     "p2m_unmap",
     "stage2_enable",
@@ -133,11 +135,32 @@ def stage2_enable() -> None:
 
 
 @fn
-def p2m_init(p: P2m, vmid: Vmid) -> Result:
-    """Give a domain empty tables. NO_MEMORY when there are no two adjacent free pages; INVALID for VMID 0."""
-    if u16(vmid) == 0 or u16(vmid) > 0xFF:
+def tables_at(ipa: u64, pa: u64, size: u64, level: u32) -> u64:
+    """How many entries of a level stand for a table, not for a block, where a range is mapped."""
+    shift = level_shift(level)
+    inside = (u64(1) << shift) - 1
+    touched = ((ipa + size - 1) >> shift) - (ipa >> shift) + 1
+    if (ipa ^ pa) & inside != 0 or touched == 1:
+        return u64(0) if (ipa | pa | size) & inside == 0 else touched
+    head = u64(1) if ipa & inside != 0 else u64(0)
+    return head + 1 if (ipa + size) & inside != 0 else head
+
+
+@fn
+def p2m_tables_for(ipa: u64, pa: u64, size: u64) -> u64:
+    """Tables below the root that mapping a range takes, where no other range shares them. `size` is not 0."""
+    return tables_at(ipa, pa, size, ROOT_LEVEL) + tables_at(ipa, pa, size, ROOT_LEVEL + 1)
+
+
+@fn
+def p2m_init(p: P2m, vmid: Vmid, pages: u64) -> Result:
+    """Give a domain empty tables and a pool of so many pages for them, the root's among them.
+
+    NO_MEMORY: there are not so many adjacent free pages. INVALID: VMID 0, or a pool smaller than the root.
+    """
+    if u16(vmid) == 0 or u16(vmid) > 0xFF or pages < ROOT_PAGES:
         return Result.INVALID
-    root = pages_alloc(ROOT_PAGES, ROOT_PAGES * PAGE_SIZE)
+    root = pages_alloc(pages, ROOT_PAGES * PAGE_SIZE)
     if u64(root) == 0:
         return Result.NO_MEMORY
     for i in range(ROOT_PAGES):
@@ -146,6 +169,7 @@ def p2m_init(p: P2m, vmid: Vmid) -> Result:
     p.vmid = vmid
     p.vttbr = u64(root) | u64(u16(vmid)) << VTTBR_VMID_SHIFT
     p.table_pages = ROOT_PAGES
+    p.pool_pages = pages
     data_sync_inner_stores()
     return Result.OK
 
@@ -154,6 +178,17 @@ def p2m_init(p: P2m, vmid: Vmid) -> Result:
 def clear_table(table: Stage2Table) -> None:
     for i in range(ENTRIES):
         table.entries[i] = 0
+
+
+@fn
+def take_table(p: P2m) -> u64:
+    """An empty table out of the pool; 0 when it is used up."""
+    if p.table_pages == p.pool_pages:
+        return 0
+    page = u64(p.root) + p.table_pages * PAGE_SIZE
+    p.table_pages += 1
+    clear_table(table_at(page))
+    return page
 
 
 @fn
@@ -189,20 +224,19 @@ def replace_entry(p: P2m, table: Stage2Table, index: u64, ipa: u64, value: u64) 
 
 @fn
 def split_block(p: P2m, table: Stage2Table, index: u64, ipa: u64, level: u32) -> Result:
-    """Put a table in an entry's place: of the same mapping in smaller pieces, or empty (as `page_alloc` gives it) where nothing was mapped."""
-    page = page_alloc()
-    if u64(page) == 0:
+    """Put a table in an entry's place: of the same mapping in smaller pieces, or empty where nothing was mapped."""
+    page = take_table(p)
+    if page == 0:
         return Result.NO_MEMORY
-    p.table_pages += 1
     old = table.entries[index]
-    lower = table_at(u64(page))
+    lower = table_at(page)
     step = u64(1) << level_shift(level + 1)
     if old & VALID != 0:
         for i in range(ENTRIES):
             piece = (old & FRAME_MASK) + u64(i) * step
             lower.entries[i] = leaf(piece, old & ~u64(FRAME_MASK | TABLE), level + 1)
     data_sync_inner_stores()
-    replace_entry(p, table, index, ipa, u64(page) | VALID | TABLE)
+    replace_entry(p, table, index, ipa, page | VALID | TABLE)
     return Result.OK
 
 
@@ -241,7 +275,7 @@ def range_is_sound(ipa: u64, size: u64) -> bool:
 def p2m_map(p: P2m, ipa: GuestPhys, pa: HostPhys, size: u64, kind: MemoryKind) -> Result:
     """Map `size` bytes; what was mapped there before is replaced. Picks 1 GiB, 2 MiB or 4 KiB entries.
 
-    INVALID: not page-aligned, or beyond the 40-bit guest-physical space. NO_MEMORY: no page for a table; the part before it stays mapped.
+    INVALID: not page-aligned, or beyond the 40-bit guest-physical space. NO_MEMORY: the domain's pool of tables is used up; the part before it stays mapped.
     """
     if not range_is_sound(u64(ipa), size) or not is_aligned(u64(pa), PAGE_SIZE):
         return Result.INVALID
@@ -297,30 +331,20 @@ def p2m_unmap(p: P2m, ipa: GuestPhys, size: u64) -> Result:
 
 
 @fn
-def release_below(base: u64, level: u32) -> None:
-    """Give back a last-level table, or one above with the tables below it. Two levels below a root's entry at most."""
-    if level < LAST_LEVEL:
-        table = table_at(base)
-        for i in range(ENTRIES):
-            if is_table(table.entries[i], level):
-                page_free(HostPhys(table.entries[i] & FRAME_MASK))
-    page_free(HostPhys(base))
-
-
-@fn
 def p2m_clear(p: P2m) -> None:
-    """Take everything away from a guest that runs nowhere, and give back all tables but the root."""
+    """Take everything away from a guest that runs nowhere, and give back its pool but the root, which CPUs still point at."""
     with p.lock:
         for k in range(ROOT_PAGES):
             root = table_at(u64(p.root) + u64(k) * PAGE_SIZE)
             for i in range(ENTRIES):
-                entry = root.entries[i]
-                root.entries[i] = 0
-                if entry & VALID != 0:
+                if root.entries[i] & VALID != 0:
+                    root.entries[i] = 0
                     forget_guest(p)
-                if is_table(entry, ROOT_LEVEL):
-                    release_below(entry & FRAME_MASK, ROOT_LEVEL + 1)
+        rest = p.pool_pages - ROOT_PAGES
         p.table_pages = ROOT_PAGES
+        p.pool_pages = ROOT_PAGES
+    if rest > 0:
+        pages_free(HostPhys(u64(p.root) + ROOT_PAGES * PAGE_SIZE), rest)
 
 
 @fn
@@ -331,6 +355,7 @@ def p2m_discard(p: P2m) -> None:
         pages_free(p.root, ROOT_PAGES)
         p.root = HostPhys(0)
         p.table_pages = 0
+        p.pool_pages = 0
 
 
 @fn

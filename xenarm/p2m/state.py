@@ -13,10 +13,11 @@ class Vmid(Distinct, type=u16):
 
 
 class P2m(Struct):
-    """The root of a domain's stage-2 tables, its VMID, and how many pages the tables take."""
+    """A domain's stage-2 tables: a run of pages that is its own, the root first, taken from one after the other; and its VMID."""
 
     lock: Spinlock
     root: HostPhys
     vmid: Vmid
     vttbr: u64
-    table_pages: u64
+    table_pages: u64  # in use
+    pool_pages: u64  # there are no more
