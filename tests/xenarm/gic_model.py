@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.arm64 import instructions
 from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
 from xenarm.gic.registers import Gich, ListRegister, LrState
@@ -103,8 +104,10 @@ class Machine:
         self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
         self.domain.id, self.domain.vcpu_count = 0, cpus
+        self.domain.layout.gicd = int(GUEST_GICD_BASE)
         for i, v in enumerate(self.vcpus):
             v.domain, v.id, v.cpu = self.domain, i, i
+            v.gicd_frame = int(GUEST_GICD_BASE) >> 12 << 4
             self.domain.vcpus[i] = v
             v.vgic.kicked.value = 0
             v.power.value = int(Power.ON)

@@ -13,7 +13,7 @@ from freestanding import View, array, u8, zeroed
 from tests.xenarm.trees import Plain, parse, source_of
 from xenarm.core.result import Result
 from xenarm.devicetree import reader, writer
-from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
+from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_write
 from xenarm.devicetree.reader import Fdt, FdtError
 from xenarm.devicetree.writer import FdtWriter
 
@@ -24,13 +24,20 @@ def view(data: bytes) -> View[u8]:
     return View(data, 0, len(data))
 
 
-def guest_tree(**changes: Any) -> bytes:
-    tree = zeroed(GuestTree)
-    settings: dict[str, Any] = dict(vcpus=2, ram0_size=64 << 20, vpl011=True, bootargs=view(b"console=ttyAMA0"))
+def described(banks: tuple[tuple[int, int], ...] = ((0x40000000, 64 << 20),), **changes: Any) -> GuestTree:
+    tree: GuestTree = zeroed(GuestTree)
+    settings: dict[str, Any] = dict(vcpus=2, vpl011=True, bootargs=view(b"console=ttyAMA0"))
+    settings |= dict(gicd=0x03001000, gicc=0x03002000, uart=0x22000000, uart_intid=32)
     for name, value in (settings | changes).items():
         setattr(tree, name, value)
+    for base, size in banks:
+        guest_tree_bank(tree, base, size)
+    return tree
+
+
+def guest_tree(*banks: tuple[tuple[int, int], ...], **changes: Any) -> bytes:
     out = array(u8, GUEST_TREE_ROOM)
-    result, size = guest_tree_write(tree, out)
+    result, size = guest_tree_write(described(*banks, **changes), out)
     assert result == Result.OK
     return bytes(out[:size])
 
@@ -72,7 +79,7 @@ def test_same_as_xen() -> None:
 
 
 def test_ramdisk_and_high_memory() -> None:
-    root = parse(guest_tree(ram0_size=3 << 30, ram1_size=5 << 30, ramdisk=0x48000000, ramdisk_size=0x1234))
+    root = parse(guest_tree(((0x40000000, 3 << 30), (0x200000000, 5 << 30)), ramdisk=0x48000000, ramdisk_size=0x1234))
     assert cells(child(root, "memory@40000000").properties["reg"]) == (0, 0x40000000, 0, 0xC0000000, 2, 0, 1, 0x40000000)
     chosen = child(root, "chosen").properties
     assert cells(chosen["linux,initrd-start"]) == (0, 0x48000000)
@@ -87,6 +94,23 @@ def test_serial_port_as_a_primecell() -> None:
     assert child(root, "chosen").properties["stdout-path"] == b"/pl011@22000000\0"
 
 
+def test_devices_and_memory_where_the_machine_has_them() -> None:
+    """A direct-map domain: the first bank names the node, the port has the machine's interrupt."""
+    places = dict(gicd=0x8000000, gicc=0x8010000, uart=0x9000000, uart_intid=33)
+    root = parse(guest_tree(((0x58000000, 32 << 20), (0x50000000, 16 << 20)), **places))
+    assert cells(child(root, "memory@58000000").properties["reg"]) == (0, 0x58000000, 0, 32 << 20, 0, 0x50000000, 0, 16 << 20)
+    assert cells(child(root, "interrupt-controller@8000000").properties["reg"]) == (0, 0x8000000, 0, 0x1000, 0, 0x8010000, 0, 0x2000)
+    uart = child(root, "sbsa-uart@9000000").properties
+    assert cells(uart["interrupts"]) == (0, 1, 4) and cells(uart["reg"])[:2] == (0, 0x9000000)
+    assert child(root, "chosen").properties["stdout-path"] == b"/sbsa-uart@9000000\0"
+
+
+@given(st.integers(0, (1 << 64) - 1))
+def test_the_path_of_any_unit_address(address: int) -> None:
+    root = parse(guest_tree(uart=address))
+    assert child(root, "chosen").properties["stdout-path"] == b"/sbsa-uart@%x\0" % address
+
+
 def test_without_a_serial_port() -> None:
     root = parse(guest_tree(vpl011=False, bootargs=view(b"")))
     assert not any("uart" in c.name for c in root.children)
@@ -99,14 +123,12 @@ def test_dtc_has_nothing_to_complain_about() -> None:
 
 
 def test_largest_tree_fits() -> None:
-    guest_tree(vcpus=128, bootargs=view(b"x" * 2047), ram1_size=1 << 30, ramdisk=1 << 30, ramdisk_size=1)
+    guest_tree(tuple((n << 30, 1 << 30) for n in range(32)), vcpus=128, bootargs=view(b"x" * 2047), ramdisk=1 << 30, ramdisk_size=1)
 
 
 def test_running_out_of_room() -> None:
-    tree = zeroed(GuestTree)
-    tree.vcpus = 1
-    tree.bootargs = view(b"quiet")
-    needed = len(guest_tree(vcpus=1, vpl011=False, ram0_size=0, bootargs=view(b"quiet")))
+    tree = described(vcpus=1, vpl011=False, bootargs=view(b"quiet"))
+    needed = len(guest_tree(vcpus=1, vpl011=False, bootargs=view(b"quiet")))
     for size in (*range(0, needed, 13), needed - 1):
         result, _ = guest_tree_write(tree, array(u8, size))
         assert result == Result.NO_MEMORY

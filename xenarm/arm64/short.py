@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from freestanding import ctz, export, fn, truncate, u8, u32, u64
 
-from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.abi.psci import PSCI_BASE, PSCI_VERSION_1_1, PsciFunction
 from xenarm.arm64.inject import skip_instruction
 from xenarm.arm64.registers import AbortSyndrome, Ec, sysreg_key, read_esr_el2, read_far_el2, read_hpfar_el2
@@ -23,13 +22,12 @@ from xenarm.gic.v2 import v2_acknowledge, v2_drop, v2_end, v2_read_lr, v2_write_
 from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3_write_lr_inline
 from xenarm.gic.vgicd import vgicd_typer
 
-__all__ = ["DONE", "GICD_HPFAR", "PAGE_OFFSET", "WORD_ACCESS", "WRITE", "ZERO_REGISTER", "timer_or_other_v2", "timer_or_other_v3"]
+__all__ = ["DONE", "PAGE_OFFSET", "WORD_ACCESS", "WRITE", "ZERO_REGISTER", "timer_or_other_v2", "timer_or_other_v3"]
 
 DONE = 0
 NOT_HERE = 1
 ACKNOWLEDGED = 1 << 32  # short_irq left this interrupt, acknowledged, to trap_irq
 WORD_ACCESS = 0x49C  # ESR_EL2 bits 31:21 of a data abort by a 32-bit instruction on a word, syndrome valid, no sign extension
-GICD_HPFAR = int(GUEST_GICD_BASE) >> 12 << 4
 PAGE_OFFSET = 0xFFF
 ZERO_REGISTER = 31
 SAVED_BELOW = 10  # x0 to x9 are in the frame
@@ -225,7 +223,7 @@ def entries(name: str, short_write: Write, short_sysreg: Sysreg, timer: Callable
             # Stage 2 maps nothing at the distributor: a plain load or store of a word there can only be a translation fault.
             offset = truncate(u32, read_far_el2()) & PAGE_OFFSET
             rt = truncate(u32, esr >> 16) & 31
-            if read_hpfar_el2() != GICD_HPFAR:
+            if read_hpfar_el2() != v.gicd_frame:
                 return NOT_HERE
             if esr & WRITE != 0:
                 return short_write(v, esr, offset, rt)

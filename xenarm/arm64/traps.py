@@ -32,7 +32,7 @@ from xenarm.arm64.registers import (
 )
 from xenarm.arm64.run import vcpu_checkpoint, vcpu_off, vcpu_wait_for_interrupt, vcpu_yield
 from xenarm.arm64.schedule import vcpu_reconsider
-from xenarm.arm64.short import DONE, GICD_HPFAR, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
+from xenarm.arm64.short import DONE, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import ShutdownReason, Vcpu, domain_name, vcpu_domain
@@ -117,7 +117,7 @@ def trap_word_access(v: Vcpu, esr: u64) -> u64:
     """The distributor, by a plain load or store of a word. Stage 2 maps nothing there, so it can only be a translation fault."""
     offset = truncate(u32, read_far_el2()) & PAGE_OFFSET
     rt = truncate(u32, esr >> 16) & 31
-    if read_hpfar_el2() != GICD_HPFAR or offset & 3 != 0:
+    if read_hpfar_el2() != v.gicd_frame or offset & 3 != 0:
         return NEEDS_FULL
     if rt >= SHORT_FRAME_REGISTERS and rt < 30:
         return NEEDS_FULL

@@ -52,6 +52,7 @@ def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
             v.domain = d
             v.number = number
             v.id = d.vcpu_count
+            v.gicd_frame = d.layout.gicd >> 12 << 4
             v.power.store(u32(Power.OFF))
             d.vcpus[v.id] = v
             d.vcpu_count += 1

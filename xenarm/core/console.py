@@ -8,7 +8,7 @@ Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl
 from collections.abc import Callable
 
 from freestanding import Array, Struct, array, fn, saturating_sub, truncate, u8, u32, u64, usize, zeroed
-from xenarm.abi.layout import GUEST_PL011_BASE, GUEST_VPL011_SPI
+from xenarm.abi.layout import GUEST_PL011_SIZE
 from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
 from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
@@ -44,6 +44,7 @@ __all__ = [
     "console_init_early",
     "console_interrupt",
     "console_irq",
+    "console_place",
     "console_poll",
     "console_rescue",
     "console_start",
@@ -131,6 +132,12 @@ def open_port() -> None:
 def console_interrupt() -> u32:
     """INTID of the port's interrupt; 0 when it has none."""
     return SERIAL.intid
+
+
+@fn
+def console_place() -> tuple[u64, u64, u32]:
+    """Where the machine's port lies: address, size, INTID."""
+    return SERIAL.base, SERIAL.size, SERIAL.intid
 
 
 @fn
@@ -357,7 +364,7 @@ def update_interrupt(d: Domain, u: Vpl011) -> None:
         return
     with u.lock:
         u.asserted = u.line
-        vgic_set_spi_level(d, GUEST_VPL011_SPI, u.asserted)
+        vgic_set_spi_level(d, d.layout.uart_intid, u.asserted)
 
 
 @fn
@@ -486,9 +493,9 @@ def resume() -> None:
 
 @fn
 def vpl011_mmio(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
-    """The domain's serial port, at GUEST_PL011_BASE."""
+    """The domain's serial port."""
     u = VPL011S[d.id]
-    offset = u32(u64(a.address) - u64(GUEST_PL011_BASE))
+    offset = truncate(u32, u64(a.address)) & (GUEST_PL011_SIZE - 1)
     outcome, value, effect = vpl011_access(u, offset, a.width, a.write, truncate(u32, a.value))
     match effect:
         case Effect.SENT:

@@ -1,7 +1,7 @@
 """Domains out of the host's device tree: each is planned, then built; what is wrong with one does not touch the others."""
 
 from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
-from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICD_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
+from xenarm.abi.layout import GUEST_GICD_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE, GUEST_RAM1_BASE
 from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
@@ -12,7 +12,9 @@ from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scr
 from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_tables, guest_memory_write, ram0_size, ram1_size
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
-from xenarm.core.plan import MOST_STATIC, Module, Plan, node_path, plan_domain, short_name
+from xenarm.core.plan import plan_domain
+from xenarm.core.plan_memory import MOST_STATIC
+from xenarm.core.plan_state import Module, Plan, node_path, short_name
 from xenarm.core.result import Result
 from xenarm.core.sched.params import SchedDomainParams, sched_domain_params, sched_refuse, sched_vcpu_params
 from xenarm.core.sched.scheduler import sched_domain_init
@@ -20,7 +22,7 @@ from xenarm.core.sched.state import SchedParams
 from xenarm.core.memory import is_boot_module, static_memory
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
-from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_write
+from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_compatible, fdt_find
 from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables
@@ -54,11 +56,28 @@ def load_module(d: Domain, at: u64, module: Module) -> Result:
 
 
 @fn
+def load_banks(tree: GuestTree, plan: Plan) -> None:
+    """RAM as the guest sees it."""
+    if not plan.direct:
+        guest_tree_bank(tree, u64(GUEST_RAM0_BASE), ram0_size(plan.memory))
+        guest_tree_bank(tree, u64(GUEST_RAM1_BASE), ram1_size(plan.memory))
+        return
+    for i in range(u32(MOST_STATIC)):
+        piece = static_memory(HOST_TREE, plan.node, i)
+        if piece.result != Result.OK:
+            break
+        guest_tree_bank(tree, piece.base, piece.size)
+
+
+@fn
 def load_tree(d: Domain, plan: Plan) -> Result:
     tree = zeroed(GuestTree)
     tree.vcpus = plan.vcpus
-    tree.ram0_size = ram0_size(plan.memory)
-    tree.ram1_size = ram1_size(plan.memory)
+    tree.gicd = d.layout.gicd
+    tree.gicc = d.layout.gicc
+    tree.uart = d.layout.uart
+    tree.uart_intid = d.layout.uart_intid
+    load_banks(tree, plan)
     tree.ramdisk = plan.ramdisk_at
     tree.ramdisk_size = plan.ramdisk.size
     tree.vpl011 = plan.vpl011 and CONFIG.VPL011
@@ -90,10 +109,10 @@ def add_devices(d: Domain, plan: Plan) -> Result:
     VPL011S[d.id].present = False
     result = vgic_map_cpu_interface(d)
     if result == Result.OK:
-        result = mmio_register(d, GUEST_GICD_BASE, GUEST_GICD_SIZE, vgicd_access)
+        result = mmio_register(d, GuestPhys(d.layout.gicd), GUEST_GICD_SIZE, vgicd_access)
     if result == Result.OK and plan.vpl011 and CONFIG.VPL011:
         vpl011_reset(VPL011S[d.id])
-        result = mmio_register(d, GUEST_PL011_BASE, GUEST_PL011_SIZE, vpl011_mmio)
+        result = mmio_register(d, GuestPhys(d.layout.uart), GUEST_PL011_SIZE, vpl011_mmio)
     return result
 
 
@@ -122,13 +141,13 @@ def add_vcpus(fdt: Fdt, d: Domain, plan: Plan) -> bool:
 
 @fn
 def place_memory(d: Domain, plan: Plan) -> Result:
-    """The machine memory that `xen,static-mem` names, in its order, one piece behind the other."""
+    """The machine memory that `xen,static-mem` names, in its order, one piece behind the other, or each where it is in the machine."""
     at = u64(0)
     for i in range(u32(MOST_STATIC)):
         place = static_memory(HOST_TREE, plan.node, i)
         if at == plan.memory or place.result != Result.OK:
             break
-        result = guest_memory_place(d, u64(GUEST_RAM0_BASE) + at, place.base, place.size, i == 0)
+        result = guest_memory_place(d, place.base if plan.direct else u64(GUEST_RAM0_BASE) + at, place.base, place.size, i == 0)
         if result != Result.OK:
             return result
         at += place.size
@@ -151,7 +170,7 @@ def take_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
 @fn
 def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     """Tables for all that the domain is to see, from a pool of its own, and what it sees."""
-    needed = ROOT_PAGES + guest_memory_tables(d) + vgic_tables() + SPARE_TABLES
+    needed = ROOT_PAGES + guest_memory_tables(d) + vgic_tables(d) + SPARE_TABLES
     pool = plan.table_pages if plan.table_pages != 0 else needed
     result = p2m_init(d.p2m, Vmid(d.id + 1), pool)
     if result == Result.OK:
@@ -231,6 +250,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
             f"{CONFIG.MAX_DOMAINS} domains exist already; raise CONFIG_MAX_DOMAINS"
         )
         return False
+    d.layout = plan.layout
     if not add_vcpus(fdt, d, plan):
         vcpus_release(d)
         domain_discard(d)

@@ -24,6 +24,7 @@ __all__ = [
     "Domain",
     "DomainState",
     "EndAction",
+    "GuestLayout",
     "Power",
     "ShutdownReason",
     "SYSTEM_WORDS",
@@ -97,6 +98,7 @@ class Vcpu(Struct, align=16):
     choose: u32  # its CPU must ask the scheduler before the guest goes on
     domain: "Domain | None"
     power: Atomic[u32] = atomic(u32)
+    gicd_frame: u64  # its distributor's page as HPFAR_EL2 shows it
     entry: u64
     context: u64
     vgic: VgicCpu
@@ -112,6 +114,15 @@ class Vcpu(Struct, align=16):
     fp: Array[u64] = array(u64, 66)  # V0-V31, FPCR, FPSR
 
 
+class GuestLayout(Struct):
+    """Where a domain finds its devices: guest-physical addresses of whole pages, and the serial port's interrupt."""
+
+    gicd: u64
+    gicc: u64
+    uart: u64
+    uart_intid: u32
+
+
 class Domain(Struct):
     """A guest: its memory, its interrupts, its vCPUs."""
 
@@ -123,6 +134,7 @@ class Domain(Struct):
     vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_DOMAIN_CPUS)
     sched: SchedDomain
     last_ran: Array[u8] = array(u8, MAX_CPUS)  # on each CPU the vCPU that ran there last, its id plus one
+    layout: GuestLayout
     p2m: P2m
     vgic: Vgicd
     paused: Atomic[u32] = atomic(u32)

@@ -1,7 +1,7 @@
 """A guest's fault in one line: who, where, what it touched, whose that is on this machine, and what would grant it."""
 
 from freestanding import Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
-from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
+from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
 from xenarm.core.domain import Domain, domain_name
 from xenarm.core.log import guest_message_allowed, log_warning
 from xenarm.core.result import Result
@@ -61,9 +61,9 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
-def remedy(address: u64, away: u64) -> View[u8]:
+def remedy(d: Domain, address: u64, away: u64) -> View[u8]:
     """What would let the guest do that."""
-    if address >= u64(GUEST_PL011_BASE) and address - u64(GUEST_PL011_BASE) < GUEST_PL011_SIZE:
+    if address >= d.layout.uart and address - d.layout.uart < GUEST_PL011_SIZE:
         return b"property vpl011 in the domain's node would give it a serial port there"
     if address >= u64(GUEST_GNTTAB_BASE) and address - u64(GUEST_GNTTAB_BASE) < GUEST_GNTTAB_SIZE:
         return b"grant tables are not there yet"
@@ -93,5 +93,5 @@ def fault_report(d: Domain, f: Fault) -> None:
     where: View[u8] = b"in" if away == 0 else b"nearest to"
     log_warning(
         f"domain {domain_name(d)} vcpu {f.vcpu} pc {f.pc:#x}: {f.access} of {f.width} bytes at {f.address:#x}, {where} "
-        f"{path[:size]} of the machine: {f.consequence}; {remedy(f.address, away)}"
+        f"{path[:size]} of the machine: {f.consequence}; {remedy(d, f.address, away)}"
     )

@@ -4,20 +4,14 @@ Nodes and values follow what Xen 4.17 hands to a dom0less guest, read back from 
 (psci.yaml, arm,gic.yaml, arm,arch_timer.yaml, arm,sbsa-uart) give their meaning.
 """
 
-from freestanding import Slice, Struct, View, fn, u8, u32, u64, usize, zeroed
+from freestanding import Array, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import (
-    GUEST_GICC_BASE,
     GUEST_GICC_SIZE,
-    GUEST_GICD_BASE,
     GUEST_GICD_SIZE,
-    GUEST_PL011_BASE,
     GUEST_PL011_SIZE,
-    GUEST_RAM0_BASE,
-    GUEST_RAM1_BASE,
     GUEST_TIMER_PHYS_NS_PPI,
     GUEST_TIMER_PHYS_S_PPI,
     GUEST_TIMER_VIRT_PPI,
-    GUEST_VPL011_SPI,
 )
 from xenarm.core.result import Result
 from xenarm.devicetree.writer import (
@@ -33,18 +27,18 @@ from xenarm.devicetree.writer import (
     fdt_put,
     fdt_put64,
     fdt_text,
+    fdt_text_at,
     fdt_value,
     fdt_wide,
 )
 
-__all__ = ["GUEST_TREE_ROOM", "GuestTree", "guest_tree_write"]
+__all__ = ["GUEST_TREE_ROOM", "GuestTree", "guest_tree_bank", "guest_tree_write"]
 
 GUEST_TREE_ROOM = 16 * 1024  # bootargs of 2 KiB and 128 vCPUs fit
 GIC_PHANDLE = 0xFDE8  # Xen's GUEST_PHANDLE_GIC
 CLOCK_PHANDLE = 0xFDE9
 UART_CLOCK = 24_000_000
-SBSA_PATH = b"/sbsa-uart@%x" % int(GUEST_PL011_BASE)
-PRIMECELL_PATH = b"/pl011@%x" % int(GUEST_PL011_BASE)
+MOST_BANKS = 32
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -53,17 +47,37 @@ LEVEL_LOW = 8
 ALL_CPUS = 0xF00  # the GICv2 binding's CPU mask of a PPI
 
 
+class Bank(Struct):
+    """A run of guest-physical memory."""
+
+    base: u64
+    size: u64
+
+
 class GuestTree(Struct):
     """What the tree says."""
 
     vcpus: u32
-    ram0_size: u64  # bytes from GUEST_RAM0_BASE
-    ram1_size: u64  # bytes from GUEST_RAM1_BASE, 0 for none
+    gicd: u64
+    gicc: u64
+    uart: u64
+    uart_intid: u32  # of an SPI
+    bank_count: u32
+    banks: Array[Bank] = array(Bank, MOST_BANKS)  # RAM; what the tree's /memory is named after comes first
     ramdisk: u64  # guest-physical address
     ramdisk_size: u64  # 0 for none
     vpl011: bool
     primecell: bool  # the serial port as a full PL011, for a guest without an SBSA driver
     bootargs: View[u8]
+
+
+@fn
+def guest_tree_bank(tree: GuestTree, base: u64, size: u64) -> None:
+    """One more run of RAM. Nothing of size 0, and not more than MOST_BANKS."""
+    if size > 0 and tree.bank_count < MOST_BANKS:
+        tree.banks[tree.bank_count].base = base
+        tree.banks[tree.bank_count].size = size
+        tree.bank_count += 1
 
 
 @fn
@@ -81,7 +95,7 @@ def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
     if len(tree.bootargs) > 0:
         fdt_text(w, b"bootargs", tree.bootargs)
     if tree.vpl011:
-        fdt_text(w, b"stdout-path", PRIMECELL_PATH if tree.primecell else SBSA_PATH)
+        fdt_text_at(w, b"stdout-path", b"/pl011" if tree.primecell else b"/sbsa-uart", tree.uart)
     if tree.ramdisk_size > 0:
         fdt_wide(w, b"linux,initrd-start", tree.ramdisk)
         fdt_wide(w, b"linux,initrd-end", tree.ramdisk + tree.ramdisk_size)
@@ -117,28 +131,26 @@ def write_cpus(w: FdtWriter, vcpus: u32) -> None:
 
 @fn
 def write_memory(w: FdtWriter, tree: GuestTree) -> None:
-    fdt_begin_at(w, b"memory", u64(GUEST_RAM0_BASE))
+    fdt_begin_at(w, b"memory", tree.banks[0].base)
     fdt_text(w, b"device_type", b"memory")
-    fdt_head(w, b"reg", 32 if tree.ram1_size > 0 else 16)
-    fdt_put64(w, u64(GUEST_RAM0_BASE))
-    fdt_put64(w, tree.ram0_size)
-    if tree.ram1_size > 0:
-        fdt_put64(w, u64(GUEST_RAM1_BASE))
-        fdt_put64(w, tree.ram1_size)
+    fdt_head(w, b"reg", usize(tree.bank_count) * 16)
+    for i in range(tree.bank_count):
+        fdt_put64(w, tree.banks[i].base)
+        fdt_put64(w, tree.banks[i].size)
     fdt_end(w)
 
 
 @fn
-def write_gic(w: FdtWriter) -> None:
-    fdt_begin_at(w, b"interrupt-controller", u64(GUEST_GICD_BASE))
+def write_gic(w: FdtWriter, tree: GuestTree) -> None:
+    fdt_begin_at(w, b"interrupt-controller", tree.gicd)
     fdt_cell(w, b"#address-cells", 0)
     fdt_cell(w, b"#interrupt-cells", 3)
     fdt_flag(w, b"interrupt-controller")
     fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
     fdt_head(w, b"reg", 32)
-    fdt_put64(w, u64(GUEST_GICD_BASE))
+    fdt_put64(w, tree.gicd)
     fdt_put64(w, GUEST_GICD_SIZE)
-    fdt_put64(w, u64(GUEST_GICC_BASE))
+    fdt_put64(w, tree.gicc)
     fdt_put64(w, GUEST_GICC_SIZE)
     fdt_cell(w, b"linux,phandle", GIC_PHANDLE)
     fdt_cell(w, b"phandle", GIC_PHANDLE)
@@ -166,29 +178,29 @@ def write_timer(w: FdtWriter) -> None:
 
 
 @fn
-def write_uart_place(w: FdtWriter) -> None:
+def write_uart_place(w: FdtWriter, tree: GuestTree) -> None:
     fdt_head(w, b"reg", 16)
-    fdt_put64(w, u64(GUEST_PL011_BASE))
+    fdt_put64(w, tree.uart)
     fdt_put64(w, GUEST_PL011_SIZE)
     fdt_head(w, b"interrupts", 12)
     fdt_put(w, GIC_SPI)
-    fdt_put(w, GUEST_VPL011_SPI - 32)
+    fdt_put(w, tree.uart_intid - 32)
     fdt_put(w, LEVEL_HIGH)
     fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
     fdt_cell(w, b"current-speed", 115200)
 
 
 @fn
-def write_sbsa_uart(w: FdtWriter) -> None:
+def write_sbsa_uart(w: FdtWriter, tree: GuestTree) -> None:
     """What Xen shows: the subset of a PL011 that needs no clock."""
-    fdt_begin_at(w, b"sbsa-uart", u64(GUEST_PL011_BASE))
+    fdt_begin_at(w, b"sbsa-uart", tree.uart)
     fdt_text(w, b"compatible", b"arm,sbsa-uart")
-    write_uart_place(w)
+    write_uart_place(w, tree)
     fdt_end(w)
 
 
 @fn
-def write_primecell_uart(w: FdtWriter) -> None:
+def write_primecell_uart(w: FdtWriter, tree: GuestTree) -> None:
     """Linux's binding pl011.yaml wants the clocks by name; a fixed one serves as both."""
     fdt_begin(w, b"clock")
     fdt_text(w, b"compatible", b"fixed-clock")
@@ -196,20 +208,20 @@ def write_primecell_uart(w: FdtWriter) -> None:
     fdt_cell(w, b"clock-frequency", UART_CLOCK)
     fdt_cell(w, b"phandle", CLOCK_PHANDLE)
     fdt_end(w)
-    fdt_begin_at(w, b"pl011", u64(GUEST_PL011_BASE))
+    fdt_begin_at(w, b"pl011", tree.uart)
     fdt_value(w, b"compatible", b"arm,pl011\0arm,primecell\0")
     fdt_value(w, b"clock-names", b"uartclk\0apb_pclk\0")
     fdt_wide(w, b"clocks", CLOCK_PHANDLE << 32 | CLOCK_PHANDLE)
-    write_uart_place(w)
+    write_uart_place(w, tree)
     fdt_end(w)
 
 
 @fn
 def write_uart(w: FdtWriter, tree: GuestTree) -> None:
     if tree.primecell:
-        write_primecell_uart(w)
+        write_primecell_uart(w, tree)
     else:
-        write_sbsa_uart(w)
+        write_sbsa_uart(w, tree)
 
 
 @fn
@@ -223,7 +235,7 @@ def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
     write_psci(w)
     write_cpus(w, tree.vcpus)
     write_memory(w, tree)
-    write_gic(w)
+    write_gic(w, tree)
     write_timer(w)
     if tree.vpl011:
         write_uart(w, tree)

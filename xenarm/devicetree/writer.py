@@ -4,7 +4,7 @@ Property names go to a strings area of the writer's own until `fdt_finish` puts 
 out of room is remembered, and `fdt_finish` reports it, so that callers need not look after every property.
 """
 
-from freestanding import Array, Slice, Struct, View, array, fn, u8, u32, u64, usize
+from freestanding import Array, Slice, Struct, View, array, clz, fn, u32, u64, u8, usize
 from xenarm.core.result import Result
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "fdt_put",
     "fdt_put64",
     "fdt_text",
+    "fdt_text_at",
     "fdt_value",
     "fdt_wide",
 ]
@@ -209,6 +210,18 @@ def fdt_text(w: FdtWriter, name: View[u8], text: View[u8]) -> None:
     """A string property; `text` comes without its NUL."""
     fdt_head(w, name, len(text) + 1)
     put_bytes(w, text)
+    put_zero(w)
+    pad(w)
+
+
+@fn
+def fdt_text_at(w: FdtWriter, name: View[u8], path: View[u8], address: u64) -> None:
+    """A string property that names a node: `path@address`."""
+    digits = max((67 - clz(address)) // 4, 1)
+    fdt_head(w, name, len(path) + usize(digits) + 2)
+    put_bytes(w, path)
+    put_bytes(w, b"@")
+    put_hex(w, address)
     put_zero(w)
     pad(w)
 

@@ -65,6 +65,7 @@ class Serial(Struct):
     """The port in use; none as long as `base` is 0."""
 
     base: u64
+    size: u64
     driver: u32  # row of SERIAL_DRIVERS
     intid: u32  # its interrupt, 0 for none
     stuck: bool  # it took no character for too long, and what does not fit is lost until it takes one again
@@ -184,6 +185,7 @@ def use(fdt: Fdt, node: Node) -> Result:
     interrupt = fdt_interrupt(fdt, node, 0)
     SERIAL.intid = interrupt.intid
     serial_attach(place.base, driver)
+    SERIAL.size = place.size
     return Result.OK
 
 

@@ -6,11 +6,12 @@ are raised under the distributor's lock, from any CPU.
 
 from freestanding import ctz, fn, truncate, u8, u32, u64
 
-from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICC_SIZE
+from xenarm.abi.layout import GUEST_GICC_SIZE
 from xenarm.arm64.cpu import SHARING, this_vcpu
 from xenarm.arm64.instructions import data_memory_barrier
 from xenarm.arm64.registers import read_cntpct_el0
 from xenarm.config import CONFIG
+from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_allow
@@ -137,13 +138,13 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
 @fn
 def vgic_map_cpu_interface(d: Domain) -> Result:
     """Show the hardware's virtual CPU interface where the guest's tree says that its CPU interface is."""
-    return p2m_map(d.p2m, GUEST_GICC_BASE, GIC.gicv, min(GIC.gicv_size, u64(GUEST_GICC_SIZE)), MemoryKind.DEVICE)
+    return p2m_map(d.p2m, GuestPhys(d.layout.gicc), GIC.gicv, min(GIC.gicv_size, u64(GUEST_GICC_SIZE)), MemoryKind.DEVICE)
 
 
 @fn
-def vgic_tables() -> u64:
+def vgic_tables(d: Domain) -> u64:
     """Pages of stage-2 tables that showing it takes at most."""
-    return p2m_tables_for(u64(GUEST_GICC_BASE), u64(GIC.gicv), min(GIC.gicv_size, u64(GUEST_GICC_SIZE)))
+    return p2m_tables_for(d.layout.gicc, u64(GIC.gicv), min(GIC.gicv_size, u64(GUEST_GICC_SIZE)))
 
 
 @fn

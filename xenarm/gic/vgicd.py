@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from freestanding import Struct, ctz, fn, table, truncate, u8, u32, u64
 
-from xenarm.abi.layout import GUEST_GICD_BASE
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
 from xenarm.gic.lists import forget_requests, lists_states, own_flush, own_strip, shared_ready, shared_strip
@@ -530,7 +529,7 @@ def vgicd_write(d: Domain, v: Vcpu, offset: u32, value: u32) -> None:
 @fn
 def vgicd_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
     """An access of any width. FORBIDDEN: misaligned, or narrower or wider than the register takes (IHI 0048B 4.1.3)."""
-    offset = truncate(u32, u64(a.address)) - u32(u64(GUEST_GICD_BASE))
+    offset = truncate(u32, u64(a.address)) & (Gicd.SIZE - 1)
     row = BLOCKS[(offset >> BLOCK_SHIFT) & 31]
     number = (offset - row.base) >> 2
     if a.width == 4 and offset & 3 == 0:
