@@ -34,6 +34,10 @@ test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
 test-long: $(STAMP) ## ten thousand random programs on every engine of the language: XENARM_PROGRAMS=n XENARM_SEED=n
 	@XENARM_PROFILE=long $(PY) -m pytest -s tests/engines/test_programs.py $(PYTEST_ARGS)
 
+.PHONY: trace
+trace: $(STAMP) ## turn a trace into JSON for Perfetto: FILE=<console log or memory dump> OUT=<file>
+	@$(PY) -m xenarm.tools.trace $(if $(FILE),'$(FILE)') $(if $(OUT),-o '$(OUT)')
+
 .PHONY: bench
 bench: $(STAMP) ## measure against Debian's Xen in one run
 	@$(PY) -m xenarm.tools.doctor run --quiet

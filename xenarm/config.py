@@ -64,6 +64,8 @@ class Config:
     SERIAL_RING_SIZE: int
     LOG_RING_SIZE: int
     RESCUE_UART: int
+    TRACE: bool
+    TRACE_RECORDS: int
     CHECK_OVERFLOW: bool
     CHECK_BOUNDS: bool
     CHECK_NARROWING: bool

@@ -11,6 +11,7 @@ from xenarm.arm64.machine import cpu_stop
 from xenarm.arm64.mmu import mmu_guard_stacks, mmu_init
 from xenarm.arm64.run import arch_start_domains
 from xenarm.arm64.smp import cpu_init, cpus_start
+from xenarm.config import CONFIG
 from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
 from xenarm.core.console import console_handle_keys, console_init_early, console_interrupt, console_rescue
 from xenarm.core.dom0less import domains_create
@@ -22,6 +23,7 @@ from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
 from xenarm.core.scheduling import scheduling_init
 from xenarm.core.scrub import scrub_init
+from xenarm.core.tracing import tracing_init
 from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
@@ -55,6 +57,8 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
     stage(b"domains")
     scheduling_init(FDT)
     scrub_init(FDT)
+    if CONFIG.TRACE:
+        tracing_init(FDT)
     if domains_create(FDT) == 0:
         arch_machine_off()
     printk(f"hypervisor uses {memory_used() // 1024} KiB")

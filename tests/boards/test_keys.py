@@ -36,7 +36,7 @@ def test_every_key(boot: Boot, xenarm: Hypervisor) -> None:
         to_hypervisor(session)
         console.send("h")
         keys = console.expect(r"keys;[^\0]*restart the machine", SECONDS)[0].decode()
-        for key in "hqmrd0tpubk*R":
+        for key in "hqmrd0tpubkTyY*R":
             assert re.search(rf"\) \[.*\]   {re.escape(key)}(<n>)? ", keys), key
         console.send("q")
         console.expect(r"domain 0 hello: RUNNING, 0 restarts, \d+ KiB of tables", SECONDS)
@@ -47,6 +47,7 @@ def test_every_key(boot: Boot, xenarm: Hypervisor) -> None:
         console.expect(r"KiB  the hypervisor's image", SECONDS)
         console.expect(r"KiB  /chosen/hello/module@\w+: reg", SECONDS)
         console.expect(r" 65536 KiB  RAM of hello at 0x40000000", SECONDS)
+        console.expect(r" 0 KiB  events that were traced", SECONDS)
         console.expect(r"KiB  free", SECONDS)
         console.send("r")
         console.expect(r"cpu 0: hello vcpu 0 ON", SECONDS)

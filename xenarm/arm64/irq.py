@@ -1,14 +1,17 @@
 """Physical interrupts, taken from a guest or found while waiting. One is handled for each exception: the next traps at once."""
 
-from freestanding import fn, u32
+from freestanding import fn, u32, u64
 
 from xenarm.arm64.cpu import SHARING
 from xenarm.arm64.dump import dump_asked
 from xenarm.arm64.timer import alarm_expired, vtimer_expired
+from xenarm.arm64.traced import tracing_attend
 from xenarm.config import CONFIG
 from xenarm.core.console import console_interrupt, console_irq, console_poll
 from xenarm.core.domain import Vcpu
 from xenarm.core.log import log_warning
+from xenarm.core.trace import trace_irq
+from xenarm.core.tracing import tracing_continue
 from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK
 from xenarm.gic.host import gic_acknowledge, gic_drop, gic_end
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
@@ -28,6 +31,7 @@ def irq_acknowledged(v: Vcpu, iar: u32) -> bool:
     """The same for what GICC_IAR gave."""
     intid = iar & INTID_MASK
     if intid == PPI_VIRTUAL_TIMER:
+        trace_irq(u64(intid), 0)
         virtual_timer(v, iar)
         return False
     return irq_other(v, iar, intid)
@@ -48,7 +52,9 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
     if intid >= INTID_SPURIOUS:
         return False
     gic_end(iar)
+    trace_irq(u64(intid), u64(iar))
     if intid == SGI_KICK:
+        tracing_attend()
         if v.domain is not None:
             vgic_attend(v)
         if SHARING.on:
@@ -58,6 +64,7 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
         return True
     if intid == PPI_HYP_TIMER:
         alarm_expired(v)
+        tracing_continue()
     elif intid == GIC.maintenance_ppi:
         if v.domain is not None:
             vgic_maintenance(v)

@@ -59,6 +59,8 @@ from xenarm.core.sched.scheduler import sched_wake
 from xenarm.core.sched.state import NEVER
 from xenarm.core.scrub import scrub_help
 from xenarm.core.shutdown import domain_vcpu_left
+from xenarm.core.trace import trace_exit_end, trace_irq, trace_power
+from xenarm.gic.controller import PPI_VIRTUAL_TIMER
 from xenarm.gic.host import gic_is_v3, gic_kick_others
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_look, vgic_park, vgic_vcpu_reset
 
@@ -185,6 +187,8 @@ def turned_on(v: Vcpu) -> bool:
         v.power.store_release(u32(Power.OFF))
         domain_vcpu_left(vcpu_domain(v))
         return False
+    if claimed:
+        trace_power(v, u64(Power.ON), 0)
     return claimed
 
 
@@ -210,6 +214,8 @@ def vcpu_off(v: Vcpu) -> None:
     """The vCPU that this CPU has is turned off. Does not return."""
     vgic_park(v)
     timers_reset(v)
+    trace_power(v, u64(Power.OFF), 0)
+    trace_exit_end(v)
     v.power.store_release(u32(Power.OFF))
     domain_vcpu_left(vcpu_domain(v))
     vcpu_run(v)
@@ -256,6 +262,7 @@ def waiting_alone(timer_or_other: Callable[[Vcpu], u64]) -> Callable[[Vcpu], Non
                 wait_for_interrupt()
             other = timer_or_other(v)
             if other == DONE:
+                trace_irq(PPI_VIRTUAL_TIMER, 0)
                 return
             if irq_acknowledged(v, truncate(u32, other)):
                 vcpu_checkpoint(v)

@@ -22,6 +22,7 @@ from xenarm.core.console import console_poll
 from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, vcpu_domain
 from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake, sched_yield
 from xenarm.core.sched.state import SCHED_CPUS, STOP_WAITS
+from xenarm.core.trace import trace_schedule, trace_wake
 from xenarm.gic.context import vgic_load, vgic_save
 from xenarm.gic.host import gic_kick
 from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
@@ -48,7 +49,7 @@ def vcpu_choose(v: Vcpu) -> Vcpu | None:
         kick = c.kick
         c.kick = 0
         cpus_kick(kick)
-    return SLOTS[chosen.index].vcpu if chosen is not None else None
+    return trace_schedule(SLOTS[chosen.index].vcpu if chosen is not None else None)
 
 
 @fn(inline=True)
@@ -142,7 +143,7 @@ def ready(v: Vcpu, paused: bool) -> bool:
 
 @fn
 def wake(v: Vcpu) -> None:
-    cpus_kick(sched_wake(v.sched, read_cntpct_el0()))
+    cpus_kick(sched_wake(trace_wake(v).sched, read_cntpct_el0()))
 
 
 @fn

@@ -28,9 +28,11 @@ from xenarm.abi.layout import GUEST_TIMER_PHYS_NS_PPI, GUEST_TIMER_VIRT_PPI
 from xenarm.core.domain import MAX_CPUS, SLOTS, Vcpu
 from xenarm.core.sched.scheduler import sched_wake
 from xenarm.core.sched.state import NEVER
+from xenarm.core.trace import trace_wake
 from xenarm.gic.vgic import cpus_kick, vgic_raise_own, vgic_set_own_level
 
 __all__ = [
+    "alarm_by",
     "alarm_choose_at",
     "alarm_chooses",
     "alarm_expired",
@@ -100,6 +102,14 @@ def alarm_set(cpu: u32) -> None:
 
 
 @fn
+def alarm_by(cpu: u32, at: u64) -> None:
+    """On the CPU itself: `alarm_expired` is to be called at that time, or sooner."""
+    a = ALARMS[cpu]
+    a.soonest = min(a.soonest, at)
+    alarm_set(cpu)
+
+
+@fn
 def alarm_expired(v: Vcpu) -> None:
     """EL2's timer has fired on the CPU that has `v`."""
     a = ALARMS[v.cpu]
@@ -127,7 +137,7 @@ def wake_due(a: Alarm, now: u64) -> None:
         due = v.due
         if due <= now:
             _ = a.waiting.fetch_and(~(u64(1) << n))
-            cpus_kick(sched_wake(v.sched, now))
+            cpus_kick(sched_wake(trace_wake(v).sched, now))
         else:
             soonest = min(soonest, due)
     a.soonest = soonest

@@ -14,6 +14,7 @@ from xenarm.core.domain import MAX_CPUS, SLOT_COUNT, SLOT_SHIFT, Slot, Vcpu
 __all__ = ["CrashFrame", "enter_guest", "vectors_choose"]
 
 
+VECTORS_FIRST = linker_symbol("vectors")
 VECTORS_V3 = linker_symbol("vectors_v3")
 
 
@@ -93,7 +94,7 @@ VECTORS = f"""
     .section .vectors.text, "ax"
 {VECTORS_AT_BOOT}
 {VECTORS_OTHER}
-    .balign 128
+    .section .text.trap, "ax"
 guest_sync:
 {move_pairs("stp", MORE)}
     mov x0, sp
@@ -180,10 +181,12 @@ assembly(VECTORS, arch="aarch64")
 
 @fn
 def vectors_choose(v3: bool) -> None:
-    """Guests' traps on this CPU take the short way of the machine's interrupt controller: until now the one for a GICv2, if the image has that."""
+    """Guests' traps on this CPU take the short way of the machine's interrupt controller; after reset the one for a GICv2, if the image has that."""
     if CONFIG.GICV2 and CONFIG.GICV3 and v3:
         write_vbar_el2(u64(usize(VECTORS_V3)))
-        instruction_sync()
+    else:
+        write_vbar_el2(u64(usize(VECTORS_FIRST)))
+    instruction_sync()
 
 
 @external("enter_guest")

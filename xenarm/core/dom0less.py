@@ -21,6 +21,7 @@ from xenarm.core.sched.scheduler import sched_domain_init
 from xenarm.core.sched.state import SchedParams
 from xenarm.core.memory import is_boot_module, static_memory
 from xenarm.core.spinlock import Spinlock
+from xenarm.core.trace import NO_REASON, trace_domain, trace_name
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
@@ -261,6 +262,8 @@ def build(fdt: Fdt, plan: Plan) -> bool:
     PLANS[d.id] = plan
     d.on_crash = plan.on_crash
     d.on_reboot = plan.on_reboot
+    trace_name(d)
+    trace_domain(d, u64(DomainState.RUNNING), NO_REASON)
     d.state.store(u32(DomainState.RUNNING))
     printk(f"{domain_name(d)}: {plan.memory // KIB} KiB, {plan.vcpus} CPUs, kernel at {plan.entry:#x}, tree at {plan.tree_at:#x}")
     return True

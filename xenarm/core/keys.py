@@ -15,6 +15,8 @@ from xenarm.core.log import LOG, printk
 from xenarm.core.memory import memory_free
 from xenarm.core.report import memory_report
 from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
+from xenarm.core.trace import RECORDS
+from xenarm.core.tracing import tracing_dump, tracing_toggle
 from xenarm.drivers.serial import RING, serial_flush
 from xenarm.gic.vgic import vcpu_kick
 
@@ -145,6 +147,33 @@ def destroy(d: Domain) -> None:
     domain_shutdown(d, ShutdownReason.POWEROFF)
 
 
+# ---- the trace ----------------------------------------------------------------------------------------------------------
+
+FEW_EVENTS = 256
+
+
+@fn
+def toggle_tracing(first: Domain) -> None:
+    tracing_toggle()
+
+
+@fn
+def say_trace(first: Domain) -> None:
+    tracing_dump(FEW_EVENTS)
+
+
+@fn
+def say_whole_trace(first: Domain) -> None:
+    tracing_dump(RECORDS)
+
+
+TRACE_KEYS = [
+    Key(b"T", b"tracing on, or off", False, toggle_tracing),
+    Key(b"y", b"the newest events of the trace", False, say_trace),
+    Key(b"Y", b"the whole trace", False, say_whole_trace),
+]
+
+
 # ---- about the machine -------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +217,7 @@ KEYS = table(
         Key(b"u", b"let a paused domain go on", True, resume),
         Key(b"b", b"restart a domain", True, restart),
         Key(b"k", b"end a domain", True, destroy),
+        *(TRACE_KEYS if CONFIG.TRACE else []),
         Key(b"*", b"all reports", False, everything),
         Key(b"R", b"restart the machine", False, reboot),
     ],

@@ -24,6 +24,7 @@ __all__ = [
     "log_warning",
     "printk",
     "stage",
+    "terminal_line",
     "terminal_say",
 ]
 
@@ -129,11 +130,27 @@ def say_time() -> None:
 
 
 @fn
-def begin() -> None:
-    TERMINAL.lock.__enter__()
+def claim_line() -> None:
+    """Whoever has begun a line begins it again later; the caller holds the terminal's lock."""
     if TERMINAL.owner != NOBODY:
         serial_write(b"\n")
         TERMINAL.owner = NOBODY
+
+
+@fn
+def terminal_line(text: View[u8]) -> None:
+    """A line that needs neither a time nor a place in the log kept in memory."""
+    with TERMINAL.lock:
+        claim_line()
+        serial_write(PREFIX)
+        serial_write(text)
+        serial_write(b"\n")
+
+
+@fn
+def begin() -> None:
+    TERMINAL.lock.__enter__()
+    claim_line()
     terminal_say(PREFIX)
     say_time()
 

@@ -8,6 +8,7 @@ from xenarm.core.fault import HOST_TREE
 from xenarm.core.guest_memory import GUEST_MEMORY
 from xenarm.core.log import printk
 from xenarm.core.memory import MEMORY, claim_text, memory_bytes, memory_free
+from xenarm.core.trace import trace_pages
 
 __all__ = ["memory_report"]
 
@@ -42,5 +43,7 @@ def memory_report() -> None:
     for i in range(CONFIG.MAX_DOMAINS):
         if DOMAINS[i].state.load() != u32(DomainState.UNUSED):
             report_domain(DOMAINS[i])
+    if CONFIG.TRACE:
+        printk(f"               {trace_pages() * PAGE_SIZE // KIB:9d} KiB  events that were traced")
     for k in range(MEMORY.free_count):
         printk(f"  {MEMORY.free[k].base:#012x} {(MEMORY.free[k].end - MEMORY.free[k].base) // KIB:9d} KiB  free")

@@ -3,7 +3,7 @@
 Whoever ends a domain only claims that and kicks its vCPUs. The CPU that turns the last of them off settles the rest, alone with it.
 """
 
-from freestanding import Atomic, Struct, View, atomic, fn, u8, u32, zeroed
+from freestanding import Atomic, Struct, View, atomic, fn, u8, u32, u64, zeroed
 
 from xenarm.arch import arch_machine_off, arch_machine_reset
 from xenarm.core.addresses import KIB
@@ -13,6 +13,7 @@ from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, EndAct
 from xenarm.core.log import TERMINAL, guest_message_allowed, log_error, printk
 from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
+from xenarm.core.trace import trace_domain, trace_pause
 from xenarm.drivers.serial import serial_flush
 from xenarm.gic.vgic import vcpu_kick
 
@@ -46,6 +47,7 @@ def domain_shutdown(d: Domain, reason: ShutdownReason) -> None:
     if not first:
         return
     d.reason = reason
+    trace_domain(d, u64(DomainState.DYING), u64(reason))
     d.state.store_release(u32(DomainState.DYING))
     kick_all(d)
     domain_vcpu_left(d)
@@ -86,6 +88,7 @@ def settle(d: Domain) -> None:
     if action == EndAction.RESTART and restart(d):
         return
     printk(f"domain {domain_name(d)}: shut down, reason {d.reason}")
+    trace_domain(d, u64(DomainState.DEAD), u64(d.reason))
     d.state.store_release(u32(DomainState.DEAD))
     console_domain_ended(d)
     if action == EndAction.STOP_MACHINE or not any_domain_lives():
@@ -104,6 +107,7 @@ def restart(d: Domain) -> bool:
         return False
     if guest_message_allowed(d.id):
         printk(f"domain {domain_name(d)}: restart {d.restarts}, reason {d.reason}, {memory_free() // KIB} KiB of memory free")
+    trace_domain(d, u64(DomainState.RUNNING), u64(d.reason))
     d.state.store_release(u32(DomainState.RUNNING))
     kick_all(d)
     return True
@@ -143,11 +147,13 @@ def machine_end(reason: ShutdownReason) -> None:
 @fn
 def domain_pause(d: Domain) -> None:
     """Have its vCPUs leave the guest until `domain_resume`. Time goes on; interrupts wait."""
+    trace_pause(d, 1, 0)
     d.paused.store_release(1)
     kick_all(d)
 
 
 @fn
 def domain_resume(d: Domain) -> None:
+    trace_pause(d, 0, 0)
     d.paused.store_release(0)
     kick_all(d)

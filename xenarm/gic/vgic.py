@@ -16,6 +16,7 @@ from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_allow
 from xenarm.core.sched.state import STOP_WAITS
+from xenarm.core.trace import trace_kick, trace_kicks, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
 from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
@@ -199,6 +200,7 @@ def vcpu_kick(v: Vcpu) -> None:
         kick_shared(v)
     else:
         gic_kick(v.cpu)
+        trace_kick(u64(1) << v.cpu, 0)
 
 
 @fn
@@ -206,16 +208,17 @@ def kick_shared(v: Vcpu) -> None:
     """`kicked` must be seen set before the vCPU's state is looked at: it sets its state first, and looks at `kicked` then."""
     data_memory_barrier()
     if v.sched.stopped.load_acquire() & STOP_WAITS != 0:
-        cpus_kick(sched_allow(v.sched, STOP_WAITS, read_cntpct_el0()))
+        cpus_kick(sched_allow(trace_wake(v).sched, STOP_WAITS, read_cntpct_el0()))
     elif v.sched.on_cpu.load_acquire() != 0:
         gic_kick(v.cpu)
+        trace_kick(u64(1) << v.cpu, 0)
 
 
 @fn
 def cpus_kick(cpus: u64) -> None:
     """Have the CPUs of a set ask the scheduler. This one does before it goes back to its guest."""
     me = this_vcpu()
-    rest = cpus
+    rest = trace_kicks(cpus)
     while rest != 0:
         cpu = ctz(rest)
         rest &= rest - 1

@@ -1,0 +1,246 @@
+"""Tracing on the board: what guests do is in the trace, said on the console or found in memory, and turns into JSON."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from boards import board
+from tests.boards import beacon
+from tests.boards.test_configurations import variant
+from tests.boards.test_keys import PROMPT, SECONDS, to_hypervisor
+from tests.conftest import Boot
+from tests.xenarm.test_trace import check_format, spans_of
+from xenarm.core.domain import DomainState, ShutdownReason
+from xenarm.core.trace import CLASSES, NO_REASON
+from xenarm.tools import build
+from xenarm.tools import trace as tool
+from xenarm.tools.bench import idle_guest
+from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.machine import KIB, MIB, DomainSpec, ModuleKind, ModuleSpec
+from xenarm.tools.paths import DEFAULT_BOARD, ROOT
+from xenarm.tools.run import own_domain
+from xenarm.tools.session import Session
+
+__all__ = ["variant"]
+
+CALLS = 100
+CALLER_CODE = (
+    0x52800013 | CALLS << 5,  # mov  w19, #CALLS
+    0x52B08000,  # call: mov w0, #0x84000000    PSCI_VERSION
+    0xD4000002,  # hvc  #0
+    0xD28003B0,  # mov  x16, #29                SCHED_OP
+    0xD2800000,  # mov  x0, #0                  SCHEDOP_yield
+    0xD401D422,  # hvc  #0xEA1
+    0x71000673,  # subs w19, w19, #1
+    0x54FFFF41,  # b.ne call
+    0x52B08000,  # mov  w0, #0x84000000
+    0x11002000,  # add  w0, w0, #8              SYSTEM_OFF
+    0xD4000002,  # hvc  #0
+)
+CALLED = 2 * CALLS + 1
+HVC64 = 0x16
+
+
+def caller(directory: Path, name: str = "caller") -> DomainSpec:
+    """A guest that calls PSCI and yields a known number of times, and ends."""
+    path = directory / "caller.Image"
+    header = struct.pack("<IIQQQQQQ4sI", beacon.BRANCH_OVER_HEADER, 0, 0, 4 * KIB, beacon.LITTLE_ENDIAN_4K_ANYWHERE, 0, 0, 0, b"ARMd", 0)
+    path.write_bytes(header + struct.pack(f"<{len(CALLER_CODE)}I", *CALLER_CODE))
+    return DomainSpec(name, 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, path),))
+
+
+def hello(name: str = "hello", cpus: int = 1) -> DomainSpec:
+    return replace(own_domain(DEFAULT_BOARD, "hello", cpus, 32), name=name)
+
+
+def say_trace(session: Session, key: str = "Y") -> tool.Trace:
+    """The trace out of the console, said for that key."""
+    before = len(session.console.transcript)
+    session.console.send(key)
+    session.console.expect(r"\] trace: end", 120)
+    trace = tool.read_console(bytes(session.console.transcript[before:]))
+    assert trace.damaged == 0
+    return trace
+
+
+def memory_trace(session: Session, path: Path, command: str = "pmemsave") -> tool.Trace:
+    """The trace out of the machine's memory."""
+    ram = board(DEFAULT_BOARD).ram_base
+    session.qemu.execute("stop")
+    session.qemu.monitor(f'pmemsave {ram:#x} {1024 * MIB:#x} "{path}"' if command == "pmemsave" else f'{command} "{path}"')
+    return tool.read(path)
+
+
+def exits(trace: tool.Trace, reason: int, domain: int) -> int:
+    """How many exits of a domain had a reason."""
+    samples = [sample for found in trace.samples.values() for sample in found]
+    return sum(s.event is not None and s.event.name == "exit" and s.a == reason and s.domain == domain for s in samples)
+
+
+def check_turns(trace: tool.Trace) -> None:
+    """On each CPU vCPUs begin and end in turn, and never two at once."""
+    for samples in trace.samples.values():
+        running = None
+        for sample in samples:
+            if sample.event and sample.event.name == "sched_in":
+                assert running is None
+                running = sample.subject
+            elif sample.event and sample.event.name == "sched_out":
+                assert running == sample.subject
+                running = None
+
+
+@pytest.fixture
+def hellos(built_board: str) -> None:
+    build.compile_job(built_board, build.guest_job(built_board, "hello"))
+
+
+def idle(directory: Path) -> DomainSpec:
+    """A guest that waits for nothing, and keeps the machine on."""
+    return DomainSpec("idle", 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, idle_guest(directory)),))
+
+
+def lives(trace: tool.Trace, domain: int) -> list[tuple[int, int]]:
+    """The states of a domain's life, and their reasons, in order."""
+    samples = sorted((s for found in trace.samples.values() for s in found), key=lambda s: s.time)
+    return [(s.a, s.b) for s in samples if s.event and s.event.name == "domain" and s.domain == domain]
+
+
+def test_a_trace_from_the_first_instruction(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+    """Four domains share two CPUs. What is traced is all there: on the console, in memory, in the JSON."""
+    callers = ["one", "two", "three"]
+    hypervisor = replace(xenarm, bootargs="sched=credit2 trace=all")
+    with boot(hypervisor, idle(scratch), *(caller(scratch, name) for name in callers), cpus=2) as session:
+        session.console.expect(r"tracing all: \d+ KiB", SECONDS)
+        for _ in callers:
+            session.console.expect(r"domain \w+: shut down", SECONDS)
+        to_hypervisor(session)
+        said = say_trace(session)
+        session.console.send("T")
+        session.console.expect("tracing is off", SECONDS)
+        found = memory_trace(session, scratch / "memory")
+    assert set(said.samples) == {0, 1} and said.names == dict(enumerate(["idle", *callers]))
+    assert sum(said.lost.values()) == 0, "the ring is too small for this test"
+    check_turns(said)
+    off = ShutdownReason.POWEROFF
+    for number in range(1, 4):
+        assert exits(said, HVC64, number) == CALLED
+        assert lives(said, number) == [(DomainState.RUNNING, NO_REASON), (DomainState.DYING, off), (DomainState.DEAD, off)]
+    for cpu, samples in said.samples.items():
+        assert found.samples[cpu][: len(samples)] == samples
+    document = tool.convert(said)
+    check_format(document)
+    titles = {e["args"]["name"] for e in document["traceEvents"] if e["name"] in ("thread_name", "process_name")}
+    assert titles == {"CPUs", "CPU 0", "CPU 1", "idle", *callers, "vCPU 0"}
+    for pid in (3, 4, 5):
+        names = Counter(span[3] for span in spans_of(document) if span[0] == pid)
+        assert names["HVC64"] >= CALLED
+        assert names["CPU 0"] + names["CPU 1"] > CALLS // 4, "three who yield on two CPUs take turns"
+
+
+def test_tracing_by_key_among_others_output(boot: Boot, xenarm: Hypervisor, hellos: None, scratch: Path) -> None:
+    """Nothing is traced before, and nobody's output is lost while the trace is said."""
+    with boot(replace(xenarm, bootargs="sched=rr"), hello("west"), hello("east"), cpus=2) as session:
+        console = session.console
+        for _ in range(2):
+            console.expect(r"\((west|east)\) hello> ", SECONDS)
+        to_hypervisor_of_two(session)
+        console.send("y")
+        console.expect("nothing was traced yet", SECONDS)
+        console.send("T")
+        console.expect(r"tracing is on: the newest \d+ events of each CPU are kept, in \d+ KiB", SECONDS)
+        console.send("\x01\x01\x01")
+        console.expect("input goes to west", SECONDS)
+        for n in range(20):
+            console.send_line(f"echo one-{n}")
+            console.expect(rf"\(west\) one-{n}\r", SECONDS)
+        to_hypervisor_of_two(session)
+        before = len(console.transcript)
+        console.send("Y\x01\x01\x01")
+        console.expect("input goes to west", SECONDS)
+        for n in range(10):
+            console.send_line(f"echo two-{n}")
+            console.expect(rf"\(west\) two-{n}\r", SECONDS)
+        console.expect(r"\] trace: end", 120)
+        trace = tool.read_console(bytes(console.transcript[before:]))
+        assert trace.damaged == 0 and set(trace.samples) == {0, 1}
+        check_format(tool.convert(trace))
+        to_hypervisor_of_two(session)
+        console.send("q")
+        assert int(console.expect(r"serial ring: \d+ waiting, (\d+) lost", SECONDS)[1]) == 0
+        again = say_trace(session, "y")
+        assert max(len(samples) for samples in again.samples.values()) == 256, "tracing did not go on"
+        console.send("T")
+        console.expect("tracing is off", SECONDS)
+        last = memory_trace(session, scratch / "first")
+        session.qemu.resume()
+        to_guest(session, "west")
+        console.send_line("echo three")
+        console.expect(r"\(west\) three\r", SECONDS)
+        assert memory_trace(session, scratch / "second") == last, "something was traced while tracing was off"
+
+
+def to_hypervisor_of_two(session: Session) -> None:
+    for _ in range(3):
+        session.console.send("\x01\x01\x01")
+        if session.console.expect(r"input goes to (the hypervisor|west|east)", SECONDS)[1] == b"the hypervisor":
+            return
+    pytest.fail("the hypervisor does not get the input")
+
+
+def to_guest(session: Session, name: str) -> None:
+    session.console.send("\x01\x01\x01")
+    session.console.expect(rf"input goes to {name}", SECONDS)
+
+
+def test_only_some_classes_under_null(boot: Boot, xenarm: Hypervisor, scratch: Path, hellos: None) -> None:
+    with boot(replace(xenarm, bootargs="trace=exit,domain"), hello(), caller(scratch), cpus=2) as session:
+        session.console.expect("domain caller: shut down", SECONDS)
+        trace = memory_trace(session, scratch / "core", "dump-guest-memory")
+    groups = {s.event.group for samples in trace.samples.values() for s in samples if s.event}
+    assert groups == {"exit", "domain", ""}
+    assert set(trace.classes.values()) == {CLASSES["exit"] | CLASSES["domain"]}
+    assert exits(trace, HVC64, 1) == CALLED
+    check_format(tool.convert(trace))
+
+
+def test_an_unknown_class_is_named(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+    with boot(replace(xenarm, bootargs="trace=irq,everything"), beacon.domain(scratch)) as session:
+        session.console.expect(
+            r"xen,xen-bootargs: trace=irq,everything: some word of it is unknown and ignored; there are exit, sched, irq, domain and all", SECONDS
+        )
+        session.console.expect(beacon.TEXT, SECONDS)
+        session.wait_off(SECONDS)
+
+
+def test_the_command_reads_a_console(boot: Boot, xenarm: Hypervisor, scratch: Path, hellos: None) -> None:
+    with boot(replace(xenarm, bootargs="trace=all"), hello()) as session:
+        session.console.expect(PROMPT, SECONDS)
+        to_hypervisor(session)
+        say_trace(session)
+        (scratch / "log").write_bytes(session.console.transcript)
+    command = [sys.executable, "-m", "xenarm.tools.trace", str(scratch / "log"), "-o", str(scratch / "out.json")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "0 older ones lost; 0 damaged lines" in result.stderr
+    check_format(json.loads((scratch / "out.json").read_text()))
+
+
+def test_left_out_nothing_remains(boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path) -> None:
+    hypervisor = variant({"TRACE": "n"})
+    with hypervisor.image.with_suffix(".elf").open("rb") as stream:
+        symbols = ELFFile(stream).get_section_by_name(".symtab")
+        assert symbols is not None
+        assert [s.name for s in symbols.iter_symbols() if s.name.lower().startswith("trac")] == []
+    with boot(replace(hypervisor, bootargs="trace=all"), beacon.domain(scratch)) as session:
+        session.console.expect(beacon.TEXT, SECONDS)
+        session.wait_off(SECONDS)
