@@ -23,6 +23,7 @@ class Config:
 
     BOARD: str
     BOARD_QEMU_VIRT_ARM64: bool
+    BOARD_ZCU102: bool
     ARCH: str
     ARM64: bool
     MAX_CPUS: int

@@ -7,7 +7,7 @@ from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, zeroe
 
 from xenarm.arm64.instructions import data_sync_inner_stores, mmio_read32, mmio_write8, mmio_write32
 from xenarm.arm64.mmu import mmu_map_device
-from xenarm.core.addresses import HostPhys
+from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, Node
@@ -40,6 +40,10 @@ __all__ = [
 CONTROL_RUN = int(GiccControl(ENABLE=True, EOIMODE=True))
 HCR_RUN = int(GichControl(EN=True))
 DISTRIBUTOR_ENABLE = 1
+ALIASED = 64 * KIB
+LAST_ALIAS = ALIASED - PAGE_SIZE
+IIDR_IMPLEMENTER = 0xFFF
+ARM = 0x43B
 
 
 class Interfaces(Struct):
@@ -128,6 +132,16 @@ def map_part(fdt: Fdt, node: Node, index: u32) -> Range:
 
 
 @fn
+def interface_is_aliased(gicc: Range) -> bool:
+    """Whether each page of the CPU interface fills 64 KiB with copies of itself, so that a 64 KiB page table can tell them apart (SBSA,
+    "GICv2 memory map"). Then the last copy of the first page and the first one of the second make up the usual 8 KiB."""
+    if gicc.size != 2 * ALIASED:
+        return False
+    first = mmio_read32(gicc.base + Gicc.IIDR)
+    return first & IIDR_IMPLEMENTER == ARM and first == mmio_read32(gicc.base + LAST_ALIAS + Gicc.IIDR)
+
+
+@fn
 def v2_init(fdt: Fdt, node: Node) -> Result:
     """Find the controller's parts and set up the distributor.
 
@@ -142,11 +156,12 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
     maintenance = fdt_interrupt(fdt, node, 0)
     if maintenance.result != Result.OK or maintenance.intid >= 32:
         return Result.NOT_FOUND
+    skipped = u64(LAST_ALIAS) if interface_is_aliased(gicc) else u64(0)
     GIC.gicd = gicd.base
-    GIC.gicc = gicc.base
+    GIC.gicc = gicc.base + skipped
     GIC.gich = gich.base
-    GIC.gicv = HostPhys(gicv.base)
-    GIC.gicv_size = gicv.size
+    GIC.gicv = HostPhys(gicv.base + skipped)
+    GIC.gicv_size = gicv.size - skipped
     GIC.maintenance_ppi = maintenance.intid
     distributor_init()
     return Result.OK

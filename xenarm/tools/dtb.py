@@ -51,6 +51,12 @@ class Tree:
         if node.exist_property(name):
             node.remove_property(name)
 
+    def remove_node(self, path: str) -> None:
+        """Remove a node if it is there."""
+        parent, name = path.rsplit("/", 1)
+        if self._tree.exist_node(path):
+            self._tree.get_node(parent or "/").remove_subnode(name)
+
     def reserve(self, address: int, size: int) -> None:
         """Add a memory reservation."""
         self._tree.entries.append({"address": address, "size": size})

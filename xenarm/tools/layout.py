@@ -16,6 +16,7 @@ from pathlib import Path
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError
 from xenarm.tools.machine import KIB, MIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region, Value
+from xenarm.tools.paths import BOARDS, shown
 
 BOOT_STUB = 4 * KIB  # the few instructions with which QEMU enters the image
 DTB_ROOM = 2 * MIB
@@ -104,19 +105,36 @@ def check_regions(regions: Iterable[Region], ram: Region) -> None:
         done.append(region)
 
 
+def run(command: list[str], installs: str) -> subprocess.CompletedProcess[bytes]:
+    """A tool's result, or what to install."""
+    try:
+        return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    except FileNotFoundError as error:
+        raise ToolError(f"{installs} is not installed: 'make doctor' says what to install") from error
+
+
+def source_dtb(source: Path) -> bytes:
+    """A device tree from its source, or as it is."""
+    if source.suffix == ".dtb":
+        return source.read_bytes()
+    result = run(["dtc", "-q", "-I", "dts", "-O", "dtb", str(source)], "dtc")
+    if result.returncode:
+        raise ToolError(f"{shown(source)}: {result.stderr.decode().strip()}")
+    return result.stdout
+
+
 def machine_dtb(machine: Machine) -> bytes:
-    """The tree that QEMU makes for this machine."""
+    """The machine's tree: given, or the board's, or the one that QEMU makes."""
     board = machine.board
+    if machine.tree or board.tree:
+        return source_dtb(machine.tree or BOARDS / board.tree)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "board.dtb"
-        command = [board.qemu, "-M", f"{board.machine},dumpdtb={path}", "-cpu", board.cpu]
+        command = [board.qemu, *board.machine_options(f"dumpdtb={path}")]
         command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib), "-display", "none", "-nic", "none"]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        except FileNotFoundError as error:
-            raise ToolError(f"{board.qemu} is not installed: 'make doctor' says what to install") from error
+        result = run(command, board.qemu)
         if not path.exists():
-            raise ToolError(f"QEMU refuses this machine: {result.stderr.strip()}")
+            raise ToolError(f"QEMU refuses this machine: {result.stderr.decode().strip()}")
         return path.read_bytes()
 
 
@@ -170,6 +188,8 @@ def compose(machine: Machine) -> Layout:
     ram = Region("RAM", machine.board.ram_base, machine.memory_mib * MIB)
     check_regions([stub, hypervisor, dtb, *(module.region for module in modules)], ram)
     tree = Tree(machine_dtb(machine))
+    for number in range(machine.cpus, machine.board.max_cpus):
+        tree.remove_node(f"/cpus/cpu@{number:x}")
     for seed in ("rng-seed", "kaslr-seed"):  # drawn anew at every start: the same machine must give the same bytes
         tree.remove("/chosen", seed)
     if machine.bootargs:

@@ -38,7 +38,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Board:
-    """A board that QEMU emulates."""
+    """A board that QEMU emulates. `cpu` is empty where the machine has no choice; `tree` names the source of its device tree in boards/, and is
+    empty where QEMU makes one."""
 
     name: str
     qemu: str
@@ -46,6 +47,11 @@ class Board:
     cpu: str
     ram_base: int
     max_cpus: int
+    tree: str = ""
+
+    def machine_options(self, *more: str) -> list[str]:
+        """What QEMU is told to be."""
+        return ["-M", ",".join((self.machine, *more)), *(["-cpu", self.cpu] if self.cpu else [])]
 
 
 class ModuleKind(Enum):
@@ -112,6 +118,7 @@ class Machine:
     memory_mib: int = 1024
     bootargs: str = ""
     count_instructions: bool = False
+    tree: Path | None = None  # a device tree, source or blob, in the place of the board's own
     shift: int = 0
     chosen: Mapping[str, Value] = field(default_factory=dict)
     extra: tuple[str, ...] = field(default=())

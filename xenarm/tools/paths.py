@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
+BOARDS = ROOT / "boards"
 CONFIGS = ROOT / "configs"
 KCONFIG = ROOT / "Kconfig"
 DEFAULT_BOARD = "qemu-virt-arm64"

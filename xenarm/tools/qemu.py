@@ -45,7 +45,7 @@ def command_line(layout: Layout, dtb: Path) -> list[str]:
     board = machine.board
     dtb.parent.mkdir(parents=True, exist_ok=True)
     dtb.write_bytes(layout.dtb)
-    command = [board.qemu, "-M", board.machine, "-cpu", board.cpu]
+    command = [board.qemu, *board.machine_options()]
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
     command += ["-display", "none", "-nic", "none", "-no-reboot"]
     command += _entry_by_stub(layout, dtb) if layout.exact_dtb else _entry_by_kernel(layout, dtb)
