@@ -32,6 +32,8 @@ class Config:
     MAX_VCPUS: int
     MAX_MODULES: int
     MAX_TREE_NODES: int
+    STATIC_SHM: bool
+    MAX_SHARED_REGIONS: int
     VPL011: bool
     SCHED_NULL: bool
     SCHED_RR: bool

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from freestanding import Array, Struct, View, array, fn, table, u8, usize, zeroed
 from guests.hello.machine import show_chosen, show_cpu, show_devices, show_interrupts, show_memory, show_timer, show_tree
 from guests.hello.processors import show_processors
+from guests.hello.sharing import show_shared, write_shared
 from guests.runtime.console import console_input, console_write, printk, say
 from guests.runtime.psci import psci_system_off, psci_system_reset
 
@@ -65,6 +66,13 @@ def cpus(rest: View[u8]) -> None:
 
 
 @fn
+def shared(rest: View[u8]) -> None:
+    if len(rest) > 0:
+        write_shared(rest)
+    show_shared()
+
+
+@fn
 def reboot(rest: View[u8]) -> None:
     printk(f"restarting")
     psci_system_reset()
@@ -85,6 +93,7 @@ COMMANDS = table(
         Command(name=b"irq", help=b"which interrupts came, and how often", run=irq),
         Command(name=b"cpus", help=b"start the other CPUs, and interrupt each", run=cpus),
         Command(name=b"echo", help=b"say the rest of the line", run=echo),
+        Command(name=b"shared", help=b"memory shared with other domains; write the rest of the line there", run=shared),
         Command(name=b"reboot", help=b"restart the machine", run=reboot),
         Command(name=b"off", help=b"turn it off", run=off),
     ],

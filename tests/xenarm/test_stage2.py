@@ -119,7 +119,7 @@ def test_an_offset_between_the_spaces_keeps_entries_small() -> None:
     assert {level for _, level, _ in leaves(int(p.root), 1, 0)} == {3}
 
 
-@pytest.mark.parametrize(("kind", "execute_never", "writable"), [(0, False, True), (1, True, True), (2, False, False)])
+@pytest.mark.parametrize(("kind", "execute_never", "writable"), [(0, False, True), (1, True, True), (2, False, False), (3, True, True)])
 def test_attributes(kind: int, execute_never: bool, writable: bool) -> None:
     p = fresh()
     assert p2m_map(p, GuestPhys(GIB), HostPhys(0), 2 * MIB + PAGE_SIZE, MemoryKind(kind)) == Result.OK

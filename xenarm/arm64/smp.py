@@ -25,7 +25,7 @@ __all__ = ["cpu_init", "cpus_start"]
 SECONDARY_START = linker_symbol("secondary_start")
 MPIDR_AFFINITY = 0xFF_00FF_FFFF
 MPIDR_THREADS = 1 << 24
-PATIENCE_MS = 200
+PATIENCE_MS = 1000  # an emulated machine on a busy host takes its time
 
 
 @fn

@@ -13,14 +13,15 @@ from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_tables, gu
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.mmio import mmio_register, mmio_reset
 from xenarm.core.plan import plan_domain
-from xenarm.core.plan_memory import MOST_STATIC
 from xenarm.core.plan_state import Module, Plan, node_path, short_name
 from xenarm.core.result import Result
 from xenarm.core.sched.params import SchedDomainParams, sched_domain_params, sched_refuse, sched_vcpu_params
 from xenarm.core.sched.scheduler import sched_domain_init
 from xenarm.core.sched.state import SchedParams
-from xenarm.core.memory import is_boot_module, static_memory
+from xenarm.core.memory import is_boot_module
+from xenarm.core.shared_memory import shared_memory_acquire, shared_memory_map, shared_memory_release, shared_memory_show, shared_memory_tables
 from xenarm.core.spinlock import Spinlock
+from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.core.trace import NO_REASON, trace_domain, trace_name
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_write
@@ -79,6 +80,8 @@ def load_tree(d: Domain, plan: Plan) -> Result:
     tree.uart = d.layout.uart
     tree.uart_intid = d.layout.uart_intid
     load_banks(tree, plan)
+    if CONFIG.STATIC_SHM:
+        shared_memory_show(d, tree)
     tree.ramdisk = plan.ramdisk_at
     tree.ramdisk_size = plan.ramdisk.size
     tree.vpl011 = plan.vpl011 and CONFIG.VPL011
@@ -169,13 +172,29 @@ def take_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
 
 
 @fn
+def take_shared(fdt: Fdt, d: Domain, plan: Plan) -> bool:
+    result = shared_memory_acquire(d)
+    if result == Result.OK:
+        return True
+    log_error(
+        f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: its shared memory cannot be had ({result}); "
+        f"ask for less, or raise CONFIG_MAX_SHARED_REGIONS"
+    )
+    return False
+
+
+@fn
 def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     """Tables for all that the domain is to see, from a pool of its own, and what it sees."""
     needed = ROOT_PAGES + guest_memory_tables(d) + vgic_tables(d) + SPARE_TABLES
+    if CONFIG.STATIC_SHM:
+        needed += shared_memory_tables(d)
     pool = plan.table_pages if plan.table_pages != 0 else needed
     result = p2m_init(d.p2m, Vmid(d.id + 1), pool)
     if result == Result.OK:
         result = guest_memory_map(d)
+    if result == Result.OK and CONFIG.STATIC_SHM:
+        result = shared_memory_map(d)
     if result == Result.OK:
         result = add_devices(d, plan)
     if result == Result.OK:
@@ -196,7 +215,11 @@ def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
 @fn
 def fill(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     """Everything that makes the domain but its vCPUs. False, and one line said, when the machine has not the memory for it."""
-    if not take_memory(fdt, d, plan) or not map_memory(fdt, d, plan):
+    if not take_memory(fdt, d, plan):
+        return False
+    if CONFIG.STATIC_SHM and not take_shared(fdt, d, plan):
+        return False
+    if not map_memory(fdt, d, plan):
         return False
     guest_memory_first_scrub(d)
     result = load(d, plan)
@@ -237,6 +260,8 @@ def domain_rebuild(d: Domain) -> Result:
 def domain_release(d: Domain) -> None:
     """Give back the memory of a domain that has ended, cleaned of what it left there. The root tables stay, empty: CPUs still point at them."""
     p2m_clear(d.p2m)
+    if CONFIG.STATIC_SHM:
+        shared_memory_release(d)
     guest_memory_scrub(d)
     guest_memory_release(d)
 
@@ -251,6 +276,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
             f"{CONFIG.MAX_DOMAINS} domains exist already; raise CONFIG_MAX_DOMAINS"
         )
         return False
+    d.node = plan.node
     d.layout = plan.layout
     if not add_vcpus(fdt, d, plan):
         vcpus_release(d)
@@ -274,6 +300,8 @@ def undo(d: Domain) -> None:
     vcpus_release(d)
     guest_memory_release(d)
     p2m_discard(d.p2m)
+    if CONFIG.STATIC_SHM:
+        shared_memory_release(d)
     domain_discard(d)
 
 

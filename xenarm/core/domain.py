@@ -7,6 +7,7 @@ from freestanding import Array, Atomic, IntEnum, Struct, View, array, atomic, fn
 
 from xenarm.config import CONFIG
 from xenarm.core.sched.state import SchedDomain, SchedVcpu
+from xenarm.devicetree.reader import Node
 from xenarm.gic.state import Vgicd, VgicCpu
 from xenarm.p2m.state import P2m
 
@@ -134,6 +135,8 @@ class Domain(Struct):
     vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_DOMAIN_CPUS)
     sched: SchedDomain
     last_ran: Array[u8] = array(u8, MAX_CPUS)  # on each CPU the vCPU that ran there last, its id plus one
+    node: Node  # in the host's device tree
+    shares: u32  # regions of shared memory that it has, the first of its node's
     layout: GuestLayout
     p2m: P2m
     vgic: Vgicd

@@ -11,8 +11,9 @@ from xenarm.core.addresses import KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
+from xenarm.core.static_memory import shared_id, shared_nodes, shared_place, static_memory
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_name, fdt_property, fdt_reserve_entry
-from xenarm.devicetree.values import Cells, Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, fdt_u32, list_contains, name_matches, reg_entry
+from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains, name_matches
 
 __all__ = [
     "MEMORY",
@@ -30,7 +31,7 @@ __all__ = [
     "page_free",
     "pages_alloc",
     "pages_free",
-    "static_memory",
+    "shared_conflict",
 ]
 
 MAPS_MEMORY = True
@@ -51,6 +52,7 @@ class ClaimKind(IntEnum, type=u8):
     RESERVED = 3  # a child of /reserved-memory
     MODULE = 4  # a multiboot,module
     STATIC = 5  # xen,static-mem of a domain
+    SHARED = 6  # xen,shared-mem with a place in the machine, claimed by the first node that names it
 
 
 class Claim(Struct):
@@ -161,15 +163,6 @@ def claim_modules_of(fdt: Fdt, parent: Node) -> bool:
 
 
 @fn
-def static_memory(fdt: Fdt, domain: Node, index: u32) -> Range:
-    """An entry of `xen,static-mem`, in cells of its own (Xen: booting.txt, "Static Allocation")."""
-    _, value = fdt_property(fdt, domain, b"xen,static-mem")
-    address = fdt_u32(fdt, domain, b"#xen,static-mem-address-cells", 0)
-    size = fdt_u32(fdt, domain, b"#xen,static-mem-size-cells", 0)
-    return reg_entry(value, index, Cells(address=address, size=size))
-
-
-@fn
 def claim_static(fdt: Fdt, domain: Node) -> bool:
     """A property that cannot be read claims nothing: the domain's plan complains."""
     for i in range(u32(MOST_REG_ENTRIES)):
@@ -182,6 +175,27 @@ def claim_static(fdt: Fdt, domain: Node) -> bool:
 
 
 @fn
+def shared_claim(fdt: Fdt, node: Node) -> u32:
+    """Which claim is that of a shared region, by its name. The number of claims when there is none."""
+    for i in range(MEMORY.claim_count):
+        c = MEMORY.claims[i]
+        if c.kind == ClaimKind.SHARED and shared_id(fdt, c.node).equals(shared_id(fdt, node)):
+            return i
+    return MEMORY.claim_count
+
+
+@fn
+def claim_shared(fdt: Fdt, domain: Node) -> bool:
+    """The first node that names a region says where it lies. One that says otherwise claims nothing: its domain's plan complains."""
+    for node in shared_nodes(fdt, domain):
+        place = shared_place(fdt, domain, node)
+        if place.placed and place.size <= MACHINE_END and place.host <= MACHINE_END - place.size and shared_claim(fdt, node) == MEMORY.claim_count:
+            if not claim(ClaimKind.SHARED, node, 0, place.host, place.size):
+                return False
+    return True
+
+
+@fn
 def claim_modules(fdt: Fdt) -> bool:
     """The modules of every domain, and those directly under /chosen."""
     chosen = fdt_find(fdt, b"/chosen")
@@ -190,6 +204,8 @@ def claim_modules(fdt: Fdt) -> bool:
     for domain in fdt_children(fdt, chosen):
         if fdt_compatible(fdt, domain, b"xen,domain"):
             if not claim_modules_of(fdt, domain) or not claim_static(fdt, domain):
+                return False
+            if CONFIG.STATIC_SHM and not claim_shared(fdt, domain):
                 return False
     return claim_modules_of(fdt, chosen)
 
@@ -211,6 +227,9 @@ def claim_text(fdt: Fdt, c: Claim, out: Slice[u8]) -> usize:
         case ClaimKind.STATIC:
             at = fdt_path(fdt, c.node, out)
             text = b": xen,static-mem"
+        case ClaimKind.SHARED:
+            at = fdt_path(fdt, c.node, out)
+            text = b": xen,shared-mem"
     size = min(len(text), len(out) - at)
     out[at : at + size].copy_from(text[:size])
     return at + size
@@ -247,18 +266,33 @@ def conflict(a: Claim, b: Claim) -> bool:
 @fn
 def is_domains(c: Claim) -> bool:
     """Whether a conflict is said with the domain that does not start for it."""
-    return c.kind == ClaimKind.MODULE or c.kind == ClaimKind.STATIC
+    return c.kind == ClaimKind.MODULE or c.kind == ClaimKind.STATIC or c.kind == ClaimKind.SHARED
+
+
+@fn
+def conflict_of(index: u32) -> Claim | None:
+    for k in range(MEMORY.claim_count):
+        if k != index and conflict(MEMORY.claims[index], MEMORY.claims[k]):
+            return MEMORY.claims[k]
+    return None
 
 
 @fn
 def memory_conflict(node: Node) -> Claim | None:
-    """Who else claims memory of a module."""
+    """Who else claims memory of a module, or of a domain's static memory."""
     for i in range(MEMORY.claim_count):
         if MEMORY.claims[i].node == node and is_domains(MEMORY.claims[i]):
-            for k in range(MEMORY.claim_count):
-                if k != i and conflict(MEMORY.claims[i], MEMORY.claims[k]):
-                    return MEMORY.claims[k]
+            other = conflict_of(i)
+            if other is not None:
+                return other
     return None
+
+
+@fn
+def shared_conflict(fdt: Fdt, node: Node) -> Claim | None:
+    """Who else claims memory of a shared region."""
+    index = shared_claim(fdt, node)
+    return conflict_of(index) if index < MEMORY.claim_count else None
 
 
 @fn

@@ -12,10 +12,12 @@ from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
 from xenarm.core.kernel import KernelFault, kernel_check
 from xenarm.core.log import log_error, log_warning
-from xenarm.core.memory import is_boot_module, memory_conflict, memory_holds, static_memory
-from xenarm.core.plan_memory import MOST_STATIC, plan_layout, plan_memory, plan_tables
+from xenarm.core.memory import is_boot_module, memory_conflict, memory_holds
+from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
+from xenarm.core.plan_shared import plan_no_shared, plan_shared
 from xenarm.core.plan_state import Module, Plan, node_path, refuse, refuse_number, refuse_overlap, short_name
 from xenarm.core.result import Result
+from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
@@ -239,6 +241,7 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
         plan_layout(fdt, plan)
         and plan_memory(fdt, plan)
         and plan_tables(fdt, plan)
+        and (plan_shared(fdt, plan) if CONFIG.STATIC_SHM else plan_no_shared(fdt, plan))
         and plan_cpus(fdt, plan, vcpus_left)
         and plan_modules(fdt, plan)
         and plan_kernel(fdt, plan)

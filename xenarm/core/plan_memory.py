@@ -4,20 +4,20 @@ from freestanding import fn, u32, u64
 from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.console import console_place
-from xenarm.core.memory import memory_conflict, memory_free, memory_holds, static_memory
+from xenarm.core.memory import memory_conflict, memory_free, memory_holds
 from xenarm.core.plan_state import Plan, refuse, refuse_number, refuse_overlap
 from xenarm.core.result import Result
+from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.reader import Fdt, fdt_property
 from xenarm.devicetree.values import fdt_u64
 from xenarm.gic.state import VGIC_INTIDS
 from xenarm.gic.controller import GIC
 from xenarm.p2m.stage2 import IPA_BITS
 
-__all__ = ["MOST_STATIC", "plan_layout", "plan_memory", "plan_tables"]
+__all__ = ["plan_layout", "plan_memory", "plan_tables"]
 
 MOST_RAM_KIB = (GUEST_RAM0_SIZE + GUEST_RAM1_SIZE) // KIB
 TABLE_ROOM = 64 * KIB  # stage-2 tables, taken beside a domain's RAM
-MOST_STATIC = 32  # entries of xen,static-mem
 
 
 @fn

@@ -7,7 +7,7 @@ from xenarm.core.memory import Claim, claim_text
 from xenarm.devicetree.reader import Fdt, Node, fdt_name
 from xenarm.devicetree.values import fdt_path
 
-__all__ = ["Module", "Plan", "node_path", "refuse", "refuse_number", "refuse_overlap", "short_name"]
+__all__ = ["Module", "Plan", "node_path", "refuse", "refuse_number", "refuse_overlap", "refuse_two", "short_name"]
 
 PATH_SIZE = 128
 
@@ -92,4 +92,12 @@ def refuse_overlap(fdt: Fdt, plan: Plan, node: Node, what: View[u8], other: Clai
         f"{short_name(fdt, plan.node)} does not start: {node_path(fdt, node)}: {what} overlaps {PATHS.second[:size]} "
         f"({other.base:#x}, {other.size:#x}); {remedy}"
     )
+    return False
+
+
+@fn
+def refuse_two(fdt: Fdt, plan: Plan, node: Node, what: View[u8], other: Node, remedy: View[u8]) -> bool:
+    """Two nodes do not go together; `node` is the domain's."""
+    size = fdt_path(fdt, other, PATHS.second)
+    log_error(f"{short_name(fdt, plan.node)} does not start: {node_path(fdt, node)}: {what} {PATHS.second[:size]}; {remedy}")
     return False

@@ -8,6 +8,7 @@ from xenarm.core.fault import HOST_TREE
 from xenarm.core.guest_memory import GUEST_MEMORY
 from xenarm.core.log import printk
 from xenarm.core.memory import MEMORY, claim_text, memory_bytes, memory_free
+from xenarm.core.shared_memory import shared_memory_report
 from xenarm.core.trace import trace_pages
 
 __all__ = ["memory_report"]
@@ -45,5 +46,7 @@ def memory_report() -> None:
             report_domain(DOMAINS[i])
     if CONFIG.TRACE:
         printk(f"               {trace_pages() * PAGE_SIZE // KIB:9d} KiB  events that were traced")
+    if CONFIG.STATIC_SHM:
+        shared_memory_report()
     for k in range(MEMORY.free_count):
         printk(f"  {MEMORY.free[k].base:#012x} {(MEMORY.free[k].end - MEMORY.free[k].base) // KIB:9d} KiB  free")

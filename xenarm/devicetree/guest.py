@@ -32,13 +32,14 @@ from xenarm.devicetree.writer import (
     fdt_wide,
 )
 
-__all__ = ["GUEST_TREE_ROOM", "GuestTree", "guest_tree_bank", "guest_tree_write"]
+__all__ = ["GUEST_TREE_ROOM", "MOST_SHARES", "GuestTree", "guest_tree_bank", "guest_tree_share", "guest_tree_write"]
 
 GUEST_TREE_ROOM = 16 * 1024  # bootargs of 2 KiB and 128 vCPUs fit
 GIC_PHANDLE = 0xFDE8  # Xen's GUEST_PHANDLE_GIC
 CLOCK_PHANDLE = 0xFDE9
 UART_CLOCK = 24_000_000
 MOST_BANKS = 32
+MOST_SHARES = 8
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -54,6 +55,14 @@ class Bank(Struct):
     size: u64
 
 
+class Share(Struct):
+    """A region of shared memory, by the name that its users know."""
+
+    base: u64
+    size: u64
+    id: View[u8]
+
+
 class GuestTree(Struct):
     """What the tree says."""
 
@@ -64,6 +73,8 @@ class GuestTree(Struct):
     uart_intid: u32  # of an SPI
     bank_count: u32
     banks: Array[Bank] = array(Bank, MOST_BANKS)  # RAM; what the tree's /memory is named after comes first
+    share_count: u32
+    shares: Array[Share] = array(Share, MOST_SHARES)
     ramdisk: u64  # guest-physical address
     ramdisk_size: u64  # 0 for none
     vpl011: bool
@@ -78,6 +89,16 @@ def guest_tree_bank(tree: GuestTree, base: u64, size: u64) -> None:
         tree.banks[tree.bank_count].base = base
         tree.banks[tree.bank_count].size = size
         tree.bank_count += 1
+
+
+@fn
+def guest_tree_share(tree: GuestTree, base: u64, size: u64, id: View[u8]) -> None:
+    """One more region of shared memory, of MOST_SHARES at most."""
+    if tree.share_count < MOST_SHARES:
+        tree.shares[tree.share_count].base = base
+        tree.shares[tree.share_count].size = size
+        tree.shares[tree.share_count].id = id
+        tree.share_count += 1
 
 
 @fn
@@ -131,12 +152,35 @@ def write_cpus(w: FdtWriter, vcpus: u32) -> None:
 
 @fn
 def write_memory(w: FdtWriter, tree: GuestTree) -> None:
+    """Shared memory is memory too, as Xen has it from 4.19 on; what is reserved says that it is nobody's RAM."""
     fdt_begin_at(w, b"memory", tree.banks[0].base)
     fdt_text(w, b"device_type", b"memory")
-    fdt_head(w, b"reg", usize(tree.bank_count) * 16)
+    fdt_head(w, b"reg", usize(tree.bank_count + tree.share_count) * 16)
     for i in range(tree.bank_count):
         fdt_put64(w, tree.banks[i].base)
         fdt_put64(w, tree.banks[i].size)
+    for k in range(tree.share_count):
+        fdt_put64(w, tree.shares[k].base)
+        fdt_put64(w, tree.shares[k].size)
+    fdt_end(w)
+
+
+@fn
+def write_shares(w: FdtWriter, tree: GuestTree) -> None:
+    """Linux's binding reserved-memory/xen,shared-memory.txt."""
+    fdt_begin(w, b"reserved-memory")
+    fdt_cell(w, b"#address-cells", 2)
+    fdt_cell(w, b"#size-cells", 2)
+    fdt_flag(w, b"ranges")
+    for i in range(tree.share_count):
+        fdt_begin_at(w, b"xen-shmem", tree.shares[i].base)
+        fdt_text(w, b"compatible", b"xen,shared-memory-v1")
+        fdt_head(w, b"reg", 16)
+        fdt_put64(w, tree.shares[i].base)
+        fdt_put64(w, tree.shares[i].size)
+        fdt_text(w, b"xen,id", tree.shares[i].id)
+        fdt_wide(w, b"xen,offset", 0)
+        fdt_end(w)
     fdt_end(w)
 
 
@@ -235,6 +279,8 @@ def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
     write_psci(w)
     write_cpus(w, tree.vcpus)
     write_memory(w, tree)
+    if tree.share_count > 0:
+        write_shares(w, tree)
     write_gic(w, tree)
     write_timer(w)
     if tree.vpl011:

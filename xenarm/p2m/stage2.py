@@ -48,6 +48,7 @@ class MemoryKind(IntEnum, type=u8):
     RAM = 0  # normal write-back, read, write, execute
     DEVICE = 1  # Device-nGnRE, read, write, never execute
     ROM = 2  # normal write-back, read, execute
+    SHARED = 3  # normal write-back, read, write, never execute
 
 
 class Stage2Entry(Bits, type=u64):
@@ -72,6 +73,7 @@ class Stage2Table(Struct):
 RAM_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b1111, S2AP=0b11, SH=0b11, AF=True))
 DEVICE_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b0001, S2AP=0b11, SH=0b10, AF=True, XN=True))
 ROM_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b1111, S2AP=0b01, SH=0b11, AF=True))
+SHARED_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b1111, S2AP=0b11, SH=0b11, AF=True, XN=True))
 VALID = int(Stage2Entry(VALID=True))
 TABLE = int(Stage2Entry(TABLE=True))
 FRAME_MASK = int(Stage2Entry(FRAME=(1 << 36) - 1))
@@ -121,6 +123,8 @@ def attributes_of(kind: MemoryKind) -> u64:
             return DEVICE_ATTRIBUTES
         case MemoryKind.ROM:
             return ROM_ATTRIBUTES
+        case MemoryKind.SHARED:
+            return SHARED_ATTRIBUTES
 
 
 @fn
