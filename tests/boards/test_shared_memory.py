@@ -88,7 +88,7 @@ def test_two_domains_talk_and_outlive_each_other(boot: Boot, xenarm: Hypervisor,
         turn_to(session, "east")
         ask(session, "shared", "change 2: from-west")
         ask(session, "off", "east: shut down, reason POWEROFF")
-        turn_to(session, "west")
+        console.expect("input goes to west", SECONDS)
         ask(session, "shared", "change 2: from-west")
         ask(session, "shared alone", "change 3: alone")
         turn_to(session, "the hypervisor")
