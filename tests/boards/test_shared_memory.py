@@ -106,10 +106,15 @@ def test_debian_sees_it(boot: Boot, xenarm: Hypervisor) -> None:
     with boot(xenarm, *domains, cpus=2, dtb=tree.blob()) as session:
         console = session.console
         console.expect("debian# ", BOOT_SECONDS)
-        console.send_line("cd /proc/device-tree/reserved-memory; ls | grep xen; cat xen-shmem@60000000/xen,id; grep -c reserved /proc/iomem")
-        console.expect(r"xen-shmem@60000000", SECONDS)
-        console.expect("board", SECONDS)
-        console.expect("debian# ", SECONDS)
+        for command, answer in (
+            ("cd /proc/device-tree/reserved-memory", ""),
+            ("ls -d xen*", "xen-shmem@60000000\r"),
+            ("cat xen*/xen,id; echo", "board"),
+            ("cd /; grep -c 60000000-601fffff /proc/iomem", r"\n(\(debian\) )?1\r"),
+        ):
+            console.send_line(command)
+            console.expect(answer, SECONDS)
+            console.expect("debian# ", SECONDS)
         console.send_line("poweroff -f")
         console.expect("debian: shut down", SECONDS)
 
