@@ -1,6 +1,7 @@
 """The hostile guest: does, from a seed, everything that a guest can do to a hypervisor, so many operations long, and then ends its domain.
 
-Bootargs: `seed=N operations=N`. The same seed gives each vCPU the same sequence. The other vCPUs attack as well, turn themselves off at random
+Bootargs: `seed=N operations=N again=N`. The same seed gives each vCPU the same sequence; with `again` the domain restarts, so many times, and goes
+on with the next seed. The other vCPUs attack as well, turn themselves off at random
 moments, and are turned on again.
 """
 
@@ -8,14 +9,15 @@ import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
 from freestanding import array, export, fn, u32, u64
 from guests.hostile.attacks import arm_timer, attack, attacks_init
-from guests.hostile.dice import dice_seed, draw_below
+from guests.runtime.dice import dice_seed, draw_below
 from guests.hostile.engine import Values, engine_init, engine_slot, engine_vectors
 from guests.runtime.arguments import argument_number, bootargs
 from guests.runtime.console import console_init, printk
 from guests.runtime.gic import gic_cpu_init, gic_init
 from guests.runtime.link import LINKER_SCRIPT, MAX_CPUS
+from guests.runtime.lives import life_begin
 from guests.runtime.machine import FDT, MACHINE, machine_init
-from guests.runtime.psci import psci_hvc, psci_init, psci_system_off
+from guests.runtime.psci import psci_hvc, psci_init, psci_system_off, psci_system_reset
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
@@ -46,7 +48,10 @@ def guest_main(tree: u64, image: u64) -> None:
         console_init(FDT)
         text = bootargs(FDT)
         if gic_init(FDT) == Result.OK:
-            play(argument_number(text, b"seed=", 1), argument_number(text, b"operations=", OPERATIONS))
+            life = life_begin()
+            play(argument_number(text, b"seed=", 1) + life, argument_number(text, b"operations=", OPERATIONS))
+            if life < argument_number(text, b"again=", 0):
+                psci_system_reset()
     psci_system_off()
 
 

@@ -1,7 +1,7 @@
 """The load guest: uses its CPUs in one way between two instants of the counter, measures what it got, says so and powers off.
 
 Bootargs: `mode=`, a row of MODES; `from=` and `until=` in ms of the counter, which all guests of a machine share; `work=`, `period=`, `sleep=`
-and `frame=` in us. Work is counted in blocks of BLOCK instructions: under -icount a share of the CPU is a share of the blocks.
+and `frame=` in us; `lives=` and `seed=` of the mode `lives`, and of `floods`, which does all floods in turn. Work is counted in blocks of BLOCK instructions: under -icount a share of the CPU is a share of the blocks.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from collections.abc import Callable
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
 from freestanding import Struct, View, export, fn, table, u8, u32, u64
-from guests.load.floods import flood_console, flood_distributor, flood_hypercalls, flood_psci
+from guests.load.floods import flood_all, flood_console, flood_distributor, flood_hypercalls, flood_psci
+from guests.load.lives import begin_life, run_lives
 from guests.load.meter import METERS, PLAN, calibrate, finished, load_block, meter_report, plan_init, tight_block
 from guests.load.patterns import run_blocks, run_dozing, run_jobs
 from guests.runtime.arguments import argument_is, bootargs
@@ -41,6 +42,8 @@ MODES = table(
         Mode(b"vgic", run_blocks(flood_distributor)),
         Mode(b"psci", run_blocks(flood_psci)),
         Mode(b"hypercalls", run_blocks(flood_hypercalls)),
+        Mode(b"floods", run_blocks(flood_all)),
+        Mode(b"lives", run_lives),
     ],
 )
 
@@ -62,7 +65,9 @@ def guest_main(tree: u64, image: u64) -> None:
         console_init(FDT)
         _ = gic_init(FDT)
         plan_init(FDT)
-        calibrate()
+        if PLAN.lives == 0:
+            calibrate()
+        begin_life()
         for cpu in range(1, MACHINE.cpus):
             _ = psci_cpu_on(MACHINE.mpidr[cpu], secondary_entry(), u64(cpu))
         run(0)
@@ -70,7 +75,7 @@ def guest_main(tree: u64, image: u64) -> None:
             load_block()
         for cpu in range(MACHINE.cpus):
             meter_report(cpu)
-        printk("load: end")
+        printk(f"load: end of life {PLAN.life:d}")
     psci_system_off()
 
 

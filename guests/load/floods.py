@@ -8,7 +8,7 @@ from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
 from xenarm.arm64.instructions import cpu_relax, mmio_read32, mmio_write32
 from xenarm.gic.registers import Gicd
 
-__all__ = ["flood_console", "flood_distributor", "flood_hypercalls", "flood_psci"]
+__all__ = ["flood_all", "flood_console", "flood_distributor", "flood_hypercalls", "flood_psci"]
 
 FLOOD = 16
 INTIDS = 256
@@ -88,3 +88,13 @@ def flood_hypercalls() -> None:
         _ = load_hypercall(n & 0x3F, n, n, n)
         _ = psci_hvc(u64(PSCI_BASE + u32(n & 0xFF) + 0x80), n, n, n)
     cpu_relax()
+
+
+@fn
+def flood_all() -> None:
+    """The console's seldom: it is the one that others see."""
+    flood_distributor()
+    flood_psci()
+    flood_hypercalls()
+    if some() & 63 == 0:
+        flood_console()

@@ -5,6 +5,7 @@ from guests.runtime.arguments import argument_number, bootargs
 from guests.runtime.console import printk
 from guests.runtime.cpu import counter
 from guests.runtime.link import MAX_CPUS
+from guests.runtime.lives import life_begin
 from guests.runtime.machine import MACHINE
 from xenarm.arm64.registers import read_cntfrq_el0
 from xenarm.devicetree.reader import Fdt
@@ -74,6 +75,9 @@ class Plan(Struct):
     sleep: u64
     frame: u64
     unit: u64  # of BLOCKS blocks, undisturbed
+    lives: u64  # number of the last life
+    life: u64
+    seed: u64
 
 
 class Meter(Struct):
@@ -120,6 +124,9 @@ def plan_init(fdt: Fdt) -> None:
     PLAN.period = max(microseconds(argument_number(text, b"period=", 10_000)), 1)
     PLAN.sleep = microseconds(argument_number(text, b"sleep=", 1000))
     PLAN.frame = microseconds(argument_number(text, b"frame=", 0))
+    PLAN.lives = argument_number(text, b"lives=", 0)
+    PLAN.life = life_begin()
+    PLAN.seed = argument_number(text, b"seed=", 1)
     for m in METERS:
         m.shortest_run = NEVER
         m.shortest_block = NEVER

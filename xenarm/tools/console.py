@@ -65,6 +65,16 @@ class Console:
             self.closed = not data
             self.transcript += data
 
+    def receive(self) -> None:
+        """Take in what has come, for those who read `transcript` themselves."""
+        self._receive()
+
+    def forget(self, size: int) -> int:
+        """Drop so many bytes of the oldest text, of a line that says more than can be kept; how many that was."""
+        del self.transcript[:size]
+        self._seen = max(self._seen - size, 0)
+        return size
+
     def send(self, data: bytes | str) -> None:
         """Type."""
         raw = data.encode() if isinstance(data, str) else data
