@@ -168,8 +168,9 @@ def vcpu_load(v: Vcpu) -> None:
 
 @fn
 def wait_for_power(v: Vcpu) -> None:
-    """Interrupts stay masked: WFI wakes for them, and they are handled here."""
+    """Interrupts stay masked: WFI wakes for them, and they are handled here. When its domain ends with all vCPUs off, one of them settles it."""
     while True:
+        domain_vcpu_left(vcpu_domain(v))
         if domain_runs(v) and turned_on(v):
             return
         if SHARING.on:
@@ -181,11 +182,10 @@ def wait_for_power(v: Vcpu) -> None:
 
 @fn
 def turned_on(v: Vcpu) -> bool:
-    """Whether the vCPU goes from ON_PENDING to ON: not if its domain has begun to end meanwhile, see `domain_vcpu_left`."""
+    """Whether the vCPU goes from ON_PENDING to ON: not if its domain has begun to end meanwhile, which `domain_vcpu_left` then sees."""
     claimed, _ = v.power.compare_swap(u32(Power.ON_PENDING), u32(Power.ON))
     if claimed and not domain_runs(v):
         v.power.store_release(u32(Power.OFF))
-        domain_vcpu_left(vcpu_domain(v))
         return False
     if claimed:
         trace_power(v, u64(Power.ON), 0)
@@ -217,7 +217,6 @@ def vcpu_off(v: Vcpu) -> None:
     trace_power(v, u64(Power.OFF), 0)
     trace_exit_end(v)
     v.power.store_release(u32(Power.OFF))
-    domain_vcpu_left(vcpu_domain(v))
     vcpu_run(v)
 
 

@@ -7,6 +7,7 @@ looks at its state. Whoever comes second sees the other.
 
 from freestanding import fn, u8, u32, u64
 
+from xenarm.arm64.cpu import SHARING, this_vcpu
 from xenarm.arm64.instructions import (
     data_memory_barrier,
     data_sync_local,
@@ -19,7 +20,7 @@ from xenarm.arm64.registers import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr
 from xenarm.arm64.switch import context_switch
 from xenarm.arm64.timer import alarm_choose_at, alarm_chooses, alarm_set, timers_loaded, timers_look, timers_watch
 from xenarm.core.console import console_poll
-from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, vcpu_domain
+from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, domain_all_left, vcpu_domain
 from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake, sched_yield
 from xenarm.core.sched.state import SCHED_CPUS, STOP_WAITS
 from xenarm.core.trace import trace_schedule, trace_wake
@@ -27,7 +28,7 @@ from xenarm.gic.context import vgic_load, vgic_save
 from xenarm.gic.host import gic_kick
 from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
 
-__all__ = ["domain_runs", "vcpu_choose", "vcpu_give_way", "vcpu_reconsider", "vcpu_resumed", "vcpu_switch", "vcpu_wait", "vcpu_yield_to_others"]
+__all__ = ["domain_runs", "vcpu_breathe", "vcpu_choose", "vcpu_give_way", "vcpu_reconsider", "vcpu_resumed", "vcpu_switch", "vcpu_wait", "vcpu_yield_to_others"]
 
 TWE = int(Hcr(TWE=True))
 
@@ -123,6 +124,19 @@ def vcpu_reconsider(v: Vcpu) -> None:
 
 
 @fn
+def vcpu_breathe() -> None:
+    """In the middle of long work for a vCPU's own domain: handle an interrupt, and let others run whose turn it is.
+
+    Not in the handler of an interrupt, and without locks. During the boot there is nobody.
+    """
+    v = this_vcpu()
+    if v.domain is not None:
+        _ = irq_handle(v)
+        if SHARING.on and v.choose != 0:
+            vcpu_reconsider(v)
+
+
+@fn
 def vcpu_yield_to_others(v: Vcpu) -> None:
     sched_yield(SCHED_CPUS[v.cpu])
     vcpu_reconsider(v)
@@ -138,7 +152,8 @@ def ready(v: Vcpu, paused: bool) -> bool:
         if paused:
             return not domain_runs(v) or vcpu_domain(v).paused.load_acquire() == 0
         return vcpu_has_interrupt(v) or not domain_runs(v)
-    return v.power.load_acquire() == u32(Power.ON_PENDING) and domain_runs(v)
+    d = v.domain
+    return (v.power.load_acquire() == u32(Power.ON_PENDING) and domain_runs(v)) or (d is not None and domain_all_left(d))
 
 
 @fn

@@ -3,6 +3,7 @@
 from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GICD_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE, GUEST_RAM1_BASE
 from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release
+from xenarm.arm64.schedule import vcpu_breathe
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
@@ -35,6 +36,7 @@ from xenarm.p2m.state import Vmid
 __all__ = ["domain_rebuild", "domain_release", "domains_create"]
 
 MAPS_MEMORY = True
+AT_ONCE = 64 * KIB  # of a module, before others get their turn
 
 SPARE_TABLES = 4  # for what a guest has the hypervisor map for it, a page here or there
 
@@ -52,9 +54,15 @@ PLANS = array(Plan, CONFIG.MAX_DOMAINS)  # by domain, for its next life. Modules
 
 @fn
 def load_module(d: Domain, at: u64, module: Module) -> Result:
-    if module.size == 0:
-        return Result.OK
-    return guest_memory_write(d, GuestPhys(at), Ptr[u8](usize(module.base)).slice(usize(module.size)))
+    done = u64(0)
+    while done < module.size:
+        size = min(module.size - done, u64(AT_ONCE))
+        result = guest_memory_write(d, GuestPhys(at + done), Ptr[u8](usize(module.base + done)).slice(usize(size)))
+        if result != Result.OK:
+            return result
+        done += size
+        vcpu_breathe()
+    return Result.OK
 
 
 @fn

@@ -31,6 +31,7 @@ __all__ = [
     "SYSTEM_WORDS",
     "Slot",
     "Vcpu",
+    "domain_all_left",
     "domain_create",
     "domain_discard",
     "domain_name",
@@ -179,6 +180,18 @@ def vcpu_domain(v: Vcpu) -> Domain:
     d = v.domain
     assert d is not None, "a vCPU without a domain"
     return d
+
+
+@fn
+def domain_all_left(d: Domain) -> bool:
+    """Somebody has ended it, none of its vCPUs is on any more, and nobody has settled yet what follows."""
+    if d.state.load_acquire() != u32(DomainState.DYING):
+        return False
+    for i in range(d.vcpu_count):
+        v = d.vcpus[i]
+        if v is not None and v.power.load_acquire() == u32(Power.ON):
+            return False
+    return True
 
 
 @fn

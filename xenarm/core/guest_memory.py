@@ -3,8 +3,9 @@
 from freestanding import Array, Ptr, Struct, View, array, fn, u8, u32, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
 from xenarm.arch import arch_memory_clear, dcache_clean_invalidate
+from xenarm.arm64.schedule import vcpu_breathe
 from xenarm.config import CONFIG
-from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
+from xenarm.core.addresses import GIB, KIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import Domain
 from xenarm.core.memory import memory_take, pages_free
 from xenarm.core.result import Result
@@ -27,6 +28,7 @@ __all__ = [
 
 MAPS_MEMORY = True
 MOST_PIECES = 32
+AT_ONCE = 128 * KIB  # cleared, before others get their turn
 
 
 class Piece(Struct):
@@ -156,7 +158,13 @@ def guest_memory_scrub(d: Domain) -> None:
     """Clear a domain's RAM, in memory itself too: its next owner begins with the caches off."""
     memory = GUEST_MEMORY[d.id]
     for i in range(memory.count):
-        arch_memory_clear(HostPhys(memory.pieces[i].base), memory.pieces[i].size)
+        piece = memory.pieces[i]
+        done = u64(0)
+        while done < piece.size:
+            size = min(piece.size - done, u64(AT_ONCE))
+            arch_memory_clear(HostPhys(piece.base + done), size)
+            done += size
+            vcpu_breathe()
 
 
 @fn

@@ -1,6 +1,6 @@
 """The end of a domain and what follows it: another life from pristine modules, nothing, or the end of the machine.
 
-Whoever ends a domain only claims that and kicks its vCPUs. The CPU that turns the last of them off settles the rest, alone with it.
+Whoever ends a domain only claims that and kicks its vCPUs. The last of them to go off settles the rest, in its own time, as the scheduler has it.
 """
 
 from freestanding import Atomic, Struct, View, atomic, fn, u8, u32, u64, zeroed
@@ -9,7 +9,7 @@ from xenarm.arch import arch_machine_off, arch_machine_reset
 from xenarm.core.addresses import KIB
 from xenarm.core.console import console_domain_ended
 from xenarm.core.dom0less import domain_rebuild, domain_release
-from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, EndAction, Power, ShutdownReason, domain_name
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, EndAction, ShutdownReason, domain_all_left, domain_name
 from xenarm.core.log import TERMINAL, guest_message_allowed, log_error, printk
 from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
@@ -42,7 +42,7 @@ def end_action(d: Domain, reason: ShutdownReason) -> EndAction:
 
 @fn
 def domain_shutdown(d: Domain, reason: ShutdownReason) -> None:
-    """End a running domain: have the CPUs of its vCPUs leave it. The caller's own must leave it too; of several callers one counts."""
+    """End a running domain: have its vCPUs leave it. The caller's own must leave it too; of several callers one counts."""
     first, _ = d.state.compare_swap(u32(DomainState.RUNNING), u32(DomainState.ENDING))
     if not first:
         return
@@ -50,7 +50,6 @@ def domain_shutdown(d: Domain, reason: ShutdownReason) -> None:
     trace_domain(d, u64(DomainState.DYING), u64(reason))
     d.state.store_release(u32(DomainState.DYING))
     kick_all(d)
-    domain_vcpu_left(d)
 
 
 @fn
@@ -62,21 +61,12 @@ def kick_all(d: Domain) -> None:
 
 
 @fn
-def all_left(d: Domain) -> bool:
-    for i in range(d.vcpu_count):
-        v = d.vcpus[i]
-        if v is not None and v.power.load_acquire() == u32(Power.ON):
-            return False
-    return True
-
-
-@fn
 def domain_vcpu_left(d: Domain) -> None:
-    """A vCPU has gone off. When the domain ends and this was the last, do what follows.
+    """A vCPU of the domain is off, and says so itself. When the domain ends and this was the last, do what follows.
 
     A vCPU first leaves state ON, then looks here; the end first sets DYING, then looks at the vCPUs: one of them sees both.
     """
-    if d.state.load_acquire() == u32(DomainState.DYING) and all_left(d):
+    if domain_all_left(d):
         claimed, _ = d.state.compare_swap(u32(DomainState.DYING), u32(DomainState.SETTLING))
         if claimed:
             settle(d)
