@@ -4,6 +4,8 @@ board ?= qemu-virt-arm64
 GUEST ?= hello
 CPUS ?= 1
 MEM ?=
+MINUTES ?= 30
+SEED ?= 1
 PYTEST_ARGS ?=
 
 PYTHON ?= python3
@@ -37,6 +39,10 @@ test-long: $(STAMP) ## ten thousand random programs on every engine of the langu
 .PHONY: trace
 trace: $(STAMP) ## turn a trace into JSON for Perfetto: FILE=<console log or memory dump> OUT=<file>
 	@$(PY) -m xenarm.tools.trace $(if $(FILE),'$(FILE)') $(if $(OUT),-o '$(OUT)')
+
+.PHONY: soak
+soak: $(STAMP) ## Debian's checksums beside guests that misbehave, for a long time: MINUTES=<n> SEED=<n>
+	@$(PY) -m xenarm.tools.soak --board $(board) --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: bench
 bench: $(STAMP) ## measure against Debian's Xen in one run

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from boards import board
 from xenarm.tools.hypervisor import Hypervisor
@@ -79,7 +80,7 @@ def read(text: str, name: str, only: bool) -> list[Measured]:
     return [Measured(**found[number]) for number in sorted(found)]
 
 
-def measure(
+def run(
     hypervisor: Hypervisor,
     guest: Path,
     sched: str,
@@ -89,8 +90,8 @@ def measure(
     seconds: float = 10,
     shift: int = SHIFT,
     chosen: Mapping[str, Value] | None = None,
-) -> dict[str, list[Measured]]:
-    """Run them for so many seconds of the machine's time, until the machine is off; by domain, what its vCPUs measured."""
+) -> str:
+    """Run them for so many seconds of the machine's time, until the machine is off; what was said."""
     domains = tuple(load.domain(guest, FROM_MS, FROM_MS + int(seconds * 1000)) for load in loads)
     machine = Machine(
         board(DEFAULT_BOARD),
@@ -105,8 +106,17 @@ def measure(
     )
     with booted(compose(machine), name) as session:
         session.wait_off(SECONDS)
-        text = session.console.text().replace("\r", "")
+        return session.console.text().replace("\r", "")
+
+
+def measured(text: str, *loads: Load) -> dict[str, list[Measured]]:
+    """By domain, what its vCPUs measured."""
     result = {load.name: read(text, load.name, len(loads) == 1) for load in loads}
     for load in loads:
         assert len(result[load.name]) == load.cpus, f"{load.name} did not report:\n{text[-3000:]}"
     return result
+
+
+def measure(hypervisor: Hypervisor, guest: Path, sched: str, *loads: Load, **how: Any) -> dict[str, list[Measured]]:
+    """`run`, and by domain what its vCPUs measured."""
+    return measured(run(hypervisor, guest, sched, *loads, **how), *loads)

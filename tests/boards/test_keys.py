@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import re
+from dataclasses import replace
+from pathlib import Path
 
+from tests.boards.loads import Load
 from tests.conftest import Boot
+from tests.guests.conftest import load_guest
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import own_domain
 from xenarm.tools.session import Session
+
+__all__ = ["load_guest"]
 
 SECONDS = 30
 PROMPT = "> "
@@ -109,6 +116,29 @@ def test_restart_and_end_from_the_console(boot: Boot, xenarm: Hypervisor) -> Non
         console.send("p0k0")
         console.expect("hello: shut down, reason POWEROFF", SECONDS)
         session.wait_off(SECONDS)
+
+
+def restarts(session: Session, domain: str) -> int:
+    session.console.send("q")
+    return int(session.console.expect(rf"domain \d {domain}: \w+, (?:paused, )?(\d+) restarts", SECONDS)[1])
+
+
+def test_restarts_at_any_moment(boot: Boot, xenarm: Hypervisor, load_guest: Path) -> None:
+    """From the console, while its two vCPUs flood everything there is on two CPUs, and now and then while it is paused."""
+    dice = random.Random(11)
+    flooder = Load("flooder", "floods", "seed=3", cpus=2).domain(load_guest, 0, 100_000_000)
+    with boot(replace(xenarm, bootargs="sched=credit2"), own_domain(DEFAULT_BOARD, "hello"), flooder, cpus=2) as session:
+        session.console.expect(PROMPT, SECONDS)
+        session.console.send(SWITCH_INPUT)
+        session.console.expect("input goes to flooder", SECONDS)
+        to_hypervisor(session)
+        for life in range(1, 41):
+            session.console.send("".join(dice.choices("qrt", k=dice.randrange(3))) + dice.choice(("b1", "p1b1")))
+            while restarts(session, "flooder") < life:
+                pass
+        to_guest(session)
+        ask_guest(session, "not-disturbed")
+        assert "panic" not in session.console.text()
 
 
 def test_the_machine_restarts(boot: Boot, xenarm: Hypervisor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from xenarm.tools.run import own_domain
 
 SECONDS = 60
 MEMORY_MIB = 512
-RESTARTS = 1000 if os.environ.get("XENARM_LONG") else 200
+RESTARTS = 1000
 CPUS = 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.boards.loads import SHIFT, Load, Measured, measure
+from tests.boards.loads import SHIFT, Load, Measured, measure, measured, run
 from tests.guests.conftest import load_guest
 from tests.xenarm import sched_simulator as sim
 from tests.xenarm.sched_simulator import CREDIT2_, RR_
@@ -19,6 +20,7 @@ from xenarm.tools.hypervisor import Hypervisor
 
 __all__ = ["load_guest"]
 
+LONGEST_GAP_NS = 20_000_000  # an equal's turn, twice
 WITHIN = 0.02  # of the share
 SWITCH_NS = 1500 << SHIFT  # two ways through a trap, the choice and the switch
 COUNTER_NS = 16
@@ -27,14 +29,14 @@ LONG, SHORT = 10, 2  # seconds
 NAMES = "abcdefgh"
 
 
-def work(measured: dict[str, list[Measured]]) -> list[int]:
+def work(results: dict[str, list[Measured]]) -> list[int]:
     """Blocks of each domain."""
-    return [sum(vcpu.work for vcpu in vcpus) for vcpus in measured.values()]
+    return [sum(vcpu.work for vcpu in vcpus) for vcpus in results.values()]
 
 
-def shares(measured: dict[str, list[Measured]]) -> list[float]:
+def shares(results: dict[str, list[Measured]]) -> list[float]:
     """Of each domain, of all that was done."""
-    blocks = work(measured)
+    blocks = work(results)
     return [count / sum(blocks) for count in blocks]
 
 
@@ -130,9 +132,9 @@ HOG = server("hog", 10_000, 500, mode="spin", extra=1)  # the rest, and whatever
 @pytest.mark.parametrize("others", [(), (HOG,)], ids=["alone", "beside one that takes all it can get"])
 def test_deadlines_are_met_at_95_per_cent(xenarm: Hypervisor, load_guest: Path, others: tuple[Load, ...]) -> None:
     seconds = LONG if others else SHORT
-    measured = measure(xenarm, load_guest, "rtds", *SERVERS, *others, name="deadlines", seconds=seconds)
+    results = measure(xenarm, load_guest, "rtds", *SERVERS, *others, name="deadlines", seconds=seconds)
     for load, period in zip(SERVERS, (10, 20, 7)):
-        (vcpu,) = measured[load.name]
+        (vcpu,) = results[load.name]
         assert vcpu.misses == 0, (load.name, vcpu)
         assert vcpu.jobs == seconds * 1000 // period
 
@@ -140,8 +142,8 @@ def test_deadlines_are_met_at_95_per_cent(xenarm: Hypervisor, load_guest: Path, 
 def test_who_asks_for_more_than_its_budget_misses_alone(xenarm: Hypervisor, load_guest: Path) -> None:
     """The measurement can fail, and the others do not."""
     greedy = server("b", 20_000, 7_000, work=1.1)
-    measured = measure(xenarm, load_guest, "rtds", SERVERS[0], greedy, SERVERS[2], name="greedy", seconds=SHORT)
-    assert [measured[name][0].misses == 0 for name in "abc"] == [True, False, True], measured
+    results = measure(xenarm, load_guest, "rtds", SERVERS[0], greedy, SERVERS[2], name="greedy", seconds=SHORT)
+    assert [results[name][0].misses == 0 for name in "abc"] == [True, False, True], results
 
 
 WINDOWS = {"a": (0, 0, 2_000), "b": (0, 2_000, 3_000), "c": (0, 6_000, 4_000)}  # CPU, offset, length in us
@@ -152,30 +154,30 @@ def test_windows_are_exact(xenarm: Hypervisor, load_guest: Path) -> None:
     """To a block at either end, as which guests see the time, and a switch: an instruction is 1 ns here."""
     loads = [Load(name, arguments=f"frame={FRAME_US}", properties={"xen,arinc653-windows": window}) for name, window in WINDOWS.items()]
     chosen = {"xen,arinc653-major-frame-us": FRAME_US}
-    measured = measure(xenarm, load_guest, "arinc653", *loads, name="windows", seconds=0.5, shift=0, chosen=chosen)
+    results = measure(xenarm, load_guest, "arinc653", *loads, name="windows", seconds=0.5, shift=0, chosen=chosen)
     bound = 2 * BLOCK_NS + (SWITCH_NS >> SHIFT)
     for name, (_, offset, length) in WINDOWS.items():
-        (vcpu,) = measured[name]
+        (vcpu,) = results[name]
         assert vcpu.runs >= 48
         assert length * 1000 - bound <= vcpu.shortest <= vcpu.longest <= length * 1000 + BLOCK_NS, (name, vcpu)
         assert vcpu.earlier + vcpu.later <= bound, (name, vcpu)
-        after_a = (vcpu.phase - measured["a"][0].phase) % (FRAME_US * 1000)
+        after_a = (vcpu.phase - results["a"][0].phase) % (FRAME_US * 1000)
         assert min(abs(after_a - offset * 1000), abs(after_a - offset * 1000 - FRAME_US * 1000)) <= bound, (name, after_a)
 
 
 def test_null_has_no_tick(xenarm: Hypervisor, load_guest: Path) -> None:
     """No instruction of the hypervisor's comes between a guest's: all its blocks take the same time, but for the counter's step and a branch."""
-    measured = measure(xenarm, load_guest, "null", Load("a"), name="null", seconds=SHORT)
-    (vcpu,) = measured["a"]
+    results = measure(xenarm, load_guest, "null", Load("a"), name="null", seconds=SHORT)
+    (vcpu,) = results["a"]
     assert vcpu.gap == 0 and vcpu.runs == 0
     assert vcpu.slowest_block - vcpu.quickest <= COUNTER_NS + (32 << SHIFT), vcpu
 
 
 def test_null_pins(xenarm: Hypervisor, load_guest: Path) -> None:
     """Each has half of what the machine does: QEMU turns from one CPU to the other."""
-    measured = measure(xenarm, load_guest, "null", Load("a"), Load("b"), name="pinned", seconds=SHORT, cpus=2)
-    assert close(shares(measured), [0.5, 0.5])
-    assert all(vcpus[0].gap == 0 for vcpus in measured.values())
+    results = measure(xenarm, load_guest, "null", Load("a"), Load("b"), name="pinned", seconds=SHORT, cpus=2)
+    assert close(shares(results), [0.5, 0.5])
+    assert all(vcpus[0].gap == 0 for vcpus in results.values())
 
 
 FLOODS = ("masked", "console", "vgic", "psci", "hypercalls")
@@ -190,8 +192,8 @@ def beside_equal(xenarm: Hypervisor, load_guest: Path) -> int:
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_takes_nothing_but_its_own_share(xenarm: Hypervisor, load_guest: Path, beside_equal: int, flood: str) -> None:
     """A tight loop with interrupts masked; a console, distributor, PSCI and hypercall flood: the hypervisor's work for it is in its share."""
-    measured = measure(xenarm, load_guest, "credit2", Load("victim"), Load("bad", flood), name=f"flood-{flood}", seconds=1)
-    victim, bad = work(measured)
+    results = measure(xenarm, load_guest, "credit2", Load("victim"), Load("bad", flood), name=f"flood-{flood}", seconds=1)
+    victim, bad = work(results)
     assert bad > 0
     assert close([victim], [beside_equal], 0.01), (victim, beside_equal)
 
@@ -200,5 +202,17 @@ def test_four_floods_at_once(xenarm: Hypervisor, load_guest: Path, beside_equal:
     """By weight the one has as much as they have together."""
     bad = [Load(flood, flood) for flood in FLOODS[1:]]
     victim = Load("victim", properties={"xen,sched-weight": 4 * 256})
-    measured = measure(xenarm, load_guest, "credit2", victim, *bad, name="floods", seconds=1)
-    assert close([work(measured)[0]], [beside_equal]), (work(measured), beside_equal)
+    results = measure(xenarm, load_guest, "credit2", victim, *bad, name="floods", seconds=1)
+    assert close([work(results)[0]], [beside_equal]), (work(results), beside_equal)
+
+
+def test_a_thousand_lives_take_nothing_from_another(xenarm: Hypervisor, load_guest: Path, beside_equal: int) -> None:
+    """Each ends by SYSTEM_RESET at a random moment of random floods. The memory that is free stays the same, and the other has its half."""
+    loads = (Load("victim"), Load("phoenix", "lives", "lives=1000 seed=5", cpus=2))
+    text = run(xenarm, load_guest, "credit2", *loads, name="lives", seconds=3)
+    assert "(phoenix) load: end of life 1000\n" in text
+    free = re.findall(r"phoenix: restart \d+, reason REBOOT, (\d+) KiB of memory free", text)
+    assert len(free) >= 10 and len(set(free)) == 1, free
+    (victim,) = measured(text, *loads)["victim"]
+    assert victim.work >= 0.98 * 3 * beside_equal, victim
+    assert victim.gap <= LONGEST_GAP_NS, victim
