@@ -14,11 +14,15 @@ from boards import board as board_named
 from freestanding import offset_of
 from freestanding.elf import Image
 from tests.boards import beacon
+from tests.boards.loads import Load
+from tests.guests.conftest import load_guest
 from xenarm.core.domain import Slot
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import Layout, compose
 from xenarm.tools.machine import MIB, Board, DomainSpec, Machine, Region
 from xenarm.tools.session import Session, booted
+
+__all__ = ["load_guest"]
 
 SECONDS = 60
 STACK_POINTER = 31
@@ -75,6 +79,35 @@ def test_a_fault_of_its_own_names_file_and_line(layout: Layout, xenarm: Hypervis
             console.expect(r"running domain \w+ vcpu 0", SECONDS)
             console.expect(r"x30 [0-9a-f]{16}  sp  [0-9a-f]{16}  pc  [0-9a-f]{16}", SECONDS)
             console.expect(r"0x[0-9a-f]+ xenarm/arm64/traps\.py:\d+", SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("bootargs", "end"),
+    [("", "all CPUs stop"), ("panic=never", "panic=never: it is stop, reboot or off"), ("panic=reboot", "the machine restarts"), ("panic=off", "the machine is turned off")],
+)
+def test_a_panic_is_everybodys(built_board: str, xenarm: Hypervisor, load_guest: Path, bootargs: str, end: str) -> None:
+    """Three CPUs, a guest on each that never stops printing: one of them fails, one panic is told, nobody says anything after it."""
+    image = Image(xenarm.image.with_name(xenarm.image.name + ".elf").read_bytes())
+    site = next(s for s in image.panics if s.kind == "assert" and s.file.endswith(".py"))
+    floods = tuple(Load(name, "console").domain(load_guest, 0, 100_000_000) for name in ("east", "west", "north"))
+    layout = compose(Machine(board_named(built_board), xenarm.image, floods, 3, 512, bootargs))
+    with started(layout, "panic-all") as session:
+        console = session.console
+        for name in ("east", "west", "north"):
+            console.expect(rf"\({name}\) abc", SECONDS)
+        with session.qemu.gdb(SECONDS) as stub:
+            stub.break_at(image.symbols["console_vpl011_mmio"])
+            stub.resume_until_stop()
+            stub.clear(image.symbols["console_vpl011_mmio"])
+            stub.write_register(PROGRAM_COUNTER, site.address)
+            stub.resume()
+            console.expect(rf"panic on cpu \d: assertion failed at {re.escape(site.file)}:{site.line}\b", SECONDS)
+            console.expect(re.escape(end), SECONDS)
+            closed = console.drain_until_closed(1 if "stop" in end else SECONDS)
+        assert closed == ("stop" not in end)
+        after = console.text()[console.text().index("panic on") :]
+        assert after.count("panic on") == 1
+        assert not re.search("abc", after), after
 
 
 def test_the_stack_ends_at_a_page_that_nothing_maps(layout: Layout, xenarm: Hypervisor) -> None:

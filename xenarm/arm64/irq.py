@@ -9,10 +9,11 @@ from xenarm.arm64.traced import tracing_attend
 from xenarm.config import CONFIG
 from xenarm.core.console import console_interrupt, console_irq, console_poll
 from xenarm.core.domain import Vcpu
+from xenarm.core.halt import halt
 from xenarm.core.log import log_warning
 from xenarm.core.trace import trace_irq
 from xenarm.core.tracing import tracing_continue
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, SGI_STOP
 from xenarm.gic.host import gic_acknowledge, gic_drop, gic_end
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_raise_own
@@ -65,6 +66,8 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
     if intid == PPI_HYP_TIMER:
         alarm_expired(v)
         tracing_continue()
+    elif intid == SGI_STOP:
+        halt()
     elif intid == GIC.maintenance_ppi:
         if v.domain is not None:
             vgic_maintenance(v)

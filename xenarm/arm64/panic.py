@@ -5,13 +5,10 @@ entries {u32 offset, u16 file, u16 line} sorted by offset, then NUL-terminated f
 """
 
 from freestanding import (
-    Atomic,
     Printer,
     Ptr,
-    Struct,
     View,
     address_of,
-    atomic,
     export,
     fn,
     linker_symbol,
@@ -21,14 +18,20 @@ from freestanding import (
     u32,
     u64,
     usize,
-    zeroed,
 )
 
-from xenarm.arm64.machine import cpu_stop
+from xenarm.arm64.instructions import cpu_relax
+from xenarm.arm64.machine import arch_counter, arch_counter_hz, cpu_stop
+from xenarm.arm64.vcpu import cpus_online
 from xenarm.arm64.vectors import CrashFrame
+from xenarm.core.bootargs import bootarg
 from xenarm.core.domain import SLOTS, SLOT_COUNT, SLOT_SHIFT, SLOT_SIZE, domain_name
+from xenarm.core.fault import HOST_TREE
+from xenarm.core.halt import HALT, halt
 from xenarm.core.log import log_raw
 from xenarm.drivers.serial import serial_flush
+from xenarm.gic.host import gic_stop_others
+from xenarm.psci.host import host_system_off, host_system_reset
 
 __all__ = ["panic_exception"]
 
@@ -44,15 +47,9 @@ ENTRY_SIZE = 8
 LARGEST_TABLE = 0x4_0000
 MOST_FRAMES = 24
 BRK_CLASS = 0x3C
+PATIENCE_MS = 20  # with CPUs that do not stop
 
 
-class Panicking(Struct):
-    """Only the first CPU that fails reports."""
-
-    started: Atomic[u32] = atomic(u32)
-
-
-PANICKING = zeroed(Panicking)
 
 
 @fn
@@ -185,11 +182,36 @@ def cpu_of(frame: CrashFrame) -> u32:
 
 @export("panic_exception")
 def panic_exception(frame: CrashFrame) -> None:
-    """Report a fault of the hypervisor itself, and stop this CPU. A second CPU in trouble, or a fault in here, stops in silence."""
-    if PANICKING.started.exchange(1) != 0:
-        cpu_stop()
-    serial_flush()
+    """Report a fault of the hypervisor itself, and end as `panic=` says. A second CPU in trouble, or a fault in here, stops in silence."""
+    if HALT.failed.exchange(1) != 0:
+        halt()
     cpu = cpu_of(frame)
+    stop_others(cpu)
+    serial_flush()
+    say_what(frame, cpu)
+    say_domain(frame)
+    say_registers(frame)
+    backtrace(frame)
+    end_machine()
+
+
+@fn
+def stop_others(cpu: u32) -> None:
+    """The other CPUs: at once those that a guest runs on or that idle, those that wait for a lock with their next look at it.
+
+    One that is about to go back to a guest stops there. What none of them does in time is not waited for.
+    """
+    online = cpus_online()
+    if online < 2:
+        return
+    gic_stop_others(online, cpu)
+    deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
+    while HALT.stopped.load() < online - 1 and arch_counter() < deadline:
+        cpu_relax()
+
+
+@fn
+def say_what(frame: CrashFrame, cpu: u32) -> None:
     ec = (frame.esr >> 26) & 0x3F
     log_raw(b"\n")
     if ec == BRK_CLASS:
@@ -201,7 +223,22 @@ def panic_exception(frame: CrashFrame) -> None:
             say(f"panic on cpu {cpu}: {what}")
     else:
         say(f"panic on cpu {cpu}: exception class {ec:#x} at {frame.elr:#x}, address {frame.far:#x}")
-    say_domain(frame)
-    say_registers(frame)
-    backtrace(frame)
+
+
+@fn
+def end_machine() -> None:
+    """Stop, or what the boot argument `panic=` asks for. Looked up only now: nobody else has a use for it. Does not return."""
+    given = False
+    what: View[u8] = b""
+    if HOST_TREE.count != 0:
+        given, what = bootarg(HOST_TREE, b"panic")
+    if given and what.equals(b"reboot"):
+        say(f"the machine restarts")
+        host_system_reset()
+    elif given and what.equals(b"off"):
+        say(f"the machine is turned off")
+        host_system_off()
+    elif given and not what.equals(b"stop"):
+        say(f"panic={what}: it is stop, reboot or off")
+    say(f"all CPUs stop")
     cpu_stop()

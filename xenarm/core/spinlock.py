@@ -3,6 +3,7 @@
 from freestanding import Atomic, Struct, atomic, fn, u32, wrapping_add
 
 from xenarm.arm64.instructions import cpu_relax
+from xenarm.core.halt import halt_if_failed
 
 __all__ = ["Spinlock"]
 
@@ -18,6 +19,7 @@ class Spinlock(Struct):
         ticket = self.next.fetch_add(1)
         while self.owner.load_acquire() != ticket:
             cpu_relax()
+            halt_if_failed()
 
     @fn
     def __exit__(self, *exc: object) -> None:

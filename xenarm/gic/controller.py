@@ -5,11 +5,12 @@ from freestanding import Struct, fn, u32, u64, zeroed
 from xenarm.config import CONFIG
 from xenarm.core.addresses import HostPhys
 
-__all__ = ["GIC", "PPI_HYP_TIMER", "PPI_VIRTUAL_TIMER", "PRIORITIES_DEFAULT", "PRIORITY_MASK_ALL", "SGI_KICK", "Gic", "gic_is_v3"]
+__all__ = ["GIC", "PPI_HYP_TIMER", "PPI_VIRTUAL_TIMER", "PRIORITIES_DEFAULT", "PRIORITY_MASK_ALL", "SGI_KICK", "SGI_STOP", "Gic", "gic_is_v3"]
 
 PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numbers
 PPI_VIRTUAL_TIMER = 27
 SGI_KICK = 0
+SGI_STOP = 1  # the hypervisor has failed
 
 PRIORITIES_DEFAULT = 0xA0A0_A0A0  # four interrupts of middle priority
 PRIORITY_MASK_ALL = 0xF0  # let every priority through; four bits are the least a GIC has

@@ -26,6 +26,7 @@ from xenarm.gic.v2 import (
     v2_lists_ended,
     v2_lists_reset,
     v2_read_lr,
+    v2_stop,
     v2_write_lr,
 )
 from xenarm.gic.v3 import (
@@ -43,6 +44,7 @@ from xenarm.gic.v3 import (
     v3_lists_ended,
     v3_lists_reset,
     v3_read_lr,
+    v3_stop,
     v3_write_lr,
 )
 
@@ -63,6 +65,7 @@ __all__ = [
     "gic_lists_ended",
     "gic_lists_reset",
     "gic_read_lr",
+    "gic_stop_others",
     "gic_write_lr",
 ]
 
@@ -164,6 +167,17 @@ def gic_kick_others(cpus: u32, me: u32) -> None:
     for cpu in range(cpus):
         if cpu != me:
             gic_kick(cpu)
+
+
+@fn
+def gic_stop_others(cpus: u32, me: u32) -> None:
+    """Have the first `cpus` CPUs but this one stop for good, as soon as they can be interrupted."""
+    for cpu in range(cpus):
+        if cpu != me:
+            if gic_is_v3():
+                v3_stop(cpu)
+            else:
+                v2_stop(cpu)
 
 
 # ---- list registers ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import Range, fdt_compatible, fdt_interrupt, fdt_reg
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_STOP
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd, Gich, GichControl
 from xenarm.gic.state import LIST_REGISTERS
 
@@ -34,6 +34,7 @@ __all__ = [
     "v2_load_interface",
     "v2_read_lr",
     "v2_save_interface",
+    "v2_stop",
     "v2_write_lr",
 ]
 
@@ -192,7 +193,7 @@ def v2_cpu_init(cpu: u32) -> None:
     gicd_write(Gicd.ICACTIVER, 0xFFFF_FFFF)
     for group in range(u32(8)):
         gicd_write(Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
-    ours = u32(1 << SGI_KICK | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
+    ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     gicd_write(Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     INTERFACES.bit[cpu] = own_interface()
     gicc_write(Gicc.PMR, PRIORITY_MASK_ALL)
@@ -260,3 +261,10 @@ def v2_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()
     gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)
+
+
+@fn
+def v2_stop(cpu: u32) -> None:
+    """Make another CPU stop for good."""
+    data_sync_inner_stores()
+    gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_STOP)

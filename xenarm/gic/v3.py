@@ -24,7 +24,7 @@ from xenarm.core.log import log_warning
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt_u32, fdt_u64
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_STOP
 from xenarm.gic.registers import Gicd, GichControl
 from xenarm.gic.registers3 import (
     AFFINITY,
@@ -79,6 +79,7 @@ __all__ = [
     "v3_read_lr",
     "v3_read_lr_inline",
     "v3_save_interface",
+    "v3_stop",
     "v3_write_lr",
     "v3_write_lr_inline",
 ]
@@ -293,7 +294,7 @@ def redistributor_init(base: u64) -> bool:
     mmio_write32(frame + Gicd.IGROUPR, ALL)
     for group in range(u64(8)):
         mmio_write32(frame + Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
-    ours = u32(1 << SGI_KICK | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
+    ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     mmio_write32(frame + Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     return True
 
@@ -366,6 +367,13 @@ def v3_deactivate(intid: u32) -> None:
 def v3_kick(cpu: u32) -> None:
     data_sync_inner_stores()
     write_icc_sgi1r(REDIST.kick[cpu])
+    instruction_sync()
+
+
+@fn
+def v3_stop(cpu: u32) -> None:
+    data_sync_inner_stores()
+    write_icc_sgi1r(REDIST.kick[cpu] | u64(SGI_STOP) << 24)
     instruction_sync()
 
 

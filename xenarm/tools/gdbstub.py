@@ -59,7 +59,10 @@ class GdbStub:
 
     def break_at(self, address: int) -> None:
         """Stop whenever the program counter reaches an address, whatever the translation regime."""
-        if self._ask(f"Z1,{address:x},4") != "OK":
+        answer = self._ask(f"Z1,{address:x},4")
+        if answer.startswith("T"):  # that the machine has stopped, because this connection was made
+            answer = self._answer()
+        if answer != "OK":
             raise ToolError(f"QEMU's gdb stub refuses a breakpoint at {address:#x}")
 
     def clear(self, address: int) -> None:

@@ -208,6 +208,14 @@ def end_all(line: Line, session: Session) -> None:
     session.wait_off(ANSWER_SECONDS)
 
 
+def where(session: Session) -> str:
+    """Where the CPUs are, for `python -m freestanding lines`."""
+    try:
+        return "\n".join(line for line in session.qemu.monitor("info registers -a").splitlines() if "PC=" in line or "X28=" in line)
+    except ToolError as error:
+        return str(error)
+
+
 def soak(board: str, seed: int, minutes: float, name: str, say: Callable[[str], None]) -> Summary:
     """Run it, with images that have been built."""
     machine = Machine(
@@ -223,7 +231,7 @@ def soak(board: str, seed: int, minutes: float, name: str, say: Callable[[str], 
             note_end(line, summary)
             end_all(line, session)
         except ConsoleTimeout as error:
-            summary.faults.append(str(error))
+            summary.faults.append(f"{error}\n{where(session)}")
     return summary
 
 
