@@ -26,10 +26,11 @@ from xenarm.tools import build
 from xenarm.tools import trace as tool
 from xenarm.tools.bench import idle_guest
 from xenarm.tools.hypervisor import Hypervisor
-from xenarm.tools.machine import KIB, MIB, DomainSpec, ModuleKind, ModuleSpec
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import KIB, MIB, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT
 from xenarm.tools.run import own_domain
-from xenarm.tools.session import Session
+from xenarm.tools.session import Session, booted
 
 __all__ = ["variant"]
 
@@ -110,10 +111,15 @@ def idle(directory: Path) -> DomainSpec:
     return DomainSpec("idle", 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, idle_guest(directory)),))
 
 
+def named(trace: tool.Trace, name: str) -> list[tool.Sample]:
+    """All events of one kind, in order."""
+    samples = sorted((s for found in trace.samples.values() for s in found), key=lambda s: s.time)
+    return [s for s in samples if s.event and s.event.name == name]
+
+
 def lives(trace: tool.Trace, domain: int) -> list[tuple[int, int]]:
     """The states of a domain's life, and their reasons, in order."""
-    samples = sorted((s for found in trace.samples.values() for s in found), key=lambda s: s.time)
-    return [(s.a, s.b) for s in samples if s.event and s.event.name == "domain" and s.domain == domain]
+    return [(s.a, s.b) for s in named(trace, "domain") if s.domain == domain]
 
 
 def test_a_trace_from_the_first_instruction(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
@@ -203,14 +209,39 @@ def to_guest(session: Session, name: str) -> None:
     session.console.expect(rf"input goes to {name}", SECONDS)
 
 
-def test_only_some_classes_under_null(boot: Boot, xenarm: Hypervisor, scratch: Path, hellos: None) -> None:
-    with boot(replace(xenarm, bootargs="trace=exit,domain"), hello(), caller(scratch), cpus=2) as session:
+def test_only_some_classes_under_null(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+    with boot(replace(xenarm, bootargs="trace=exit,domain"), idle(scratch), caller(scratch), cpus=2) as session:
         session.console.expect("domain caller: shut down", SECONDS)
+        to_hypervisor(session)
+        session.console.send("p0u0b0")
+        session.console.expect("idle: restart 1", SECONDS)
         trace = memory_trace(session, scratch / "core", "dump-guest-memory")
+    again = ShutdownReason.REBOOT
+    assert lives(trace, 0) == [(DomainState.RUNNING, NO_REASON), (DomainState.DYING, again), (DomainState.RUNNING, again)]
+    assert [s.a for s in named(trace, "pause")] == [1, 0, 0], "a restart ends a pause"
     groups = {s.event.group for samples in trace.samples.values() for s in samples if s.event}
     assert groups == {"exit", "domain", ""}
     assert set(trace.classes.values()) == {CLASSES["exit"] | CLASSES["domain"]}
     assert exits(trace, HVC64, 1) == CALLED
+    check_format(tool.convert(trace))
+
+
+def test_on_a_gicv3_too(xenarm: Hypervisor, scratch: Path, request: pytest.FixtureRequest) -> None:
+    """It has vectors of its own: those are taken again when tracing is off."""
+    v3 = replace(board(DEFAULT_BOARD), machine="virt,virtualization=on,gic-version=3")
+    domains = (idle(scratch), caller(scratch), beacon.domain(scratch))
+    with booted(compose(Machine(v3, xenarm.image, domains, 2, 1024, "sched=credit2 trace=all")), request.node.name) as session:
+        for _ in domains[1:]:
+            session.console.expect(r"domain (caller|good): shut down", SECONDS)
+        to_hypervisor(session)
+        trace = say_trace(session)
+        session.console.send("T")
+        session.console.expect("tracing is off", SECONDS)
+        session.console.send("b0")
+        session.console.expect("idle: restart 1", SECONDS)
+    assert exits(trace, HVC64, 1) == CALLED
+    assert {s.cpu for s in named(trace, "irq")} == {0, 1}
+    check_turns(trace)
     check_format(tool.convert(trace))
 
 

@@ -152,7 +152,7 @@ def payload(letter: bytes, digits: bytes) -> bytes | None:
     return raw[:-2] if binascii.crc_hqx(letter + raw[:-2], 0xFFFF) == int.from_bytes(raw[-2:], "big") else None
 
 
-def read_console(text: bytes) -> Trace:
+def read_console(text: bytes | mmap.mmap) -> Trace:
     """The trace in a console's log, whatever else is in it. Damaged and missing lines are counted."""
     collector = Collector()
     said: dict[int, int] = defaultdict(int)
@@ -193,14 +193,15 @@ MOST_RECORDS = 1 << 20
 
 
 def rings(memory: bytes | mmap.mmap) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Where a ring begins in memory, and its header."""
+    """Where a ring begins in memory, and its header. They do not overlap, so that what a guest wrote cannot make this take long."""
     at = memory.find(MAGIC_BYTES)
-    while at >= 0:
-        if len(memory) - at >= HEADER.size:
-            header = HEADER.unpack(memory[at : at + HEADER.size])
-            if sound(header, len(memory) - at):
-                yield at, header
-        at = memory.find(MAGIC_BYTES, at + 1)
+    while 0 <= at <= len(memory) - HEADER.size:
+        header = HEADER.unpack(memory[at : at + HEADER.size])
+        size = 1
+        if sound(header, len(memory) - at):
+            yield at, header
+            size = ring_size(header)
+        at = memory.find(MAGIC_BYTES, at + size)
 
 
 def sound(header: tuple[int, ...], room: int) -> bool:
@@ -213,8 +214,13 @@ def sound(header: tuple[int, ...], room: int) -> bool:
         and size == RECORD.size
         and 0 < count <= MOST_RECORDS
         and NAMES_OFFSET + names * NAME_SIZE <= offset
-        and offset + count * size <= room
+        and ring_size(header) <= room
     )
+
+
+def ring_size(header: tuple[int, ...]) -> int:
+    _, _, _, _, _, offset, count, size, _, _, _ = header
+    return offset + count * size
 
 
 def read_memory(memory: bytes | mmap.mmap) -> Trace:
@@ -241,7 +247,7 @@ def read(path: Path) -> Trace:
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as memory:
                 trace = read_memory(memory)
                 if not trace.samples:
-                    trace = read_console(memory[:])
+                    trace = read_console(memory)
     except OSError as error:
         raise ToolError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # of mmap, for what is no plain file
