@@ -8,14 +8,16 @@ import pytest
 
 from freestanding import zeroed
 from tests.xenarm.test_console import PORT, Port, port
-from xenarm.arm64 import timer
+from xenarm.arm64 import timer, traced
 from xenarm.arm64.instructions import STACK_OFFSET
 from xenarm.arm64.registers import MODEL
+from xenarm.arm64.vcpu import CPUS
 from xenarm.core import trace, tracing
 from xenarm.core.domain import SLOTS
 from xenarm.core.log import LOG, NOBODY, TERMINAL
+from xenarm.core.result import Result
 from xenarm.core.sched.state import NEVER
-from xenarm.core.trace import ALL_CLASSES, TRACE, Ring
+from xenarm.core.trace import ALL_CLASSES, CLASSES, TRACE, Ring
 from xenarm.core.trace_dump import DUMP
 from xenarm.core.tracing import LINES_AT_ONCE, PORT_ROOM, TRACING
 from xenarm.drivers import pl011_registers as regs
@@ -111,3 +113,18 @@ def test_only_one_cpu_says_it(wire: Wire) -> None:
     TRACING.sayer = 1
     tracing.tracing_continue()
     assert RING.head == before
+
+
+def test_the_vectors_follow_the_classes(wire: Wire) -> None:
+    """Only exits and interrupts need the second table; without them the CPU is back at the first."""
+    CPUS.online.store(1)
+    at = []
+    for name in ("sched", "exit", "irq", "domain"):
+        assert traced.tracing_switch(CLASSES[name]) == Result.OK
+        at.append(int(MODEL["vbar_el2"]))
+    assert traced.tracing_switch(0) == Result.OK
+    at.append(int(MODEL["vbar_el2"]))
+    CPUS.online.store(0)
+    assert TRACE.news.load() & 1 == 0, "this CPU has taken notice"
+    first, second = at[0], at[1]
+    assert first != second and at == [first, second, second, first, first]
