@@ -11,6 +11,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from tests.boards import beacon
+from tests.boards.test_shared_memory import EAST_AT, SIZE, machine_tree, pair, share
 from tests.conftest import Boot
 from xenarm.tools import build
 from xenarm.tools.hypervisor import Hypervisor
@@ -67,6 +68,26 @@ def test_a_serial_port_that_is_not_there_is_named(
     with boot(hypervisor, beacon.domain(scratch)) as session:
         session.console.expect(r"domain good vcpu 0 pc 0x\w+: .*0x22000018", 30)
         assert beacon.TEXT not in session.console.text()
+
+
+def test_shared_memory_that_is_left_out(boot: Boot, variant: Callable[[dict[str, str]], Hypervisor]) -> None:
+    """No function of it is in the image, and a domain that asks for it is told so."""
+    hypervisor = variant({"STATIC_SHM": "n"})
+    assert not [name for name in symbols(hypervisor.image) if "shared_memory" in name or name == "plan_shared"]
+    domains = pair()
+    tree = machine_tree(hypervisor, domains)
+    share(tree, "west", EAST_AT, SIZE)
+    with boot(hypervisor, *domains, cpus=2, dtb=tree.blob()) as session:
+        session.console.expect("west does not start: /chosen/west/shm: compatible asks for shared memory, which this image", 60)
+        session.console.expect("hello> ", 60)
+
+
+def symbols(image: Path) -> set[str]:
+    """The names in the ELF file beside an image."""
+    with image.with_suffix(".elf").open("rb") as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        assert table is not None
+        return {symbol.name for symbol in table.iter_symbols()}
 
 
 def test_checks_that_are_off_leave_nothing(variant: Callable[[dict[str, str]], Hypervisor], xenarm: Hypervisor) -> None:
