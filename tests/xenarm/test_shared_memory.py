@@ -95,6 +95,7 @@ def planned(path: str, direct: bool = False) -> bool:
     plan.node = values.fdt_find(HOST_TREE, view(path))
     plan.memory = 64 * MIB
     plan.direct = direct
+    plan.vpl011 = True
     plan.layout.gicd, plan.layout.gicc, plan.layout.uart = 0x03001000, 0x03002000, 0x22000000
     return bool(plan_shared(HOST_TREE, plan))
 
@@ -139,6 +140,7 @@ def test_cells_are_the_domains() -> None:
         (shm("0x70000000 0x43000000 0x2000000"), "xen,shared-mem is not in the machine's memory"),
         (shm("0x43fff000 0x200000"), "xen,shared-mem lies in the domain's RAM; choose another guest address"),
         (shm("0x03000000 0x2000"), "xen,shared-mem lies on a device of the domain"),
+        (shm("0x22000000 0x1000"), "xen,shared-mem lies on a device of the domain"),
         (shm("0x38800000 0x1000"), "xen,shared-mem lies on a device of the domain"),
         (shm(GOOD) + shm("0x501ff000 0x1000", "two", "two"), "xen,shared-mem has guest addresses of /chosen/east/shm; choose others"),
         (shm(GOOD) + shm("0x70000000 0x58000000 0x200000", "board", "two"), "xen,shm-id is that of /chosen/east/shm; one node is enough"),

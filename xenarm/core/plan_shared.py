@@ -50,7 +50,7 @@ def meets_device(plan: Plan, base: u64, size: u64) -> bool:
     return (
         meets(base, size, plan.layout.gicd, GUEST_GICD_SIZE)
         or meets(base, size, plan.layout.gicc, GUEST_GICC_SIZE)
-        or meets(base, size, plan.layout.uart, GUEST_PL011_SIZE)
+        or (plan.vpl011 and meets(base, size, plan.layout.uart, GUEST_PL011_SIZE))
         or meets(base, size, u64(GUEST_GNTTAB_BASE), GUEST_GNTTAB_SIZE)
     )
 

@@ -152,7 +152,9 @@ def tables_at(ipa: u64, pa: u64, size: u64, level: u32) -> u64:
 
 @fn
 def p2m_tables_for(ipa: u64, pa: u64, size: u64) -> u64:
-    """Tables below the root that mapping a range takes, where no other range shares them. `size` is not 0."""
+    """Tables below the root that mapping a range takes, where no other range shares them."""
+    if size == 0:
+        return 0
     return tables_at(ipa, pa, size, ROOT_LEVEL) + tables_at(ipa, pa, size, ROOT_LEVEL + 1)
 
 
