@@ -166,7 +166,7 @@ def program(front: Frontend, roots: list[Function]) -> Program:
         made = front.lower(root)
         if not made.symbol and not made.external:
             made.symbol = made.name
-    return front.program(roots)
+    return front.program(roots, tuple(setting("ONCE", ())))
 
 
 def lower(front: Frontend, functions: Iterable[Function]) -> list[CompileError]:

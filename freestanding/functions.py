@@ -102,12 +102,17 @@ def assembly(text: str, *, arch: str) -> None:
 
 
 class Printer:
-    """`printk = Printer(begin, write, end)`: text sink; calls with an f-string are expanded at compile time."""
+    """`printk = Printer(begin, write, end)`: text sink; calls with an f-string are expanded at compile time.
 
-    def __init__(self, begin: Any, write: Any, end: Any) -> None:
-        self.begin, self.write, self.end = begin, write, end
+    With `on`, a function without parameters, nothing of a call is done, its values not worked out either, while that gives False.
+    """
+
+    def __init__(self, begin: Any, write: Any, end: Any, on: Any = None) -> None:
+        self.begin, self.write, self.end, self.on = begin, write, end, on
 
     def __call__(self, text: str) -> None:
+        if self.on is not None and not self.on():
+            return
         self.begin()
         self.write(text.encode())
         self.end()

@@ -374,6 +374,8 @@ class Program:
     statics: list[Static]           # in order of discovery; Var and live graphs refer to them by identity of `live`
     checks: frozenset[str]          # kinds that are on
     by_function: dict[Function, FunctionIR] = field(default_factory=dict)   # for functions met in live data
+    once: frozenset[FunctionIR] = frozenset()           # reached only from functions that run once (`ONCE`)
+    once_statics: frozenset[int] = frozenset()          # by id of `live`: named only by those
 
 
 def effects(e: Expr) -> Effect:

@@ -1,8 +1,10 @@
 """Code address to source line: the compact table that an image carries for its own backtraces, and the lookup for people.
 
-The table: header {u32 magic, u32 entries, u32 offset of the strings, u32 total size}; entries {u32 offset from `__text_start`, u16
-file, u16 line} sorted by offset, for every trap of a check and for every return address of a call; then NUL-terminated
-file names. All little-endian. Where a return address is also a trap, the trap comes first.
+The table: header {u32 magic, u32 entries, u32 offset of the names, u32 total size, u32 unit}, little-endian; then one entry for every
+trap of a check and for every return address of a call, in order of address; then NUL-terminated file names. An entry is two or three
+numbers of seven bits a byte, lowest first, the top bit saying that more follow: (units of code since the entry before) * 2 + (the file is
+another one); the file's number if so; how the line differs from the one before, n as 2n and -n as 2n - 1. It begins at `__text_start`,
+file 0, line 0. Where a return address is also a trap, the trap counts.
 """
 from __future__ import annotations
 
@@ -15,8 +17,7 @@ from typing import Any
 from .elf import Image
 
 MAGIC = 0x4C494E45          # "LINE"
-_HEADER = struct.Struct("<IIII")
-_ENTRY = struct.Struct("<IHH")
+_HEADER = struct.Struct("<IIIII")
 
 
 @dataclass(frozen=True, order=True)
@@ -76,33 +77,78 @@ def _file_names(program: Any) -> dict[int, str]:
     return names
 
 
-def line_table(image: Image) -> bytes:
-    """The table for an image."""
+def line_table(image: Image, once: bool = False) -> bytes:
+    """The table for an image: of all code but what runs once (between `__once_text_start` and `__once_text_end`), or of that."""
+    places = {at: place for at, place in _places(image).items() if _runs_once(image, at) == once}
+    unit = 1 if image.machine == "x86_64" else 4
+    names = sorted({file for file, _ in places.values()})
+    numbers = {file: n for n, file in enumerate(names)}
+    entries = bytearray()
+    address, number, before = image.text_start, 0, 0
+    for at, (file, line) in sorted(places.items()):
+        other = numbers[file] != number
+        entries += _number((at - address) // unit << 1 | other)
+        entries += _number(numbers[file]) if other else b""
+        entries += _number(line - before << 1 if line >= before else (before - line << 1) - 1)
+        address, number, before = at, numbers[file], line
+    strings = b"".join(name.encode() + b"\0" for name in names)
+    offset = _HEADER.size + len(entries)
+    total = -(-(offset + len(strings)) // 8) * 8
+    return (_HEADER.pack(MAGIC, len(places), offset, total, unit) + entries + strings).ljust(total, b"\0")
+
+
+def _places(image: Image) -> dict[int, tuple[str, int]]:
+    """File and line of each return address and trap."""
     places: dict[int, tuple[str, int]] = {}
     lines = Lines(image)
     for call, following in calls(image):
         row = lines.at(call)
         if row is not None:
             places[following] = (row.file, row.line)
-    places |= {site.address: (site.file, site.line) for site in image.panics}
-    start = image.text_start
-    names = sorted({file for file, _ in places.values()})
-    numbers = {file: n for n, file in enumerate(names)}
-    entries = b"".join(_ENTRY.pack(address - start, numbers[file], min(line, 0xFFFF)) for address, (file, line) in sorted(places.items()))
-    strings = b"".join(name.encode() + b"\0" for name in names)
-    offset = _HEADER.size + len(entries)
-    total = -(-(offset + len(strings)) // 8) * 8
-    return (_HEADER.pack(MAGIC, len(places), offset, total) + entries + strings).ljust(total, b"\0")
+    return places | {site.address: (site.file, site.line) for site in image.panics}
+
+
+def _runs_once(image: Image, address: int) -> bool:
+    """A return address may be the end of the last function."""
+    return image.symbols.get("__once_text_start", 0) < address <= image.symbols.get("__once_text_end", 0)
+
+
+def _number(value: int) -> bytes:
+    """Seven bits a byte, lowest first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def read_table(table: bytes) -> list[tuple[int, str, int]]:
     """Offset, file and line of every entry, as the image itself reads the table. Raises ValueError."""
-    magic, count, strings, total = _HEADER.unpack_from(table)
+    magic, count, strings, total, unit = _HEADER.unpack_from(table)
     if magic != MAGIC or total > len(table):
         raise ValueError("no table of lines")
     names = [name.decode() for name in table[strings:total].split(b"\0")]
-    rows = (_ENTRY.unpack_from(table, _HEADER.size + n * _ENTRY.size) for n in range(count))
-    return [(offset, names[file], line) for offset, file, line in rows]
+    numbers = _numbers(table[_HEADER.size:strings])
+    rows = []
+    offset, file, line = 0, 0, 0
+    for _ in range(count):
+        step = next(numbers)
+        file = next(numbers) if step & 1 else file
+        change = next(numbers)
+        offset += (step >> 1) * unit
+        line += change >> 1 if change & 1 == 0 else -(change + 1 >> 1)
+        rows.append((offset, names[file], line))
+    return rows
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value
+            value = shift = 0
 
 
 def calls(image: Image) -> Iterator[tuple[int, int]]:

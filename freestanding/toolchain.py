@@ -266,17 +266,20 @@ def link(work: Path, objects: Iterable[Path], options: Options, tools: Tools) ->
 
 
 def _link_with_lines(work: Path, objects: list[Path], elf: bytes, options: Options, tools: Tools) -> bytes:
-    """Link once more with the table of lines, which the first link tells; code must lie where it lay."""
+    """Link once more with the tables of lines, which the first link tells; code must lie where it lay."""
     from .linetable import line_table
-    table = line_table(Image(elf))
-    (work / "lines.bin").write_bytes(table)
+    sections = {".lines": False} | ({".once.lines": True} if ".once.lines" in options.linker_script else {})
+    tables = {name: line_table(Image(elf), once) for name, once in sections.items()}
     flags = '"a",%progbits'
-    text = f'.section .lines,{flags}\n.balign 8\n.incbin "lines.bin"\n'
+    text = ""
+    for number, (name, table) in enumerate(tables.items()):
+        (work / f"lines{number}.bin").write_bytes(table)
+        text += f'.section {name},{flags}\n.balign 8\n.incbin "lines{number}.bin"\n'
     (work / "lines.S").write_text(text)
     compile_line = [f for f in compile_flags(options, tools) if not f.startswith(("-g", "-std="))]
     run([*tools.compiler, *compile_line, "-c", "lines.S", "-o", "lines.o"], work)
     made = link(work, [*objects, work / "lines.o"], options, tools)
-    if line_table(Image(made)) != table:
+    if any(line_table(Image(made), once) != tables[name] for name, once in sections.items()):
         raise BuildError("the table of lines moved the code: put the .lines section after the text in the linker script")
     return made
 
@@ -294,10 +297,10 @@ def default_script(target: str) -> str:
     return """SECTIONS
 {
     . = 0x40000000;
-    .text : { __text_start = .; *(.text .text.*) __text_end = .; }
-    .rodata : ALIGN(16) { *(.rodata .rodata.*) . = ALIGN(8); __lines_start = .; *(.lines) __lines_end = .; }
-    .data : ALIGN(4096) { *(.data .data.*) }
-    .bss (NOLOAD) : ALIGN(16) { __bss_start = .; *(.bss .bss.* COMMON) __bss_end = .; }
+    .text : { __text_start = .; *(.text .text.* .once.text) __text_end = .; }
+    .rodata : ALIGN(16) { *(.rodata .rodata.* .once.rodata) . = ALIGN(8); __lines_start = .; *(.lines) __lines_end = .; }
+    .data : ALIGN(4096) { *(.data .data.* .once.data) }
+    .bss (NOLOAD) : ALIGN(16) { __bss_start = .; *(.bss .bss.* .once.bss COMMON) __bss_end = .; }
     /DISCARD/ : { *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) }
 }
 """

@@ -7,6 +7,8 @@ from xenarm.arm64.instructions import mmio_write8, mmio_write16, mmio_write32, m
 from xenarm.arm64.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
 from xenarm.arm64.mmu import dcache_clean_invalidate, icache_invalidate, image_size, image_start, mmu_map_device, mmu_map_ram
 from xenarm.arm64.vcpu import arch_vcpu_reset, arch_vcpu_stop, cpus_online, vcpu_assign, vcpus_left, vcpus_release
+from xenarm.arm64.window import window_claim, window_pages_from
+from xenarm.arm64.zero import page_zero
 from xenarm.config import CONFIG
 
 assert CONFIG.ARCH == "arm64", f"no architecture {CONFIG.ARCH}"
@@ -36,8 +38,11 @@ __all__ = [
     "mmio_write8",
     "mmu_map_device",
     "mmu_map_ram",
+    "page_zero",
     "this_vcpu",
     "vcpu_assign",
     "vcpus_left",
     "vcpus_release",
+    "window_claim",
+    "window_pages_from",
 ]

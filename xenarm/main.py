@@ -4,21 +4,24 @@ import xenarm.arm64.head
 import xenarm.arm64.panic
 import xenarm.arm64.traps
 import xenarm.arm64.vectors  # noqa: F401
-from freestanding import Ptr, View, export, fn, u8, u32, u64, usize
+from freestanding import Ptr, View, align_down, export, fn, u8, u32, u64, usize
 from xenarm.arch import arch_machine_off, cpus_online, image_size, image_start, mmu_map_ram
-from xenarm.arm64.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT
+from xenarm.arm64.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT, ONCE
 from xenarm.arm64.machine import cpu_stop
-from xenarm.arm64.mmu import mmu_guard_stacks, mmu_init
+from xenarm.arm64.mmu import mmu_init
+from xenarm.arm64.once import image_kept
 from xenarm.arm64.run import arch_start_domains
 from xenarm.arm64.smp import cpu_init, cpus_start
+from xenarm.arm64.window import window_bytes
 from xenarm.config import CONFIG
 from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
+from xenarm.core.bootargs import bootarg
 from xenarm.core.console import console_handle_keys, console_init_early, console_interrupt, console_rescue
 from xenarm.core.dom0less import domains_create
 from xenarm.core.domain import DOMAINS, MAX_CPUS, MAX_DOMAINS, DomainState
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.keys import key_pressed
-from xenarm.core.log import log_error, log_start, printk, stage
+from xenarm.core.log import log_error, log_level, log_start, log_warning, printk, stage
 from xenarm.core.memory import memory_init
 from xenarm.core.result import Result
 from xenarm.core.scheduling import scheduling_init
@@ -28,7 +31,7 @@ from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
 
-__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "boot_first_cpu"]
+__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "boot_first_cpu"]
 
 MAPS_MEMORY = True
 
@@ -40,12 +43,12 @@ EL2 = 2
 @export("boot_first_cpu")
 def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
     """Entry of the first CPU: the device tree's and the image's machine address, the exception level. Does not return."""
+    FDT.count = 0
     log_start()
     mmu_init(HostPhys(image))
     open_tree(HostPhys(dtb))
-    printk(f"xenarm, image at {image:#x}, {image_size() // 1024} KiB with its stacks")
+    printk(f"xenarm, image at {image:#x}, {image_size() // 1024} KiB")
     require_el2(el)
-    mmu_guard_stacks()
     stage(b"memory")
     require(memory_init(FDT, HostPhys(dtb), image_start(), image_size()), b"memory")
     stage(b"interrupt controller")
@@ -71,8 +74,8 @@ def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
 
 @fn
 def memory_used() -> u64:
-    """Bytes: the image with its stacks, and the domains' translation tables."""
-    used = image_size()
+    """Bytes that the hypervisor keeps: the image less what only the boot uses, stacks and domains, and the domains' translation tables."""
+    used = image_kept() + window_bytes()
     for i in range(MAX_DOMAINS):
         if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
             used += DOMAINS[i].p2m.pool_pages * PAGE_SIZE
@@ -81,11 +84,16 @@ def memory_used() -> u64:
 
 @fn
 def tree_bytes(dtb: HostPhys) -> View[u8]:
-    """The blob where the boot loader left it, mapped; only its first bytes when it is none."""
+    """The blob where the boot loader left it, mapped; only its first bytes when it is none.
+
+    Linux's boot protocol keeps a tree out of blocks of 2 MiB that must not be mapped as memory (Documentation/arm64/booting.rst).
+    """
     address = usize(u64(dtb))
-    mmu_map_ram(dtb, 8)
+    block = align_down(dtb, 2 * MIB)
+    mmu_map_ram(block, 2 * MIB)
     size = max(min(usize(fdt_total_size(Ptr[u8](address).slice(8))), LARGEST_TREE), 8)
-    mmu_map_ram(dtb, u64(size))
+    if u64(dtb) - u64(block) + u64(size) > 2 * MIB:
+        mmu_map_ram(block + 2 * MIB, 2 * MIB)
     return Ptr[u8](address).slice(size)
 
 
@@ -94,10 +102,15 @@ def open_tree(dtb: HostPhys) -> None:
     """Everything hangs on the device tree; without a sound one there is nothing to do but say so."""
     error = fdt_open(FDT, tree_bytes(dtb))
     if error != FdtError.NONE:
+        FDT.count = 0
         console_rescue()
         log_error(f"device tree at {u64(dtb):#x}: {error}; the boot loader must pass a sound one in x0")
         cpu_stop()
+    given, level = bootarg(FDT, b"loglvl")
+    sound = not given or log_level(level)
     console_init_early(FDT)
+    if not sound:
+        log_warning(f"/chosen: xen,xen-bootargs: loglvl={level} is ignored; give none, error, warning, info, debug or all")
 
 
 @fn

@@ -50,7 +50,7 @@ def _prototypes(unit: Unit) -> str:
     lines = ["/* Functions. */"]
     for function in unit.program.functions:
         names = [p.name if unit.names.is_taken(p.name) is False else f"{p.name}_" for p in function.params]
-        lines.append(f"{linkage(function)}{signature(unit, function, names)}{preserved(unit, function)};")
+        lines.append(f"{linkage(unit, function)}{signature(unit, function, names)}{preserved(unit, function)};")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from .names import string_literal
 from .target import KIND_NUMBER, TRAP_BASE, Target
 
 MACRO_NAMES = ("PANIC", "PANIC_AT", "UNLIKELY", "CHECK_ADD", "CHECK_SUB", "CHECK_MUL", "CHECK_INDEX", "CHECK_NARROW",
-               "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SPAN", "HELPER", "HELPER_CALLED")
+               "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SPAN", "HELPER", "HELPER_CALLED", "ONCE_TEXT")
 
 _RECORD = r'''
 #define PANIC_AT(trap, kind, file, line, message) do { \
@@ -45,6 +45,7 @@ _CHECKS = r'''
 #define HELPER static inline __attribute__((always_inline, artificial))
 #define HELPER_CALLED static
 #endif
+#define ONCE_TEXT(text) ({ static const char once_[] __attribute__((section(".once.rodata"))) = text; (const u8 *)once_; })
 #define CHECK_ADD(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_add_overflow((a), (b), &result_))) \
     PANIC(overflow, file, line, 0); result_; })
 #define CHECK_SUB(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_sub_overflow((a), (b), &result_))) \

@@ -22,6 +22,7 @@ class Expressions:
         self.site: Site | None = None               # of the statement, for nodes that have none
         self.held: list[str] = []                   # declarations that live as long as the function
         self.fresh: Callable[[str], str] = lambda name: name
+        self.once = False                               # the function is one that runs once
 
     def expr(self, e: ir.Expr) -> str:
         """The value of e."""
@@ -67,7 +68,9 @@ class Expressions:
         return self.unit.function(e.function)
 
     def bytes_const(self, e: ir.BytesConst) -> str:
-        return f"({self.types.spell(e.type)}){{ (const u8 *){string_literal(e.value)}, {len(e.value)} }}"
+        text = string_literal(e.value)
+        where = f"ONCE_TEXT({text})" if self.once and e.value else f"(const u8 *){text}"
+        return f"({self.types.spell(e.type)}){{ {where}, {len(e.value)} }}"
 
     def symbol(self, e: ir.SymbolAddress) -> str:
         return f"({self.types.spell(e.type)}){self.unit.symbol(e.symbol)}"

@@ -5,6 +5,11 @@ from __future__ import annotations
 _COMMON = r'''
 /* Runtime: what a compiler may call without being asked. */
 typedef usize __attribute__((may_alias, aligned(1))) runtime_word;
+#if defined(__SIZEOF_INT128__)
+typedef unsigned __int128 __attribute__((may_alias, aligned(1))) runtime_pair;     /* two registers by one instruction */
+#else
+typedef unsigned long long __attribute__((may_alias, aligned(1))) runtime_pair;
+#endif
 #if defined(__clang__)
 #define RUNTIME __attribute__((used, visibility("hidden"), no_builtin))
 #else
@@ -14,11 +19,11 @@ typedef usize __attribute__((may_alias, aligned(1))) runtime_word;
 
 _FORWARD = r'''
 static inline void copy_forward(u8 *out, const u8 *in, usize size) {
-    for (; size >= 8 * sizeof(runtime_word); size -= 8 * sizeof(runtime_word), out += 8 * sizeof(runtime_word), in += 8 * sizeof(runtime_word)) {
-        const runtime_word *source = (const runtime_word *)in;
-        runtime_word *target = (runtime_word *)out;
-        usize a = source[0], b = source[1], c = source[2], d = source[3], e = source[4], f = source[5], g = source[6], h = source[7];
-        target[0] = a, target[1] = b, target[2] = c, target[3] = d, target[4] = e, target[5] = f, target[6] = g, target[7] = h;
+    for (; size >= 4 * sizeof(runtime_pair); size -= 4 * sizeof(runtime_pair), out += 4 * sizeof(runtime_pair), in += 4 * sizeof(runtime_pair)) {
+        const runtime_pair *source = (const runtime_pair *)in;
+        runtime_pair *target = (runtime_pair *)out;
+        runtime_pair a = source[0], b = source[1], c = source[2], d = source[3];
+        target[0] = a, target[1] = b, target[2] = c, target[3] = d;
     }
     for (; size >= sizeof(runtime_word); size -= sizeof(runtime_word), out += sizeof(runtime_word), in += sizeof(runtime_word))
         *(runtime_word *)out = *(const runtime_word *)in;

@@ -11,7 +11,7 @@ from .ctypes import int_literal, join, member
 from .expressions import Expressions, in_value
 from .names import Names, wrap
 from .scopes import Scopes, assigns
-from .unit import Unit
+from .unit import ONCE, Unit
 
 
 def signature(unit: Unit, function: ir.FunctionIR, names: list[str]) -> str:
@@ -20,11 +20,12 @@ def signature(unit: Unit, function: ir.FunctionIR, names: list[str]) -> str:
     return join(unit.types.spell(function.result), f"{unit.function(function)}({params})")
 
 
-def linkage(function: ir.FunctionIR) -> str:
+def linkage(unit: Unit, function: ir.FunctionIR) -> str:
     if function.external:
         return "extern "
     inline = {True: "static inline __attribute__((always_inline)) ", False: "static __attribute__((noinline)) ", None: "static "}
-    return "__attribute__((used, noinline)) " if function.symbol else inline[function.inline]
+    once = f'__attribute__((section("{ONCE}.text"))) ' if function in unit.program.once and not unit.target.hosted else ""
+    return once + ("__attribute__((used, noinline)) " if function.symbol else inline[function.inline])
 
 
 class FunctionWriter:
@@ -39,6 +40,7 @@ class FunctionWriter:
         self.scopes = Scopes(function)
         self.e = Expressions(unit, self.names)
         self.e.fresh = self.local_names.unique
+        self.e.once = function in unit.program.once and not unit.target.hosted
         self.lines: list[str] = []
         self.depth = 0
         self.position: tuple[str, int] | None = None        # what `#line` made the next C line be
@@ -58,7 +60,7 @@ class FunctionWriter:
         origin = f"{function.function.__module__}.{getattr(function.function.py, '__qualname__', function.function.__name__)}"
         self.lines.append(f"/* {origin.replace('*/', '')} */")
         names = [self.names[id(p)] for p in function.params]
-        self.line(Site(function.file, function.line), f"{linkage(function)}{signature(self.unit, function, names)} {{")
+        self.line(Site(function.file, function.line), f"{linkage(self.unit, function)}{signature(self.unit, function, names)} {{")
         opening = len(self.lines) - 1
         self.depth = 1
         for var in self.scopes.top:

@@ -12,7 +12,7 @@ from ..types import (ArrayType, AtomicType, BadType, BitsType, BoolType, EnumTyp
                      TableType, TupleType, Type, fields_of, layout, storage_type)
 from .ctypes import int_literal, member
 from .names import string_literal
-from .unit import Unit
+from .unit import ONCE, Unit
 
 
 class Statics:
@@ -59,9 +59,16 @@ class Statics:
         _, align, section = PLACEMENTS.get(id(static.live), (None, 0, ""))
         attributes = ([f"aligned({align})"] if align else []) + ([f"section({string_literal(section.encode())})"] if section else [])
         shown = name in self.visible
+        if not section and not shown and id(static.live) in self.unit.program.once_statics and not self.unit.target.hosted:
+            section = f"{ONCE}{self._kind(kind, static)}"
+            attributes.append(f"section({string_literal(section.encode())})")
         attributes += ["used"] if shown and definition else []
         suffix = f" __attribute__(({', '.join(attributes)}))" if attributes else ""
         return f"{'' if shown and definition else 'extern ' if shown else 'static '}{self.unit.types.declare(kind, name)}{suffix}"
+
+    @staticmethod
+    def _kind(kind: Type, static: Static) -> str:
+        return ".rodata" if isinstance(kind, TableType) else ".bss" if is_zero(kind, static.live) else ".data"
 
     def _definition(self, static: Static) -> str:
         kind = storage_of(static)

@@ -16,6 +16,9 @@ from .names import Names, identifier
 from .target import Target
 
 
+ONCE = ".once"      # code, constants and data that only functions that run once use are in `.once.text`, `.once.rodata` and so on
+
+
 @dataclass
 class Unit:
     """One C unit while it is written."""

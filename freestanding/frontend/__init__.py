@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Collection
 from typing import Any
 
 from .. import ir, types as t
@@ -42,12 +43,17 @@ class Frontend:
         self._verify([root])
         return root
 
-    def program(self, roots: list[Function] | None = None) -> Program:
-        """Everything the roots reach (all that was lowered when not given), callees first. Raises CompileError."""
+    def program(self, roots: list[Function] | None = None, once: Collection[str] = ()) -> Program:
+        """Everything the roots reach (all that was lowered when not given), callees first. `once`: symbols of roots that run once.
+
+        Raises CompileError.
+        """
         starts = [self.callee(f, None) for f in roots] if roots is not None else list(self.functions.values())
         self._drain()
         functions, statics = self._verify(starts)
-        return Program(self.pointer_bits, functions, statics, self.checks, dict(self.functions))
+        kept, named = self._reach([f for f in (*starts, *functions) if f.symbol not in once and (f.symbol or f in starts)])
+        return Program(self.pointer_bits, functions, statics, self.checks, dict(self.functions),
+                       frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if not _holds(s, named)))
 
     def errors(self) -> list[CompileError]:
         """The errors of every function tried so far."""
@@ -189,6 +195,26 @@ class Frontend:
                 self.summaries[function] = Escape(function, self._summary, self._targets).run()
         return order, list(statics.values())
 
+    def _reach(self, roots: list[FunctionIR]) -> tuple[set[FunctionIR], set[int]]:
+        """The functions that the roots may call, through any pointer too, and the statics that they name, by id of `live`."""
+        functions: set[FunctionIR] = set()
+        statics: dict[int, Static] = {}
+        waiting = list(roots)
+        while waiting:
+            function = waiting.pop()
+            if function in functions:
+                continue
+            functions.add(function)
+            for target, _ in self._callees(function):
+                waiting += [target] if isinstance(target, FunctionIR) else self._targets(target) if isinstance(target, t.FnType) else []
+            waiting += self._values(function)
+            for static in self._statics_of(function):
+                statics[id(static.live)] = static
+            if not waiting:
+                self._adopt(statics)
+                waiting += [f for static in statics.values() for f in self._functions_in(static.live) if f not in functions]
+        return functions, set(statics)
+
     def _adopt(self, statics: dict[int, Static]) -> None:
         """Give storage to live objects that statics refer to and that lie inside none of them."""
         while True:
@@ -290,6 +316,13 @@ def _survey(live: Any, name: str, inside: set[int], referred: list[tuple[str, An
         for item in live:
             if isinstance(item, (Struct, Array, Union)):
                 _survey(item, name, inside, referred)
+
+
+def _holds(static: Static, named: set[int]) -> bool:
+    """Whether a static, or an object inside it, is among these."""
+    inside: set[int] = set()
+    _survey(static.live, static.name, inside, [])
+    return not inside.isdisjoint(named)
 
 
 def _identifier(text: str) -> str:

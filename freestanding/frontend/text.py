@@ -26,6 +26,18 @@ class Text(Expressions):
     def printed(self, printer: Printer, node: ast.Call) -> Expr:
         if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], (ast.JoinedStr, ast.Constant)):
             self.fail(node, "a printer takes one text: \"...\" or f\"...\"")
+        if printer.on is None:
+            self._line(printer, node)
+        else:
+            enabled = self.frontend.callee(printer.on, self.site(node))
+            test = self.atom(ir.Call(enabled.result, enabled, [], self.site(node)), self.site(node))
+            with self.buffer() as body:
+                self._line(printer, node)
+            self.emit(ir.If(self.site(node), test, body, []))
+        return ir.Const(t.VOID, None)
+
+    def _line(self, printer: Printer, node: ast.Call) -> None:
+        """All of one call."""
         parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
         fields = [ast.copy_location(p, node.args[0]) for p in parts if isinstance(p, ast.FormattedValue)]
         values = self.operands([lambda f=f: self.value(f.value) for f in fields],   # type: ignore[misc]
@@ -41,7 +53,6 @@ class Text(Expressions):
             pending = self._field(printer, cast(ast.FormattedValue, part), next(rest), pending)
         self._literal(printer, pending, node)
         self.invoke(printer.end, [], node)
-        return ir.Const(t.VOID, None)
 
     def invoke(self, function: Any, args: list[Expr], node: ast.AST) -> None:
         made = self.frontend.callee(function, self.site(node))

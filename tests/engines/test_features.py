@@ -368,6 +368,37 @@ def test_printing(engine: Any) -> None:
     assert text.endswith("0x4000 True {}") or "4000 True {}" in text
 
 
+SWITCH = array(bool, 1)
+
+
+@fn
+def is_on() -> bool:
+    return SWITCH[0]
+
+
+@fn
+def counted() -> u32:
+    OUT.length += 1
+    return 5
+
+
+print_maybe = Printer(begin, write, end, is_on)
+
+
+@fn
+def say_maybe(on: bool) -> usize:
+    SWITCH[0] = on
+    OUT.length = 0
+    print_maybe(f"{counted():d} times")
+    return OUT.length
+
+
+def test_a_printer_that_is_off_does_nothing(engine: Any) -> None:
+    """The values of a call are not worked out either."""
+    assert engine(say_maybe, True) == len("5 times")
+    assert engine(say_maybe, False) == 0
+
+
 # ---- layout -----------------------------------------------------------------------------------------------------------------------
 
 @fn

@@ -6,23 +6,24 @@ import re
 import shutil
 import subprocess
 import sys
-
+from collections.abc import Callable
 from pathlib import Path
 
 
 import capstone
 import pytest
 
-from freestanding import (Atomic, Struct, View, array, atomic, external, fn, operation, place, read_once, truncate, u8, u16, u32,
-                          u64, write_once, zeroed)
+from freestanding import (Atomic, Struct, View, array, atomic, export, external, fn, operation, place, read_once, table, truncate,
+                          u8, u16, u32, u64, write_once, zeroed)
 from freestanding.cwriter import write_c
 from freestanding.elf import Image
 from freestanding.errors import CHECK_KINDS, CompileError
 from freestanding.floating import floating_point
+from freestanding.frontend import Frontend
 
 from freestanding.linetable import Lines, describe, line_table, read_table
 from freestanding.structs import IntEnum, linker_symbol
-from freestanding.toolchain import BuildError
+from freestanding.toolchain import BuildError, Options, build
 from tests.freestanding.building import built, lower
 from tests.freestanding.machines import EmulatedMachine, HostMachine
 
@@ -396,6 +397,10 @@ def caller(a: u32) -> u32:
     return first + second
 
 
+class Handled(Struct, frozen=True):
+    run: Callable[[u32], u32]
+
+
 SCRIPT = """SECTIONS {
     . = 0x80000;
     .text : { __text_start = .; *(.text*) }
@@ -422,6 +427,58 @@ def test_table_of_lines(target: str) -> None:
     assert len(rows) >= len(traps) + 2
     site = image.panics[0]
     assert describe(image, Lines(image), site.address).endswith(f"test_toolchain.py:{site.line} (check: overflow)")
+
+
+# ---- what runs once ---------------------------------------------------------------------------------------------------------------
+
+KEPT_WORDS = array(u32, 4)
+BOOT_WORDS = array(u32, 4)
+HANDLERS = table(Handled, [Handled(caller)])
+
+
+@export("runs_always")
+def runs_always(n: u32) -> u32:
+    return KEPT_WORDS[n & 3] + HANDLERS[0].run(n)
+
+
+@fn(inline=False)
+def only_the_boot(n: u32) -> u32:
+    BOOT_WORDS[n & 3] = n
+    return say(b"only the boot says this", n) + BOOT_WORDS[(n + 1) & 3]
+
+
+@fn(inline=False)
+def say(text: View[u8], n: u32) -> u32:
+    return u32(text[n & 7])
+
+
+@export("boots")
+def boots(n: u32) -> u32:
+    KEPT_WORDS[0] = only_the_boot(n)
+    return runs_always(n)
+
+
+ONCE_SCRIPT = SCRIPT.replace(".rodata : {", """.once.text : { __once_text_start = .; *(.once.text) __once_text_end = .; }
+    .once.rodata : { *(.once.rodata) KEEP(*(.once.lines)) }
+    .rodata : {""").replace(".bss (NOLOAD)", """.once.bss (NOLOAD) : { *(.once.bss) }
+    .bss (NOLOAD)""")
+
+
+def test_what_only_a_function_reaches_that_runs_once_stands_apart() -> None:
+    """What a kept function may call, by a pointer too, and what it names, is never among it; nor is what is exported."""
+    frontend = Frontend(64)
+    program = frontend.program([boots, runs_always], once=("boots",))
+    image = build(program, Options(linker_script=ONCE_SCRIPT, debug=True)).image
+    sections = {e.name: image.elf.get_section(e["st_shndx"]).name for e in image.symbol_entries if isinstance(e["st_shndx"], int)}
+    named = {name.rpartition("test_toolchain_")[2]: section for name, section in sections.items()}
+    assert named["boots"] == named["only_the_boot"] == named["say"] == ".once.text"
+    assert named["runs_always"] == named["leaf"] == ".text"
+    assert named["BOOT_WORDS"] == ".once.bss" and named["KEPT_WORDS"] == ".bss"
+    assert b"only the boot says this" in image.section(".once.rodata") and b"only the boot says this" not in image.section(".rodata")
+    start, end = (image.symbols[f"__once_text_{n}"] - image.text_start for n in ("start", "end"))
+    assert all(start < offset <= end for offset, _, _ in read_table(line_table(image, once=True)))
+    assert not any(start < offset <= end for offset, _, _ in read_table(line_table(image)))
+    assert line_table(image, once=True) in image.section(".once.rodata")
 
 
 def test_every_instruction_of_a_function_belongs_to_its_lines() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,20 @@ def test_time(counter: int, hz: int, text: bytes) -> None:
     MODEL["cntpct_el0"], MODEL["cntfrq_el0"] = counter, hz
     log.stage(view(b"x"))
     assert ring() == b"(xenarm) [" + text + b"] x\n"
+
+
+@pytest.mark.parametrize(("level", "said"), [(b"none", b""), (b"error", b"e"), (b"warning", b"ew"), (b"info", b"ewi"), (b"debug", b"ewi"), (b"all", b"ewi")])
+def test_levels(level: bytes, said: bytes) -> None:
+    """`loglvl=` leaves out what is less important; what the configuration leaves out stays so."""
+    try:
+        assert log.log_level(view(level))
+        log.log_error("e")
+        log.log_warning("w")
+        log.printk("i")
+        assert re.sub(rb"\(xenarm\) \[ *\d+\.\d+\] |\n", b"", ring()) == said
+    finally:
+        LOG.levels = log.DEBUG + 1
+    assert not log.log_level(view(b"chatty")) and LOG.levels == log.DEBUG + 1
 
 
 @given(st.integers(0, 10**12), st.integers(1, 12))

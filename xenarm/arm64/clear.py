@@ -4,14 +4,13 @@ from freestanding import Ptr, fn, operation, u64, usize
 
 from xenarm.arm64.instructions import data_sync_all
 from xenarm.arm64.mmu import cache_line, dcache_clean_invalidate
-from xenarm.arm64.registers import read_dczid_el0
+from xenarm.arm64.zero import zero_block
 from xenarm.core.addresses import KIB, HostPhys
 
 __all__ = ["arch_memory_clear"]
 
 MAPS_MEMORY = True
 
-FORBIDDEN = 1 << 4  # DCZID_EL0.DZP: DC ZVA traps or is undefined
 UNROLLED = 4 * KIB // 4  # whole pages are whole fours of blocks up to this size
 PIECE = 16 * KIB  # what is written and then cleaned: it fits into a first-level cache
 
@@ -30,13 +29,6 @@ def zero_blocks(base: u64, end: u64, block: u64) -> u64:
     """Zero and write back four blocks at a time, `block` being both DC ZVA's size and a cache line's. The result means nothing."""
     _write_zeros(int(base), int(end) - int(base))
     return end
-
-
-@fn
-def zero_block() -> u64:
-    """What DC ZVA zeroes, in bytes; 0 when it may not be used (Arm ARM D19.2.34)."""
-    dczid = read_dczid_el0()
-    return u64(0) if dczid & FORBIDDEN != 0 else u64(4) << (dczid & 0xF)
 
 
 @fn

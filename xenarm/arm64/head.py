@@ -6,9 +6,10 @@ does not pull the ground away. Before the MMU is on nothing but constants is loa
 
 from freestanding import assembly, offset_of, size_of
 
-from xenarm.arm64.layout import IMAGE_VIRT, MAIR, SECTIONS, TEXT, VA_BITS
+from xenarm.arm64.layout import DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT, VA_BITS
 from xenarm.arm64.registers import CPTR_RES1, SCTLR_EL1_RES1, SCTLR_EL2_RES1, Hcr, Sctlr, Tcr, Tcr1
-from xenarm.core.domain import SLOT_SHIFT, Slot, Vcpu
+from xenarm.core.addresses import PAGE_SIZE
+from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
 
 __all__ = ["IMAGE_FLAGS"]
 
@@ -17,7 +18,6 @@ TABLE_DESCRIPTOR = 3
 PAGE_BIT = 2
 BOOT_TABLES = 7  # level 0; levels 1-3 of the image; levels 1-3 of the first page at its machine address
 
-VCPU_AT = offset_of(Slot, "vcpu")
 SCTLR_ON = int(Sctlr(M=True, C=True, SA=True, I=True, WXN=True))
 T0SZ = 64 - VA_BITS
 WALKS = {"IRGN0": 1, "ORGN0": 1, "SH0": 3}
@@ -31,21 +31,29 @@ def move(register: str, value: int) -> str:
     return "\n".join(lines)
 
 
-def map_section(start: str, end: str, attributes: int) -> str:
-    """Fill the image's level 3 table (x22) for one run of pages; x24 is the image's machine address."""
+def map_run(start: str, end: str, attributes: int, at: str = "", offset: int = 0, page: str = "") -> str:
+    """Map a run of pages by the image's level 3 table (x22): where it lies, or at another symbol and offset; all of it to one page, if given.
+
+    x24 is the image's machine address.
+    """
     return f"""
+    adrp x3, {page or start}
     adrp x0, {start}
     adrp x1, {end}
+    sub x1, x1, x0
+    adrp x0, {at or start}
+    sub x0, x0, x24
+    lsr x0, x0, #9
+    add x0, x0, x22
+    add x0, x0, #{offset >> 12 << 3}
+    add x1, x0, x1, lsr #9
 {move("x2", attributes | PAGE_BIT)}
-1:  cmp x0, x1
-    b.hs 2f
-    sub x3, x0, x24
-    lsr x3, x3, #12
-    orr x4, x0, x2
-    str x4, [x22, x3, lsl #3]
-    add x0, x0, #4096
-    b 1b
-2:
+    orr x3, x3, x2
+    b 2f
+1:  str x3, [x0], #8
+    add x3, x3, #{0 if page else PAGE_SIZE}
+2:  cmp x0, x1
+    b.lo 1b
 """
 
 
@@ -65,8 +73,16 @@ def invalidate_tables() -> str:
     ubfx x2, x2, #16, #4
     mov x3, #4
     lsl x2, x3, x2
+    add x3, x2, x2
+    add x4, x3, x2
 1:  dc ivac, x0
-    add x0, x0, x2
+    add x5, x0, x2
+    dc ivac, x5
+    add x5, x0, x3
+    dc ivac, x5
+    add x5, x0, x4
+    dc ivac, x5
+    add x0, x0, x2, lsl #2
     cmp x0, x1
     b.lo 1b
     dsb sy
@@ -78,11 +94,9 @@ build_tables:
 {invalidate_tables()}
     adrp x0, __tables_start
     adrp x1, __tables_end
-1:  stp xzr, xzr, [x0]
-    stp xzr, xzr, [x0, #16]
-    stp xzr, xzr, [x0, #32]
-    stp xzr, xzr, [x0, #48]
-    add x0, x0, #64
+1:
+{"".join(f"    stp xzr, xzr, [x0, #{n}]{chr(10)}" for n in range(0, 256, 16))}
+    add x0, x0, #256
     cmp x0, x1
     b.lo 1b
     adrp x24, __image_start
@@ -96,7 +110,9 @@ build_tables:
 {link_tables("x20", "x21", "x5")}
     mov x5, #{IMAGE_VIRT >> 21 & 511}
 {link_tables("x21", "x22", "x5")}
-{"".join(map_section(*section) for section in SECTIONS)}
+{"".join(map_run(*section) for section in SECTIONS)}
+{map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
+{map_run("__window_start", "__window_end", RODATA, page="zero_page")}
     add x20, x19, #0x4000
     add x21, x19, #0x5000
     add x22, x19, #0x6000
@@ -238,17 +254,12 @@ first_cpu_virtual:
     cmp x0, x1
     b.lo 1b
 4:
-    adrp x0, __slots_start
-    adrp x2, __image_end
-5:  add x0, x0, #{VCPU_AT & ~0xFFF}
-    add x0, x0, #{VCPU_AT & 0xFFF}
+{STACK_OF_CPU}
+    mov x0, sp
     add x1, x0, #{size_of(Vcpu)}
 6:  stp xzr, xzr, [x0], #16
     cmp x0, x1
     b.lo 6b
-    cmp x0, x2
-    b.lo 5b
-{STACK_OF_CPU}
     cmp x27, #2
     b.ne 2f
     adrp x0, vectors
@@ -277,6 +288,15 @@ secondary_cpu_virtual:
     .global boot_tables
 boot_tables:
     .space {BOOT_TABLES * 4096}
+
+    .section .bss.zero, "aw", %nobits
+    .balign 4096
+zero_page:
+    .space 4096
+
+    .section .bss.0first, "aw", %nobits
+    .balign 4096
+    .space {FIRST_SLOT_MEMORY}
 """
 
 

@@ -51,9 +51,9 @@ DATA = int(Stage1Entry(VALID=True, ATTR=MAIR_NORMAL, RES1=True, SH=3, AF=True, X
 DEVICE = int(Stage1Entry(VALID=True, ATTR=MAIR_DEVICE, RES1=True, SH=2, AF=True, XN=True))
 
 SECTIONS = (
-    ("__text_start", "__text_end", TEXT),
-    ("__rodata_start", "__rodata_end", RODATA),
-    ("__data_start", "__image_end", DATA),
+    ("__text_start", "__once_text_end", TEXT),
+    ("__once_rodata_start", "__rodata_end", RODATA),
+    ("__data_start", "__tree_end", DATA),
 )
 """Page-aligned runs of the image, and how each is mapped."""
 

@@ -1,7 +1,8 @@
 """The linker script of the arm64 image, and what its compilation needs beside.
 
-Sections are page-aligned by permission; bss and stacks follow the file's end and are counted in the Image header's image_size.
-Stacks are not cleared at boot: their section, .bss.0slots, stands apart.
+Sections are page-aligned by permission; bss follows the file's end and is counted in the Image header's image_size. `.bss.0raw` and `.once.raw` are not cleared. What only the boot
+uses, `.once.*` and the table pages that are left over, becomes free memory after it (`arm64/once.py`). Behind the image begins the window:
+addresses that get memory one by one (`arm64/window.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from xenarm.arm64.layout import IMAGE_ALIGN, IMAGE_VIRT
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
 
-__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT"]
+__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE"]
 
 CFLAGS = (
     "-ffixed-x18",  # the short way out of a guest does not save it
@@ -20,6 +21,9 @@ CFLAGS = (
 
 FLOATING_POINT = ("context_switch", "fp_restore")
 """The FP switch: the only code that may name FP registers."""
+
+ONCE = ("boot_first_cpu",)
+"""What only this reaches is in the image's `.once` sections. It never returns; `boot_end`, the last that it calls, stays."""
 
 LINKER_SCRIPT = f"""
 ENTRY(_start)
@@ -43,6 +47,22 @@ SECTIONS
         . = ALIGN({PAGE_SIZE});
         __text_end = .;
     }} :text
+    .once.text : ALIGN({PAGE_SIZE}) {{
+        __once_text_start = .;
+        *(.once.text)
+        . = ALIGN({PAGE_SIZE});
+        __once_text_end = .;
+    }} :text
+    .once.rodata : ALIGN({PAGE_SIZE}) {{
+        __once_rodata_start = .;
+        *(.once.rodata)
+        . = ALIGN(8);
+        __once_lines_start = .;
+        KEEP(*(.once.lines))
+        __once_lines_end = .;
+        . = ALIGN({PAGE_SIZE});
+        __once_rodata_end = .;
+    }} :rodata
     .rodata : ALIGN({PAGE_SIZE}) {{
         __rodata_start = .;
         *(.rodata .rodata.*)
@@ -55,7 +75,7 @@ SECTIONS
     }} :rodata
     .data : ALIGN({PAGE_SIZE}) {{
         __data_start = .;
-        *(.data .data.*)
+        *(.data .data.* .once.data)
         . = ALIGN(16);
         __file_end = .;
     }} :data
@@ -63,20 +83,41 @@ SECTIONS
         __tables_start = .;
         KEEP(*(.bss.tables))
         __tables_end = .;
+        *(.bss.0raw)
         . = ALIGN({PAGE_SIZE});
         __bss_start = .;
         *(.bss .bss.[!0]* COMMON)
         . = ALIGN({PAGE_SIZE});
+        __kept_end = .;
+        *(.once.bss)
+        . = ALIGN({PAGE_SIZE});
         __bss_end = .;
-        . = ALIGN({SLOT_SIZE});
-        __slots_start = .;
-        *(.bss.0slots)
+        *(.once.raw)
+        . = ALIGN({PAGE_SIZE});
+        __once_data_end = .;
+        *(.bss.0pool)
+        . = ALIGN({PAGE_SIZE});
+        __pool_end = .;
+        *(.bss.0tree)
+        . = ALIGN({PAGE_SIZE});
+        __tree_end = .;
+        KEEP(*(.bss.0first))
         . = ALIGN({PAGE_SIZE});
         __image_end = .;
     }} :data
+    .window (NOLOAD) : ALIGN({SLOT_SIZE}) {{
+        __slots_start = .;
+        *(.bss.0slots)
+        __slots_end = .;
+        __window_start = .;
+        *(.bss.0window)
+        . = ALIGN({PAGE_SIZE});
+        __window_end = .;
+    }} :data
     __image_size = __image_end - __image_start;
     ASSERT(__head_end - __text_start <= {PAGE_SIZE}, "the boot code must fit one page: it runs before the MMU maps more")
-    ASSERT(__image_size <= {IMAGE_ALIGN}, "the image with its stacks must fit 2 MiB")
+    ASSERT(__image_size <= {IMAGE_ALIGN}, "the image must fit 2 MiB")
+    ASSERT(__window_end - __image_start <= {IMAGE_ALIGN}, "the image and its window of stacks and domains must fit 2 MiB: lower CONFIG_MAX_VCPUS or CONFIG_MAX_DOMAINS")
     /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.interp) }}
 }}
 """

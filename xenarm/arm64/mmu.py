@@ -1,29 +1,34 @@
 """EL2 stage 1 after the boot code: RAM and devices at virtual address == machine address, never executable.
 
-The image itself is left out of what is mapped as RAM: its text must have no writable alias. Tables come from a small pool of the image's own.
+The image itself is left out of what is mapped as RAM: its text must have no writable alias. Tables come from a small pool of the image's own;
+what the boot leaves of it becomes free memory.
 """
 
-from freestanding import Array, Ptr, Struct, address_of, array, fn, is_aligned, linker_symbol, place, u32, u64, usize, wrapping_add, zeroed
+from freestanding import Array, Ptr, Struct, View, address_of, array, fn, is_aligned, linker_symbol, operation, place, u8, u32, u64, usize, wrapping_add, zeroed
 
-from xenarm.arm64.instructions import data_sync_all, data_sync_inner, data_sync_inner_stores, dcache_clean_invalidate_va
+from xenarm.arm64.instructions import data_sync_all, data_sync_inner, data_sync_inner_stores
 from xenarm.arm64.instructions import icache_invalidate_all_inner, instruction_sync, tlb_invalidate_el2
 from xenarm.arm64.layout import DATA, DEVICE, ENTRIES, TABLE_PAGES, VA_BITS, Stage1Entry
 from xenarm.arm64.registers import read_ctr_el0
+from xenarm.arm64.zero import page_zero
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, HostPhys
-from xenarm.core.domain import SLOTS, SLOT_COUNT
 from xenarm.core.spinlock import Spinlock
 
 __all__ = [
     "cache_line",
     "dcache_clean_invalidate",
     "icache_invalidate",
+    "image_entry",
+    "image_entry_set",
     "image_physical",
     "image_size",
     "image_start",
-    "mmu_guard_stacks",
     "mmu_init",
     "mmu_map_device",
     "mmu_map_ram",
+    "mmu_release",
+    "pool_close",
+    "pool_left",
 ]
 
 MAPS_MEMORY = True
@@ -36,6 +41,7 @@ FRAME_MASK = int(Stage1Entry(FRAME=(1 << 36) - 1))
 IMAGE_START = linker_symbol("__image_start")
 IMAGE_END = linker_symbol("__image_end")
 BOOT_TABLES = linker_symbol("boot_tables")
+POOL_END = linker_symbol("__pool_end")
 
 
 class Stage1Table(Struct):
@@ -45,21 +51,23 @@ class Stage1Table(Struct):
 
 
 class Mmu(Struct):
-    """Where the image lies in the machine, and how much of the pool is taken."""
+    """Where the image lies in the machine, and how much of the pool is taken, and can be."""
 
     lock: Spinlock
     image: u64
     pool_used: u32
+    pool_size: u32
 
 
 MMU = zeroed(Mmu)
-POOL = place(array(Stage1Table, TABLE_PAGES), align=PAGE_SIZE, section=".bss.pool")
+POOL = place(array(Stage1Table, TABLE_PAGES), align=PAGE_SIZE, section=".bss.0pool")
 
 
 @fn
 def mmu_init(image: HostPhys) -> None:
     """Tell where the boot loader put the image; before any other function here."""
     MMU.image = u64(image)
+    MMU.pool_size = TABLE_PAGES
 
 
 @fn
@@ -92,10 +100,11 @@ def level_shift(level: u32) -> u32:
 
 @fn
 def new_table() -> u64:
-    """An empty table from the pool, which is zeroed bss; none is ever given back."""
-    assert MMU.pool_used < TABLE_PAGES, "EL2's translation tables are full: raise CONFIG_EL2_TABLE_PAGES"
+    """An empty table from the pool; none is ever given back."""
+    assert MMU.pool_used < MMU.pool_size, "EL2's translation tables are full: raise CONFIG_EL2_TABLE_PAGES"
     table = POOL[MMU.pool_used]
     MMU.pool_used += 1
+    page_zero(u64(address_of(table)))
     return image_physical(address_of(table))
 
 
@@ -109,12 +118,20 @@ def entry_fits(address: u64, size: u64, level: u32) -> bool:
 @fn
 def fill_run(table: Stage1Table, first: u64, descriptor: u64, size: u64, shift: u32) -> u64:
     """Write one entry after the other, as long as they are free and mapped whole; gives how much they map. The first one is and is."""
+    run = table.entries[first : first + min(size >> shift, ENTRIES - first)]
+    step = u64(1) << shift
     value = descriptor
-    for i in range(first, first + min(size >> shift, ENTRIES - first)):
-        if table.entries[i] & VALID != 0:
+    rest = run
+    while len(rest) >= 4 and (rest[0] | rest[1] | rest[2] | rest[3]) & VALID == 0:
+        for i in range(4):
+            rest[i] = value
+            value = wrapping_add(value, step)
+        rest = rest[4:]
+    for i in range(len(rest)):
+        if rest[i] & VALID != 0:
             break
-        table.entries[i] = value
-        value = wrapping_add(value, u64(1) << shift)
+        rest[i] = value
+        value = wrapping_add(value, step)
     return value - descriptor
 
 
@@ -176,22 +193,46 @@ def mmu_map_device(base: HostPhys, size: u64) -> None:
 
 
 @fn
-def mmu_guard_stacks() -> None:
-    """Take away the page below each stack, so that an overflow faults instead of writing elsewhere."""
-    for n in range(SLOT_COUNT):
-        guard = address_of(SLOTS[n].guard)
-        unmap_image_page(u64(guard - usize(IMAGE_START)))
-    data_sync_inner_stores()
-    tlb_invalidate_el2()
-    data_sync_inner()
-    instruction_sync()
+def image_pages() -> Stage1Table:
+    """The level 3 table of the image's 2 MiB: the fourth of the boot tables."""
+    return Ptr[Stage1Table](usize(BOOT_TABLES) + 3 * PAGE_SIZE).ref()
 
 
 @fn
-def unmap_image_page(offset: u64) -> None:
-    """The image's level 3 table is the fourth of the boot tables."""
-    table = Ptr[Stage1Table](usize(BOOT_TABLES) + 3 * PAGE_SIZE).ref()
-    table.entries[offset >> PAGE_SHIFT] = 0
+def image_entry(virtual: usize) -> u64:
+    """What maps an address in the image's 2 MiB."""
+    return image_pages().entries[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT]
+
+
+@fn
+def image_entry_set(virtual: usize, descriptor: u64) -> None:
+    image_pages().entries[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT] = descriptor
+
+
+@fn
+def pool_left() -> View[u8]:
+    """The table pages that nobody has needed."""
+    start = address_of(POOL) + usize(MMU.pool_used) * PAGE_SIZE
+    return Ptr[u8](start).slice(usize(POOL_END) - start)
+
+
+@fn
+def pool_close() -> None:
+    """No further table can be had."""
+    MMU.pool_size = MMU.pool_used
+
+
+@fn
+def mmu_release(first: usize, end: usize, at: usize) -> None:
+    """Whole pages of the image, mapped at `at`, that nobody uses any more, nor ever will, on any CPU: they become RAM at their machine address."""
+    page = at
+    while page < at + (end - first):
+        image_entry_set(page, 0)
+        page += PAGE_SIZE
+    data_sync_inner_stores()
+    tlb_invalidate_el2()
+    data_sync_inner()
+    map_range(image_physical(first), u64(end - first), DATA)
 
 
 @fn
@@ -200,15 +241,20 @@ def cache_line() -> u64:
     return u64(4) << ((read_ctr_el0() >> 16) & 0xF)
 
 
+@operation(aarch64="mov {ret}, {base}\n1: dc civac, {ret}\nadd {ret}, {ret}, {line}\ncmp {ret}, {end}\nb.lo 1b", clobbers=("memory", "cc"))
+def clean_invalidate_lines(base: u64, end: u64, line: u64) -> u64:
+    """DC CIVAC on one line after the other, at least one. The result means nothing."""
+    return end
+
+
 @fn
 def dcache_clean_invalidate(base: HostPhys, size: u64) -> None:
     """Write a range back to memory and drop it from the caches, to the point of coherency."""
     line = cache_line()
     address = u64(base) & ~(line - 1)
     end = u64(base) + size
-    while address < end:
-        dcache_clean_invalidate_va(address)
-        address += line
+    if address < end:
+        _ = clean_invalidate_lines(address, end, line)
     data_sync_all()
 
 

@@ -1,31 +1,18 @@
 """The hypervisor's own end: registers and a backtrace by Python file and line, over a serial port that nobody else may hold up.
 
-The image carries a table from code offsets to lines (freestanding/linetable.py): header {magic, entries, offset of the strings, size},
-entries {u32 offset, u16 file, u16 line} sorted by offset, then NUL-terminated file names.
+The image carries tables from code addresses to lines (freestanding/linetable.py), one of them for what only the boot uses.
 """
 
-from freestanding import (
-    Printer,
-    Ptr,
-    View,
-    address_of,
-    export,
-    fn,
-    linker_symbol,
-    size_of,
-    truncate,
-    u8,
-    u32,
-    u64,
-    usize,
-)
+from freestanding import Printer, Ptr, View, export, fn, linker_symbol, truncate, u8, u32, u64, usize, wrapping_add, wrapping_sub
 
 from xenarm.arm64.instructions import cpu_relax
 from xenarm.arm64.machine import arch_counter, arch_counter_hz, cpu_stop
+from xenarm.arm64.once import boot_is_over
 from xenarm.arm64.vcpu import cpus_online
 from xenarm.arm64.vectors import CrashFrame
+from xenarm.arm64.window import slot_is_used
 from xenarm.core.bootargs import bootarg
-from xenarm.core.domain import SLOTS, SLOT_COUNT, SLOT_SHIFT, SLOT_SIZE, domain_name
+from xenarm.core.domain import SLOTS, SLOT_COUNT, SLOT_SHIFT, SLOT_SIZE, Vcpu, domain_name
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.halt import HALT, halt
 from xenarm.core.log import log_raw
@@ -39,17 +26,17 @@ MAPS_MEMORY = True
 
 LINES_START = linker_symbol("__lines_start")
 SLOTS_START = linker_symbol("__slots_start")
-CRASH_FRAMES = linker_symbol("crash_frames")
+ONCE_LINES_START = linker_symbol("__once_lines_start")
+ONCE_TEXT_START = linker_symbol("__once_text_start")
+ONCE_TEXT_END = linker_symbol("__once_text_end")
 TEXT_START = linker_symbol("__text_start")
 MAGIC = 0x4C49_4E45
-HEADER_SIZE = 16
-ENTRY_SIZE = 8
+HEADER_SIZE = 20
+INSTRUCTION = 4  # bytes: the table's unit
 LARGEST_TABLE = 0x4_0000
 MOST_FRAMES = 24
 BRK_CLASS = 0x3C
 PATIENCE_MS = 20  # with CPUs that do not stop
-
-
 
 
 @fn
@@ -88,13 +75,13 @@ def kind_name(immediate: u64) -> View[u8]:
 
 
 @fn
-def table() -> View[u8]:
-    """The table of lines; empty when the image has none."""
-    header = Ptr[u8](usize(LINES_START)).slice(HEADER_SIZE)
+def table(start: usize) -> View[u8]:
+    """A table of lines; empty when the image has none."""
+    header = Ptr[u8](start).slice(HEADER_SIZE)
     size = header.load_le32(12)
     if header.load_le32(0) != MAGIC or size > LARGEST_TABLE:
         return header[:0]
-    return Ptr[u8](usize(LINES_START)).slice(usize(size))
+    return Ptr[u8](start).slice(usize(size))
 
 
 @fn
@@ -106,25 +93,44 @@ def file_name(lines: View[u8], number: u32) -> View[u8]:
 
 
 @fn
+def number(lines: View[u8], at: usize) -> tuple[u32, usize]:
+    """Seven bits a byte, lowest first: (the number, where the next one is)."""
+    value = u32(0)
+    shift = u32(0)
+    end = at
+    while shift < 28:
+        byte = lines[end]
+        end += 1
+        value |= u32(byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+    return value, end
+
+
+@fn
 def find_line(address: u64) -> tuple[bool, View[u8], u32]:
-    """(known, file, line) of a trap or a return address: the table has exactly those."""
-    lines = table()
-    if len(lines) == 0 or address < u64(usize(TEXT_START)):
-        return False, lines, 0
-    offset = address - u64(usize(TEXT_START))
-    low = u32(0)
-    high = lines.load_le32(4)
-    while low < high:
-        middle = low + (high - low) // 2
-        at = usize(HEADER_SIZE + middle * ENTRY_SIZE)
-        found = u64(lines.load_le32(at))
-        if found == offset:
-            return True, file_name(lines, u32(lines.load_le16(at + 4))), u32(lines.load_le16(at + 6))
-        if found < offset:
-            low = middle + 1
-        else:
-            high = middle
-    return False, lines, 0
+    """(known, file, line) of a trap or a return address: the tables have exactly those. The boot's own is gone with the boot."""
+    boots = address > u64(usize(ONCE_TEXT_START)) and address <= u64(usize(ONCE_TEXT_END))
+    if boots and boot_is_over():
+        return False, b"", 0
+    lines = table(usize(ONCE_LINES_START) if boots else usize(LINES_START))
+    at = usize(HEADER_SIZE)
+    place = u64(usize(TEXT_START))
+    file = u32(0)
+    line = u32(0)
+    for _ in range(lines.load_le32(4) if len(lines) > 0 else u32(0)):
+        step, at = number(lines, at)
+        if step & 1 != 0:
+            file, at = number(lines, at)
+        change, at = number(lines, at)
+        place += u64(step >> 1) * INSTRUCTION
+        line = wrapping_add(line, change >> 1) if change & 1 == 0 else wrapping_sub(line, (change + 1) >> 1)
+        if place >= address:
+            break
+    if place != address:
+        return False, b"", 0
+    return True, file_name(lines, file), line
 
 
 @fn
@@ -164,20 +170,20 @@ def say_registers(frame: CrashFrame) -> None:
 
 
 @fn
-def say_domain(frame: CrashFrame) -> None:
+def slot_of(frame: CrashFrame) -> u32:
+    """The slot that SP points into; SLOT_COUNT when it is none that is in use."""
     slots = u64(usize(SLOTS_START))
     if frame.sp < slots or (frame.sp - slots) >> SLOT_SHIFT >= SLOT_COUNT:
-        return
-    v = SLOTS[(frame.sp - slots) >> SLOT_SHIFT].vcpu
-    d = v.domain
-    if d is not None:
-        say(f"  running domain {domain_name(d)} vcpu {v.id}")
+        return SLOT_COUNT
+    slot = truncate(u32, (frame.sp - slots) >> SLOT_SHIFT)
+    return slot if slot_is_used(slot) else u32(SLOT_COUNT)
 
 
 @fn
-def cpu_of(frame: CrashFrame) -> u32:
-    """From where its frame lies."""
-    return truncate(u32, (u64(address_of(frame)) - u64(usize(CRASH_FRAMES))) // u64(size_of(CrashFrame)))
+def say_domain(v: Vcpu) -> None:
+    d = v.domain
+    if d is not None:
+        say(f"  running domain {domain_name(d)} vcpu {v.id}")
 
 
 @export("panic_exception")
@@ -185,11 +191,13 @@ def panic_exception(frame: CrashFrame) -> None:
     """Report a fault of the hypervisor itself, and end as `panic=` says. A second CPU in trouble, or a fault in here, stops in silence."""
     if HALT.failed.exchange(1) != 0:
         halt()
-    cpu = cpu_of(frame)
+    slot = slot_of(frame)
+    cpu = SLOTS[slot].vcpu.cpu if slot < SLOT_COUNT else u32(0)
     stop_others(cpu)
     serial_flush()
     say_what(frame, cpu)
-    say_domain(frame)
+    if slot < SLOT_COUNT:
+        say_domain(SLOTS[slot].vcpu)
     say_registers(frame)
     backtrace(frame)
     end_machine()

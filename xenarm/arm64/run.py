@@ -8,6 +8,7 @@ from xenarm.arm64.cpu import SHARING, cpu_index, this_vcpu
 from xenarm.arm64.instructions import instruction_sync, wait_for_interrupt
 from xenarm.arm64.irq import irq_acknowledged, irq_handle
 from xenarm.arm64.mmu import icache_invalidate
+from xenarm.arm64.once import once_release
 from xenarm.arm64.registers import (
     CPTR_GUEST,
     PSR_RESET,
@@ -316,17 +317,24 @@ def cpu_run() -> None:
         irq_handle(me)
 
 
+@export("boot_end")
+def boot_end() -> None:
+    """The boot is over, and its code and data go. Every CPU runs vCPUs from now on. Does not return."""
+    once_release()
+    START.given.store_release(1)
+    gic_kick_others(cpus_online(), cpu_index())
+    cpu_run()
+
+
 @fn
 def arch_start_domains() -> None:
-    """Every CPU runs vCPUs from now on. Does not return."""
+    """Make every domain ready, and have all CPUs run them. Does not return."""
     icache_invalidate()
     alarms_init()
     for i in range(MAX_DOMAINS):
         if DOMAINS[i].state.load() == u32(DomainState.RUNNING):
             domain_start(DOMAINS[i])
-    START.given.store_release(1)
-    gic_kick_others(cpus_online(), cpu_index())
-    cpu_run()
+    boot_end()
 
 
 @fn

@@ -9,6 +9,7 @@ from xenarm.arm64.registers import read_mpidr_el1
 from xenarm.arm64.run import cpu_run
 from xenarm.arm64.vcpu import CPUS
 from xenarm.arm64.vectors import vectors_choose
+from xenarm.arm64.window import slot_claim
 from xenarm.config import CONFIG
 from xenarm.core.domain import MAX_CPUS, SLOTS
 from xenarm.core.log import log_warning
@@ -57,6 +58,9 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 def start(mpidr: u64) -> bool:
     """Turn on one CPU and wait for it: the next number is free only once this one is taken. False: it does not come."""
     number = CPUS.online.load()
+    if slot_claim(number) != Result.OK:
+        log_warning(f"cpu {mpidr:#x}: no memory for its stack; it and those after it are left out")
+        return False
     SLOTS[number].vcpu.cpu = number
     SLOTS[number].vcpu.number = number
     if not host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):

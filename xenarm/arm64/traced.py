@@ -49,7 +49,7 @@ CODE = f"""
     .balign 2048
     .global traced_vectors
 traced_vectors:
-{"".join(vector(own_fault(n)) for n in range(8))}
+{8 * vector(own_fault())}
 {"".join(2 * FROM_GUEST)}
     .section .text.trap, "ax"
 traced_sync:

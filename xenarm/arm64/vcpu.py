@@ -3,6 +3,7 @@
 from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
 
 from xenarm.arm64.cpu import SHARING
+from xenarm.arm64.window import slot_claim, slot_is_used
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT, SLOTS, Domain, Power, Vcpu
 from xenarm.core.result import Result
@@ -28,11 +29,17 @@ def cpus_online() -> u32:
 
 
 @fn
+def slot_is_free(number: u32) -> bool:
+    """A slot that nobody uses yet has no memory to look at."""
+    return not slot_is_used(number) or SLOTS[number].vcpu.domain is None
+
+
+@fn
 def vcpus_left() -> u32:
     """vCPUs that no domain has, and that have a CPU where each needs one."""
     used = u32(0)
-    for i in range(MAX_VCPUS):
-        if SLOTS[MAX_CPUS + i].vcpu.domain is not None:
+    for number in range(u32(MAX_CPUS), u32(SLOT_COUNT)):
+        if not slot_is_free(number):
             used += 1
     most = u32(MAX_VCPUS) if SHARING.on else min(u32(MAX_VCPUS), cpus_online())
     return most - used
@@ -40,13 +47,15 @@ def vcpus_left() -> u32:
 
 @fn
 def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
-    """Give the domain one more vCPU; it is off. NO_MEMORY: none is left. Otherwise the scheduler's reason not to take it. Boot only: not locked."""
+    """Give the domain one more vCPU; it is off. NO_MEMORY: none is left, or no memory for it. Otherwise the scheduler's reason not to take it. Boot only: not locked."""
     if d.vcpu_count >= MAX_DOMAIN_CPUS:
         return Result.NO_MEMORY, None
     for number in range(u32(MAX_CPUS), u32(SLOT_COUNT)):
         v = SLOTS[number].vcpu
-        if v.domain is None:
-            result = sched_insert(v.sched, d.sched, number, p)
+        if slot_is_free(number):
+            result = slot_claim(number)
+            if result == Result.OK:
+                result = sched_insert(v.sched, d.sched, number, p)
             if result != Result.OK:
                 return result, None
             v.domain = d

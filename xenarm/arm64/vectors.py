@@ -9,7 +9,7 @@ from freestanding import Array, Struct, array, assembly, external, fn, linker_sy
 from xenarm.arm64.instructions import instruction_sync
 from xenarm.arm64.registers import write_vbar_el2
 from xenarm.config import CONFIG
-from xenarm.core.domain import MAX_CPUS, SLOT_COUNT, SLOT_SHIFT, Slot, Vcpu
+from xenarm.core.domain import Vcpu
 
 __all__ = ["CrashFrame", "enter_guest", "vectors_choose"]
 
@@ -18,8 +18,8 @@ VECTORS_FIRST = linker_symbol("vectors")
 VECTORS_V3 = linker_symbol("vectors_v3")
 
 
-class CrashFrame(Struct, align=512):
-    """What the vectors save of the hypervisor's own state when it is at fault: one for each CPU."""
+class CrashFrame(Struct):
+    """What the vectors save of the hypervisor's own state when it is at fault. There is one: only the first CPU in trouble reports it."""
 
     regs: Array[u64] = array(u64, 31)
     sp: u64
@@ -29,9 +29,7 @@ class CrashFrame(Struct, align=512):
     far: u64
 
 
-CRASH_FRAME_SHIFT = 9
-CRASH_STACK = 0x1000  # one: only the first CPU in trouble reports it
-VCPU_CPU = offset_of(Slot, "vcpu") + offset_of(Vcpu, "cpu")
+CRASH_STACK = 0x800
 REGS = offset_of(Vcpu, "regs")
 FEW = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (16, 17))  # what a function exported with preserve=True may change, and x9
 MORE = ((10, 11), (12, 13), (14, 15))
@@ -39,7 +37,7 @@ CALLER_SAVED = tuple((n, n + 1) for n in range(0, 18, 2))  # x18 is never touche
 CALLEE_SAVED = tuple((n, n + 1) for n in range(18, 30, 2))
 
 assert REGS == 0, "SP points at the frame"
-assert size_of(CrashFrame) == 1 << CRASH_FRAME_SHIFT and offset_of(CrashFrame, "sp") == 31 * 8
+assert offset_of(CrashFrame, "sp") == 31 * 8
 
 
 def move_pairs(instruction: str, pairs: tuple[tuple[int, int], ...]) -> str:
@@ -58,11 +56,10 @@ def vector(body: str) -> str:
     return f"    .balign 128\n{body}\n"
 
 
-def own_fault(kind: int) -> str:
-    """The hypervisor itself is at fault: x0 is kept in TPIDR_EL2, which nothing else uses. An SP that is in no slot is taken for the first CPU's."""
+def own_fault() -> str:
+    """The hypervisor itself is at fault: x0 is kept in TPIDR_EL2, which nothing else uses."""
     return f"""
     msr tpidr_el2, x0
-    mov x0, #{kind}
     b el2_fault
 """
 
@@ -83,7 +80,7 @@ def vector_table(label: str, gic: str) -> str:
         guest_call("trap_fiq"),
         guest_call("trap_serror"),
     ]
-    entries = [own_fault(n) for n in range(8)] + 2 * from_guest
+    entries = 8 * [own_fault()] + 2 * from_guest
     return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
 
 
@@ -125,19 +122,13 @@ enter_guest:
 
 el2_fault:
     msr tpidrro_el0, x1
-    mov x0, sp
-    adrp x1, __slots_start
-    sub x0, x0, x1
-    lsr x0, x0, #{SLOT_SHIFT}
-    cmp x0, #{SLOT_COUNT}
-    csel x0, x0, xzr, lo
-    add x0, x1, x0, lsl #{SLOT_SHIFT}
-    mov x1, #{VCPU_CPU}
-    ldr w0, [x0, x1]
-    cmp x0, #{MAX_CPUS}
-    csel x0, x0, xzr, lo
-    adrp x1, crash_frames
-    add x0, x1, x0, lsl #{CRASH_FRAME_SHIFT}
+    adrp x0, crash_claim
+    add x0, x0, :lo12:crash_claim
+1:  ldaxr w1, [x0]
+    cbnz w1, 2f
+    stxr w1, w0, [x0]
+    cbnz w1, 1b
+    add x0, x0, #16
     mrs x1, tpidrro_el0
 {chr(10).join(f"    stp x{n}, x{n + 1}, [x0, #{8 * n}]" for n in range(1, 29, 2))}
     stp x29, x30, [x0, #{8 * 29}]
@@ -151,28 +142,19 @@ el2_fault:
     stp x1, x2, [x0, #{offset_of(CrashFrame, "spsr")}]
     mrs x1, far_el2
     str x1, [x0, #{offset_of(CrashFrame, "far")}]
-    adrp x1, crash_claim
-1:  ldaxr w2, [x1]
-    cbnz w2, 2f
-    mov w2, #1
-    stxr w3, w2, [x1]
-    cbnz w3, 1b
     adrp x1, crash_stack_end
+    add x1, x1, :lo12:crash_stack_end
     mov sp, x1
     bl panic_exception
 2:  wfe
     b 2b
 
     .section .bss.crash, "aw", %nobits
-    .balign 4096
-    .global crash_frames
-crash_frames:
-    .space {MAX_CPUS << CRASH_FRAME_SHIFT}
-    .balign 4096
+    .balign 16
 crash_claim:
+    .space {16 + (size_of(CrashFrame) + 15) // 16 * 16}
     .space {CRASH_STACK}
 crash_stack_end:
-    .space 4096
 """
 
 

@@ -7,7 +7,7 @@ Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl
 
 from collections.abc import Callable
 
-from freestanding import Array, Struct, array, fn, saturating_sub, truncate, u8, u32, u64, usize, zeroed
+from freestanding import Array, Struct, array, fn, place, saturating_sub, truncate, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_PL011_SIZE
 from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
 from xenarm.config import CONFIG
@@ -38,6 +38,8 @@ from xenarm.gic.vgic import vgic_set_spi_level
 
 __all__ = [
     "HYPERVISOR",
+    "OUTPUTS",
+    "Output",
     "console_domain_ended",
     "console_domain_restarts",
     "console_handle_keys",
@@ -90,7 +92,7 @@ class Console(Struct):
     live: u32  # domains that share the ring
 
 
-OUTPUTS = array(Output, CONFIG.MAX_DOMAINS)
+OUTPUTS = place(array(Output, CONFIG.MAX_DOMAINS), align=0x1000, section=".bss.0window")  # those of domains that are not cannot be written
 CONSOLE = zeroed(Console)
 CONSOLE.focus = u32(NOBODY)
 
@@ -149,7 +151,8 @@ def console_start() -> None:
     TERMINAL.shared = live > 1
     CONSOLE.live = live
     for i in range(CONFIG.MAX_DOMAINS):
-        OUTPUTS[i].allowance = u64(SHARED_OUT // max(live, 1))
+        if has_console(DOMAINS[i]):
+            OUTPUTS[i].allowance = u64(SHARED_OUT // max(live, 1))
     CONSOLE.focus = next_focus(NOBODY)
     if live > 1:
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}; CTRL-a three times moves it to the next domain")
@@ -276,7 +279,8 @@ def deal_allowances() -> u32:
     if RING.tail == RING.head or RING.tail - CONSOLE.dealt >= SHARED_OUT:
         CONSOLE.dealt = RING.tail
         for i in range(CONFIG.MAX_DOMAINS):
-            OUTPUTS[i].allowance = u64(SHARED_OUT // max(CONSOLE.live, 1))
+            if VPL011S[i].present:
+                OUTPUTS[i].allowance = u64(SHARED_OUT // max(CONSOLE.live, 1))
             if VPL011S[i].full:
                 VPL011S[i].full = False
                 freed |= u32(1) << (i & 31)

@@ -1,13 +1,13 @@
 """Domains out of the host's device tree: each is planned, then built; what is wrong with one does not touch the others."""
 
-from freestanding import Array, Ptr, Struct, array, fn, u8, u32, u64, usize, zeroed
+from freestanding import Array, Ptr, Struct, address_of, array, fn, offset_of, place, size_of, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GICD_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE, GUEST_RAM1_BASE
-from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release
+from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release, window_claim
 from xenarm.arm64.schedule import vcpu_breathe
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
-from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
-from xenarm.core.domain import Domain, DomainState, domain_create, domain_discard, domain_name
+from xenarm.core.console import OUTPUTS, Output, console_domain_restarts, console_start, vpl011_mmio
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name, domain_next
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_map, guest_memory_place, guest_memory_release
 from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_tables, guest_memory_write, ram0_size, ram1_size
@@ -21,7 +21,6 @@ from xenarm.core.sched.scheduler import sched_domain_init
 from xenarm.core.sched.state import SchedParams
 from xenarm.core.memory import is_boot_module
 from xenarm.core.shared_memory import shared_memory_acquire, shared_memory_map, shared_memory_release, shared_memory_show, shared_memory_tables
-from xenarm.core.spinlock import Spinlock
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.core.trace import NO_REASON, trace_domain, trace_name
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
@@ -38,17 +37,18 @@ __all__ = ["domain_rebuild", "domain_release", "domains_create"]
 MAPS_MEMORY = True
 AT_ONCE = 64 * KIB  # of a module, before others get their turn
 
-SPARE_TABLES = 4  # for what a guest has the hypervisor map for it, a page here or there
+SPARE_TABLES = 0  # no guest has the hypervisor map anything for it yet
 
 
-class TreeBuffer(Struct):
-    """Where guest trees are written, one after the other: several domains may restart at once."""
+class GuestTreeBytes(Struct):
+    """A domain's device tree as it is written anew at each start. Only so many bytes as it has have memory."""
 
-    lock: Spinlock
+    size: usize
     bytes: Array[u8] = array(u8, GUEST_TREE_ROOM)
 
 
-BUFFER = zeroed(TreeBuffer)
+TREE = place(zeroed(GuestTreeBytes), section=".once.raw")  # where the boot writes each
+TREES = place(array(GuestTreeBytes, CONFIG.MAX_DOMAINS), align=0x1000, section=".bss.0window")
 PLANS = array(Plan, CONFIG.MAX_DOMAINS)  # by domain, for its next life. Modules stay where the boot loader put them: their memory is never handed out
 
 
@@ -80,7 +80,8 @@ def load_banks(tree: GuestTree, plan: Plan) -> None:
 
 
 @fn
-def load_tree(d: Domain, plan: Plan) -> Result:
+def make_tree(d: Domain, plan: Plan) -> Result:
+    """Write the domain's tree, once for all of its lives."""
     tree = zeroed(GuestTree)
     tree.vcpus = plan.vcpus
     tree.gicd = d.layout.gicd
@@ -95,11 +96,15 @@ def load_tree(d: Domain, plan: Plan) -> Result:
     tree.vpl011 = plan.vpl011 and CONFIG.VPL011
     tree.primecell = plan.primecell
     tree.bootargs = plan.bootargs
-    with BUFFER.lock:
-        result, size = guest_tree_write(tree, BUFFER.bytes)
-        if result != Result.OK:
-            return result
-        return guest_memory_write(d, GuestPhys(plan.tree_at), BUFFER.bytes[:size])
+    result, size = guest_tree_write(tree, TREE.bytes)
+    if result != Result.OK:
+        return result
+    kept = TREES[d.id]
+    result = window_claim(address_of(kept), offset_of(GuestTreeBytes, "bytes") + size)
+    if result == Result.OK:
+        kept.size = size
+        kept.bytes[:size].copy_from(TREE.bytes[:size])
+    return result
 
 
 @fn
@@ -109,7 +114,8 @@ def load(d: Domain, plan: Plan) -> Result:
     if result == Result.OK:
         result = load_module(d, plan.ramdisk_at, plan.ramdisk)
     if result == Result.OK:
-        result = load_tree(d, plan)
+        tree = TREES[d.id]
+        result = guest_memory_write(d, GuestPhys(plan.tree_at), tree.bytes[: tree.size])
     return result
 
 
@@ -230,7 +236,9 @@ def fill(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     if not map_memory(fdt, d, plan):
         return False
     guest_memory_first_scrub(d)
-    result = load(d, plan)
+    result = make_tree(d, plan)
+    if result == Result.OK:
+        result = load(d, plan)
     if result != Result.OK:
         log_error(f"{domain_name(d)} does not start: {node_path(fdt, plan.node)}: its modules cannot be loaded ({result})")
     return result == Result.OK
@@ -275,15 +283,27 @@ def domain_release(d: Domain) -> None:
 
 
 @fn
+def storage_claim(id: u32) -> Result:
+    """Memory for what the hypervisor keeps of a domain."""
+    result = window_claim(address_of(DOMAINS[id]), size_of(Domain))
+    return window_claim(address_of(OUTPUTS[id]), size_of(Output)) if result == Result.OK else result
+
+
+@fn
 def build(fdt: Fdt, plan: Plan) -> bool:
     """Make the domain of a sound plan."""
-    d = domain_create(short_name(fdt, plan.node))
-    if d is None:
+    id = domain_next()
+    if id == MAX_DOMAINS:
         log_error(
             f"{short_name(fdt, plan.node)} does not start: {node_path(fdt, plan.node)}: compatible: "
             f"{CONFIG.MAX_DOMAINS} domains exist already; raise CONFIG_MAX_DOMAINS"
         )
         return False
+    result = storage_claim(id)
+    if result != Result.OK:
+        log_error(f"{short_name(fdt, plan.node)} does not start: no memory is left for what the hypervisor keeps of a domain")
+        return False
+    d = domain_create(id, short_name(fdt, plan.node))
     d.node = plan.node
     d.layout = plan.layout
     if not add_vcpus(fdt, d, plan):

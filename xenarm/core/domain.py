@@ -18,8 +18,11 @@ __all__ = [
     "MAX_DOMAINS",
     "MAX_DOMAIN_CPUS",
     "MAX_VCPUS",
+    "FIRST_SLOT_MEMORY",
+    "GUARD_SIZE",
     "SLOTS",
     "SLOT_COUNT",
+    "SLOT_MEMORY",
     "SLOT_SHIFT",
     "SLOT_SIZE",
     "Domain",
@@ -28,6 +31,7 @@ __all__ = [
     "GuestLayout",
     "Power",
     "ShutdownReason",
+    "STACK_SIZE",
     "SYSTEM_WORDS",
     "Slot",
     "Vcpu",
@@ -35,6 +39,7 @@ __all__ = [
     "domain_create",
     "domain_discard",
     "domain_name",
+    "domain_next",
     "vcpu_domain",
 ]
 
@@ -151,15 +156,17 @@ class Domain(Struct):
 SLOT_SHIFT = 14
 SLOT_SIZE = 1 << SLOT_SHIFT
 SLOT_COUNT = MAX_CPUS + MAX_VCPUS
-GUARD_SIZE = 0x1000
-STACK_SIZE = SLOT_SIZE - GUARD_SIZE - size_of(Vcpu)
+SLOT_MEMORY = 0x1000  # of a slot that is in use; what lies below is never mapped. tests/boards/test_stack.py proves that the stack is enough
+FIRST_SLOT_MEMORY = 0x2000  # of the first CPU's while it boots
+GUARD_SIZE = SLOT_SIZE - SLOT_MEMORY
+STACK_SIZE = SLOT_MEMORY - size_of(Vcpu)
 
-assert STACK_SIZE >= 0x1000, "a vCPU leaves too little stack in its slot"
+assert STACK_SIZE >= 0x600, "a vCPU leaves too little stack in its slot"
 assert size_of(Vcpu) % 16 == 0, "SP must be 16-byte aligned"
 
 
 class Slot(Struct):
-    """A vCPU and its EL2 stack, which grows down towards an unmapped page."""
+    """A vCPU and its EL2 stack, which grows down towards unmapped pages. Only a slot that is in use has memory at all: see `slot_claim`."""
 
     guard: Array[u8] = array(u8, GUARD_SIZE)
     stack: Array[u8] = array(u8, STACK_SIZE)
@@ -171,7 +178,8 @@ assert size_of(Slot) == SLOT_SIZE
 SLOTS = place(array(Slot, SLOT_COUNT), align=SLOT_SIZE, section=".bss.0slots")
 """The first MAX_CPUS belong to the CPUs: each boots there, and is there while it has no vCPU."""
 
-DOMAINS = array(Domain, MAX_DOMAINS)
+DOMAINS = place(array(Domain, MAX_DOMAINS), align=0x1000, section=".bss.0window")
+"""Those that are in use have memory; the others read as zero, which is UNUSED, and cannot be written: see `window_claim`."""
 
 
 @fn
@@ -200,21 +208,27 @@ def domain_name(d: Domain) -> View[u8]:
 
 
 @fn
-def domain_create(name: View[u8]) -> Domain | None:
-    """An empty domain in state BUILDING; a longer name than DOMAIN_NAME_MAX is cut. None when all are in use. Boot only: not locked."""
-    for i in range(MAX_DOMAINS):
-        d = DOMAINS[i]
-        if d.state.load() == u32(DomainState.UNUSED):
-            length = min(u32(len(name)), u32(DOMAIN_NAME_MAX))
-            d.id = u32(i)
-            d.name_length = length
-            d.vcpu_count = 0
-            d.paused.store(0)
-            d.restarts = 0
-            d.name[:length].copy_from(name[:length])
-            d.state.store(u32(DomainState.BUILDING))
-            return d
-    return None
+def domain_next() -> u32:
+    """The number of the domain to be created next; MAX_DOMAINS when all are in use."""
+    for i in range(u32(MAX_DOMAINS)):
+        if DOMAINS[i].state.load() == u32(DomainState.UNUSED):
+            return i
+    return u32(MAX_DOMAINS)
+
+
+@fn
+def domain_create(id: u32, name: View[u8]) -> Domain:
+    """An empty domain in state BUILDING, `id` being what `domain_next` said; a longer name than DOMAIN_NAME_MAX is cut. Boot only: not locked."""
+    d = DOMAINS[id]
+    length = min(u32(len(name)), u32(DOMAIN_NAME_MAX))
+    d.id = id
+    d.name_length = length
+    d.vcpu_count = 0
+    d.paused.store(0)
+    d.restarts = 0
+    d.name[:length].copy_from(name[:length])
+    d.state.store(u32(DomainState.BUILDING))
+    return d
 
 
 @fn

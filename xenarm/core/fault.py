@@ -1,6 +1,6 @@
 """A guest's fault in one line: who, where, what it touched, whose that is on this machine, and what would grant it."""
 
-from freestanding import Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from freestanding import Slice, Struct, View, array, fn, place, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
 from xenarm.core.domain import Domain, domain_name
 from xenarm.core.log import guest_message_allowed, log_warning
@@ -13,7 +13,8 @@ __all__ = ["HOST_TREE", "Fault", "fault_report", "nearest_node"]
 MOST_REG_ENTRIES = 8  # of one node
 PATH_SIZE = 96
 
-HOST_TREE = zeroed(Fdt)
+HOST_TREE = place(zeroed(Fdt), align=0x1000, section=".bss.0tree")
+"""Not cleared at boot, but for `count`, which is 0 until there is a sound tree; what it has no nodes for is free memory after it."""
 
 
 class Fault(Struct, frozen=True):

@@ -4,7 +4,7 @@ Lock order: a device's own lock is never held while the terminal's is taken, nor
 runs with interrupts masked, so that the holder cannot be interrupted on its own CPU.
 """
 
-from freestanding import Array, Printer, Slice, Struct, View, array, fn, saturating_sub, u8, u32, u64, usize, zeroed
+from freestanding import Array, Printer, Slice, Struct, View, array, fn, place, saturating_sub, u8, u32, u64, usize, zeroed
 from xenarm.arch import arch_counter, arch_counter_hz
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
@@ -18,6 +18,7 @@ __all__ = [
     "guest_message_allowed",
     "log_debug",
     "log_error",
+    "log_level",
     "log_raw",
     "log_replay",
     "log_start",
@@ -51,6 +52,7 @@ class Terminal(Struct):
 class Log(Struct):
     """The newest text, oldest overwritten first."""
 
+    levels: u32  # how many levels are said, beginning with ERROR: `loglvl=`
     written: u64  # bytes since the start
     start: u64  # counter value that the timestamps count from
 
@@ -66,7 +68,8 @@ class Allowance(Struct):
 TERMINAL = zeroed(Terminal)
 TERMINAL.owner = u32(NOBODY)
 LOG = zeroed(Log)
-LOG_RING = array(u8, RING_SIZE)
+LOG.levels = u32(DEBUG + 1)
+LOG_RING = place(array(u8, RING_SIZE), section=".bss.0raw")
 ALLOWANCES = array(Allowance, CONFIG.MAX_DOMAINS)
 
 
@@ -161,19 +164,32 @@ def end() -> None:
     TERMINAL.lock.__exit__()
 
 
-@fn
-def silent() -> None:
-    pass
-
-
-@fn
-def silent_write(text: View[u8]) -> None:
-    pass
-
-
 def printer(level: int) -> Printer:
-    """A level that the configuration leaves out costs neither time nor text."""
-    return Printer(begin, terminal_say, end) if level <= CONFIG.LOG_LEVEL else Printer(silent, silent_write, silent)
+    """A level that the configuration leaves out costs neither time nor text; one that the boot arguments leave out costs a look at it."""
+
+    @fn(inline=True)
+    def said() -> bool:
+        return level <= CONFIG.LOG_LEVEL and LOG.levels > level
+
+    return Printer(begin, terminal_say, end, said)
+
+
+@fn
+def log_level(name: View[u8]) -> bool:
+    """Say no more than this level, as Xen's `loglvl=` names them. False, and nothing changed, for any other word."""
+    if name.equals(b"none"):
+        LOG.levels = 0
+    elif name.equals(b"error"):
+        LOG.levels = u32(ERROR + 1)
+    elif name.equals(b"warning"):
+        LOG.levels = u32(WARNING + 1)
+    elif name.equals(b"info"):
+        LOG.levels = u32(INFO + 1)
+    elif name.equals(b"debug") or name.equals(b"all"):
+        LOG.levels = u32(DEBUG + 1)
+    else:
+        return False
+    return True
 
 
 log_error = printer(ERROR)

@@ -5,7 +5,7 @@ Lock order: `MEMORY.lock` is a leaf.
 """
 
 from freestanding import Array, IntEnum, Ptr, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
-from xenarm.arch import mmu_map_ram
+from xenarm.arch import mmu_map_ram, page_zero, window_pages_from
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
 from xenarm.core.log import log_error, log_warning, printk
@@ -478,6 +478,7 @@ def memory_init(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> Re
     map_free()
     map_shared_pages()
     cut_claims(False)
+    window_pages_from(page_alloc)
     printk(f"memory: {memory_bytes() // KIB} KiB, {memory_free() // KIB} KiB of it free")
     return Result.OK
 
@@ -593,7 +594,7 @@ def page_alloc() -> HostPhys:
         if page == 0:
             page = take_high(PAGE_SIZE, PAGE_SIZE)
     if page != 0:
-        Ptr[u8](usize(page)).slice(PAGE_SIZE).fill(0)
+        page_zero(page)
     return HostPhys(page)
 
 

@@ -7,7 +7,7 @@ every load is checked all the same, since a slice knows its length.
 
 from collections.abc import Iterator
 
-from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, u8, u16, u32, u64, usize, zeroed
+from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, offset_of, size_of, table, truncate, u8, u16, u32, u64, usize
 from xenarm.config import CONFIG
 
 __all__ = [
@@ -19,17 +19,22 @@ __all__ = [
     "FdtError",
     "Node",
     "Trail",
+    "fdt_bytes",
     "fdt_children",
+    "fdt_compatibles",
     "fdt_mentions",
     "fdt_name",
     "fdt_next",
     "fdt_nodes",
     "fdt_open",
     "fdt_parent",
+    "fdt_phandle",
     "fdt_property",
     "fdt_reserve_entry",
+    "fdt_top",
     "fdt_total_size",
     "fdt_trace",
+    "name_matches",
 ]
 
 MAGIC = 0xD00D_FEED
@@ -78,15 +83,26 @@ NO_NODE = Node(0xFFFF_FFFF)
 
 
 class Place(Struct):
-    """Where a node is: its FDT_BEGIN_NODE, its parent, and the node that follows the last one below it."""
+    """Where a node is: its FDT_BEGIN_NODE, its parent, and the node that follows the last one below it; and what is looked for in all nodes."""
 
     begin: u32
+    compatible: u32  # its FDT_PROP, 0 for none
+    phandle: u32  # 0 for none
     name_size: u16
     parent: u16
     after: u16
 
 
 assert MAX_NODES < 0x1_0000
+
+
+class TopName(Struct, frozen=True):
+    """A child of the root that everybody asks for."""
+
+    name: View[u8]
+
+
+TOP_NAMES = table(TopName, [TopName(b"chosen"), TopName(b"cpus"), TopName(b"aliases"), TopName(b"reserved-memory")])
 
 
 class Fdt(Struct):
@@ -97,16 +113,8 @@ class Fdt(Struct):
     structure: View[u8]
     strings: View[u8]
     count: u32
-    known_phandle: u32  # the one looked up last, 0 for none, and whose it is
-    known_node: Node
+    tops: Array[Node] = array(Node, len(TOP_NAMES))  # by TOP_NAMES; NO_NODE for none
     places: Array[Place] = array(Place, MAX_NODES)
-
-
-class Way(Struct):
-    """The nodes that are open while the structure block is checked."""
-
-    depth: u32  # how many; 0 before the root and after it
-    nodes: Array[u32] = array(u32, MAX_DEPTH)
 
 
 class Trail(Struct):
@@ -165,7 +173,7 @@ def set_views(fdt: Fdt, memory: View[u8]) -> None:
     strings = usize(blob.load_be32(12))
     fdt.blob = blob
     fdt.reserve = blob[usize(blob.load_be32(16)) :]
-    fdt.structure = blob[structure : structure + usize(blob.load_be32(36))]
+    fdt.structure = blob[structure : structure + (usize(blob.load_be32(36)) & ~usize(3))]  # whole tokens
     fdt.strings = blob[strings : strings + usize(blob.load_be32(32))]
 
 
@@ -180,7 +188,7 @@ def check_reserve_map(reserve: View[u8]) -> FdtError:
     return FdtError.BAD_RESERVE_MAP
 
 
-@fn
+@fn(inline=True)
 def string_ends(strings: View[u8], offset: usize) -> bool:
     """Whether a string that begins at `offset` ends in the block. In a block that ends with a NUL, as they do, every one does."""
     if offset >= len(strings) or strings[len(strings) - 1] == 0:
@@ -189,84 +197,106 @@ def string_ends(strings: View[u8], offset: usize) -> bool:
     return rest.find(0) < len(rest)
 
 
-@fn
-def check_begin(fdt: Fdt, way: Way, at: usize) -> tuple[FdtError, usize]:
-    """Note the node whose FDT_BEGIN_NODE is at `at`."""
-    if way.depth == 0 and at != 0:
-        return FdtError.BAD_NESTING, at
-    if way.depth == MAX_DEPTH:
-        return FdtError.TOO_DEEP, at
+@fn(inline=True)
+def check_begin(fdt: Fdt, parent: u32, depth: u32, at: u32, rest: View[u8]) -> tuple[FdtError, usize]:
+    """Note the node whose FDT_BEGIN_NODE is at `at`, where `rest` begins: (error, bytes up to the next token)."""
+    if depth == 0 and at != 0:
+        return FdtError.BAD_NESTING, 0
+    if depth == MAX_DEPTH:
+        return FdtError.TOO_DEEP, 0
     if fdt.count == MAX_NODES:
-        return FdtError.TOO_MANY_NODES, at
-    rest = fdt.structure[at + 4 :]
-    length = rest.find(0)
-    if length == len(rest):
-        return FdtError.CUT_STRUCTURE, at
+        return FdtError.TOO_MANY_NODES, 0
+    named = rest[4:]
+    length = named.find(0)
+    if length == len(named):
+        return FdtError.CUT_STRUCTURE, 0
     if length > MAX_NAME:
-        return FdtError.LONG_NAME, at
+        return FdtError.LONG_NAME, 0
+    if depth == 1:
+        note_top(fdt, named[:length])
     place = fdt.places[fdt.count]
-    place.begin = u32(at)
-    place.name_size = u16(length)
-    place.parent = u16(way.nodes[way.depth - 1]) if way.depth > 0 else u16(0)
-    way.nodes[way.depth] = fdt.count
-    way.depth += 1
-    fdt.count += 1
-    return FdtError.NONE, at + 4 + align4(length + 1)
+    place.begin = at
+    place.compatible = 0
+    place.phandle = 0
+    place.name_size = truncate(u16, length)
+    place.parent = truncate(u16, parent)
+    return FdtError.NONE, 4 + align4(length + 1)
 
 
-@fn
-def check_end(fdt: Fdt, way: Way) -> FdtError:
-    if way.depth == 0:
-        return FdtError.BAD_NESTING
-    way.depth -= 1
-    fdt.places[way.nodes[way.depth]].after = u16(fdt.count)
-    return FdtError.NONE
+@fn(inline=True)
+def note_top(fdt: Fdt, name: View[u8]) -> None:
+    """The root's children that everybody asks for; of several of one name the first counts."""
+    for i in range(len(TOP_NAMES)):
+        if fdt.tops[i] == NO_NODE and name_matches(name, TOP_NAMES[i].name):
+            fdt.tops[i] = Node(fdt.count)
 
 
-@fn
-def check_property(fdt: Fdt, at: usize) -> tuple[FdtError, usize]:
-    rest = len(fdt.structure) - at
-    if rest < 12:
-        return FdtError.CUT_STRUCTURE, at
-    length = usize(fdt.structure.load_be32(at + 4))
-    if length > rest - 12:
-        return FdtError.CUT_STRUCTURE, at
-    if not string_ends(fdt.strings, usize(fdt.structure.load_be32(at + 8))):
-        return FdtError.BAD_STRING, at
-    return FdtError.NONE, at + 12 + align4(length)
+@fn(inline=True)
+def check_property(fdt: Fdt, strings: View[u8], place: Place, rest: View[u8]) -> tuple[FdtError, usize]:
+    """The same for a property of the node at `place`."""
+    if len(rest) < 12:
+        return FdtError.CUT_STRUCTURE, 0
+    size = usize(rest.load_be32(4))
+    if size > len(rest) - 12:
+        return FdtError.CUT_STRUCTURE, 0
+    name = usize(rest.load_be32(8))
+    if not string_ends(strings, name):
+        return FdtError.BAD_STRING, 0
+    first = strings[name]
+    if first == 0x63 or first == 0x70 or first == 0x6C:  # "c", "p", "l"
+        note_property(fdt, strings, place, name, rest)
+    return FdtError.NONE, 12 + align4(size)
 
 
-@fn
-def check_token(fdt: Fdt, way: Way, at: usize) -> tuple[FdtError, usize]:
-    """One token other than FDT_END: (error, where the next one is)."""
-    match fdt.structure.load_be32(at):
-        case 1:  # BEGIN_NODE
-            return check_begin(fdt, way, at)
-        case 2:  # END_NODE
-            return check_end(fdt, way), at + 4
-        case 3:  # PROP
-            if way.depth == 0:
-                return FdtError.BAD_NESTING, at
-            return check_property(fdt, at)
-        case 4:  # NOP
-            return FdtError.NONE, at + 4
-        case _:
-            return FdtError.BAD_TOKEN, at
+@fn(inline=False)
+def note_property(fdt: Fdt, strings: View[u8], place: Place, name: usize, rest: View[u8]) -> None:
+    """What is looked for in all nodes; of a property that a node has twice the first counts."""
+    if string_is(strings, name, b"compatible"):
+        if place.compatible == 0:
+            place.compatible = u32(len(fdt.structure) - len(rest))
+    elif rest.load_be32(4) == 4:
+        if string_is(strings, name, b"phandle") or (place.phandle == 0 and string_is(strings, name, b"linux,phandle")):
+            place.phandle = rest.load_be32(12)
 
 
 @fn
 def check_structure(fdt: Fdt) -> FdtError:
     """One pass over every token."""
-    way = zeroed(Way)
+    strings = fdt.strings
     fdt.count = 0
-    fdt.known_phandle = 0
-    at = usize(0)
-    while at + 4 <= len(fdt.structure):
-        if fdt.structure.load_be32(at) == END:
-            return FdtError.NONE if way.depth == 0 and at != 0 else FdtError.BAD_NESTING
-        error, at = check_token(fdt, way, at)
+    for i in range(len(TOP_NAMES)):
+        fdt.tops[i] = NO_NODE
+    node = u32(0)  # the innermost open one, and where it is
+    place = fdt.places[0]
+    depth = u32(0)
+    rest = fdt.structure
+    while len(rest) >= 4:
+        error = FdtError.NONE
+        size = usize(4)
+        token = rest.load_be32(0)
+        if token == PROP and depth > 0:
+            error, size = check_property(fdt, strings, place, rest)
+        elif token == BEGIN_NODE:
+            error, size = check_begin(fdt, node, depth, u32(len(fdt.structure) - len(rest)), rest)
+            node = fdt.count
+            depth += 1
+            fdt.count += 1
+            if error == FdtError.NONE:
+                place = fdt.places[node]
+        elif token == END_NODE and depth > 0:
+            place.after = truncate(u16, fdt.count)
+            node = u32(place.parent)
+            place = fdt.places[node]
+            depth -= 1
+        elif token == END:
+            return FdtError.NONE if depth == 0 and fdt.count > 0 else FdtError.BAD_NESTING
+        elif token != NOP:
+            return FdtError.BAD_NESTING if token == PROP or token == END_NODE else FdtError.BAD_TOKEN
         if error != FdtError.NONE:
             return error
+        if size > len(rest):
+            return FdtError.CUT_STRUCTURE
+        rest = rest[size:]
     return FdtError.CUT_STRUCTURE
 
 
@@ -317,18 +347,18 @@ def fdt_name(fdt: Fdt, node: Node) -> View[u8]:
     return fdt.structure[start : start + usize(place.name_size)]
 
 
-@fn
-def content_of(fdt: Fdt, node: Node) -> usize:
-    """The first token behind a node's name."""
+@fn(inline=True)
+def content_of(fdt: Fdt, node: Node) -> View[u8]:
+    """All tokens behind a node's name."""
     place = fdt.places[u32(node)]
-    return usize(place.begin) + 4 + align4(usize(place.name_size) + 1)
+    return fdt.structure[usize(place.begin) + 4 + align4(usize(place.name_size) + 1) :]
 
 
-@fn
+@fn(inline=True)
 def string_is(strings: View[u8], offset: usize, name: View[u8]) -> bool:
     """True if the NUL-terminated string at `offset` is `name`."""
     end = offset + len(name)
-    if end >= len(strings) or strings[end] != 0:
+    if end >= len(strings) or strings[end] != 0 or strings[offset] != name[0]:
         return False
     return strings[offset:end].equals(name)
 
@@ -336,33 +366,76 @@ def string_is(strings: View[u8], offset: usize, name: View[u8]) -> bool:
 @fn
 def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
     """(present, value) of a property; the value of an absent one is empty."""
-    at = content_of(fdt, node)
-    token = fdt.structure.load_be32(at)
-    while token == PROP or token == NOP:
+    strings = fdt.strings
+    rest = content_of(fdt, node)
+    while len(rest) >= 12 and len(name) > 0:
+        token = rest.load_be32(0)
+        size = usize(4)
         if token == PROP:
-            size = usize(fdt.structure.load_be32(at + 4))
-            if string_is(fdt.strings, usize(fdt.structure.load_be32(at + 8)), name):
-                return True, fdt.structure[at + 12 : at + 12 + size]
-            at += 8 + align4(size)
-        at += 4
-        token = fdt.structure.load_be32(at)
-    return False, fdt.structure[at:at]
+            length = usize(rest.load_be32(4))
+            if string_is(strings, usize(rest.load_be32(8)), name):
+                return True, rest[12 : 12 + length]
+            size = 12 + align4(length)
+        elif token != NOP:
+            break
+        rest = rest[size:]
+    return False, rest[:0]
+
+
+@fn
+def fdt_compatibles(fdt: Fdt, node: Node) -> View[u8]:
+    """The list of what the node is compatible with; empty when it says nothing."""
+    at = usize(fdt.places[u32(node)].compatible)
+    if at == 0:
+        return fdt.structure[:0]
+    return fdt.structure[at + 12 : at + 12 + usize(fdt.structure.load_be32(at + 4))]
+
+
+@fn
+def fdt_phandle(fdt: Fdt, node: Node) -> u32:
+    """0 when the node has none."""
+    return fdt.places[u32(node)].phandle
+
+
+@fn
+def fdt_bytes(fdt: Fdt) -> usize:
+    """How much of `fdt` an opened tree uses, from its beginning."""
+    return offset_of(Fdt, "places") + usize(fdt.count) * size_of(Place)
 
 
 @fn
 def fdt_mentions(fdt: Fdt, node: Node, prefix: View[u8]) -> bool:
     """Whether some property's name begins so."""
-    at = content_of(fdt, node)
-    token = fdt.structure.load_be32(at)
-    while token == PROP or token == NOP:
+    rest = content_of(fdt, node)
+    while len(rest) >= 12:
+        token = rest.load_be32(0)
+        size = usize(4)
         if token == PROP:
-            name = usize(fdt.structure.load_be32(at + 8))
+            name = usize(rest.load_be32(8))
             if name + len(prefix) <= len(fdt.strings) and fdt.strings[name : name + len(prefix)].equals(prefix):
                 return True
-            at += 8 + align4(usize(fdt.structure.load_be32(at + 4)))
-        at += 4
-        token = fdt.structure.load_be32(at)
+            size = 12 + align4(usize(rest.load_be32(4)))
+        elif token != NOP:
+            break
+        rest = rest[size:]
     return False
+
+
+@fn(inline=True)
+def name_matches(name: View[u8], part: View[u8]) -> bool:
+    """A path's component names a node in full, or without the unit address that the node has."""
+    if len(part) == 0 or len(name) < len(part) or name[0] != part[0] or not name[: len(part)].equals(part):
+        return False
+    return len(name) == len(part) or (name[len(part)] == 0x40 and part.find(0x40) == len(part))
+
+
+@fn
+def fdt_top(fdt: Fdt, name: View[u8]) -> tuple[bool, Node]:
+    """(known, node) of a child of the root that everybody asks for; NO_NODE when the tree has none."""
+    for i in range(len(TOP_NAMES)):
+        if name.equals(TOP_NAMES[i].name):
+            return True, fdt.tops[i]
+    return False, NO_NODE
 
 
 @fn

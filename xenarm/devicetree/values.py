@@ -12,10 +12,14 @@ from xenarm.devicetree.reader import (
     Node,
     Trail,
     fdt_children,
+    fdt_compatibles,
     fdt_name,
     fdt_nodes,
+    fdt_phandle,
     fdt_property,
+    fdt_top,
     fdt_trace,
+    name_matches,
 )
 
 __all__ = [
@@ -114,18 +118,16 @@ def fdt_string(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
 def list_contains(strings: View[u8], wanted: View[u8]) -> bool:
     """True if a list of NUL-terminated strings has `wanted` in it."""
     rest = strings
-    while len(rest) > 0:
-        end = rest.find(0)
-        if end == len(wanted) and end < len(rest) and rest[:end].equals(wanted):
+    while len(rest) > len(wanted):
+        if rest[len(wanted)] == 0 and rest[: len(wanted)].equals(wanted):
             return True
-        rest = rest[min(end + 1, len(rest)) :]
+        rest = rest[min(rest.find(0) + 1, len(rest)) :]
     return False
 
 
 @fn
 def fdt_compatible(fdt: Fdt, node: Node, wanted: View[u8]) -> bool:
-    _, value = fdt_property(fdt, node, b"compatible")
-    return list_contains(value, wanted)
+    return list_contains(fdt_compatibles(fdt, node), wanted)
 
 
 @fn
@@ -148,34 +150,18 @@ def fdt_status_okay(fdt: Fdt, node: Node) -> bool:
 def fdt_by_phandle(fdt: Fdt, phandle: u32) -> Node:
     if phandle == 0 or phandle == 0xFFFF_FFFF:  # never valid
         return NO_NODE
-    if fdt.known_phandle == phandle:
-        return fdt.known_node
-    node = node_with(fdt, b"phandle", phandle)
-    if node == NO_NODE:
-        node = node_with(fdt, b"linux,phandle", phandle)
-    fdt.known_phandle = phandle
-    fdt.known_node = node
-    return node
-
-
-@fn
-def node_with(fdt: Fdt, name: View[u8], value: u32) -> Node:
     for node in fdt_nodes(fdt):
-        if fdt_u32(fdt, node, name, 0) == value:
+        if fdt_phandle(fdt, node) == phandle:
             return node
     return NO_NODE
 
 
 @fn
-def name_matches(name: View[u8], part: View[u8]) -> bool:
-    """A path's component names a node in full, or without the unit address that the node has."""
-    if len(name) < len(part) or not name[: len(part)].equals(part):
-        return False
-    return len(name) == len(part) or (name[len(part)] == 0x40 and part.find(0x40) == len(part))
-
-
-@fn
 def child_named(fdt: Fdt, node: Node, part: View[u8]) -> Node:
+    if node == ROOT:
+        known, top = fdt_top(fdt, part)
+        if known:
+            return top
     for child in fdt_children(fdt, node):
         if name_matches(fdt_name(fdt, child), part):
             return child
@@ -216,7 +202,7 @@ def fdt_find(fdt: Fdt, path: View[u8]) -> Node:
 @fn
 def fdt_stdout(fdt: Fdt) -> Node:
     """The console's node: `stdout-path` of /chosen (or the older `linux,stdout-path`), less its `:options`."""
-    chosen = child_named(fdt, ROOT, b"chosen")
+    _, chosen = fdt_top(fdt, b"chosen")
     if chosen == NO_NODE:
         return NO_NODE
     sound, path = fdt_string(fdt, chosen, b"stdout-path")

@@ -4,7 +4,7 @@ Property names go to a strings area of the writer's own until `fdt_finish` puts 
 out of room is remembered, and `fdt_finish` reports it, so that callers need not look after every property.
 """
 
-from freestanding import Array, Slice, Struct, View, array, clz, fn, u32, u64, u8, usize
+from freestanding import Array, Slice, Struct, View, array, clz, fn, u8, u16, u32, u64, usize
 from xenarm.core.result import Result
 
 __all__ = [
@@ -32,6 +32,7 @@ HEADER_SIZE = 40
 RESERVE_MAP_SIZE = 16  # only its end
 STRUCTURE_START = HEADER_SIZE + RESERVE_MAP_SIZE
 STRINGS_ROOM = 512
+KNOWN = 64  # places of the table of names; a power of two
 HEX = b"0123456789abcdef"
 
 BEGIN_NODE = 1
@@ -47,6 +48,7 @@ class FdtWriter(Struct):
     at: usize  # where the next token goes
     full: bool  # something did not fit
     strings_used: usize
+    known: Array[u16] = array(u16, KNOWN)  # by hash: where a name stands, plus one; 0 for none. Names that do not fit are written twice
     strings: Array[u8] = array(u8, STRINGS_ROOM)
 
 
@@ -56,6 +58,7 @@ def fdt_new(w: FdtWriter, out: Slice[u8]) -> None:
     w.out = out
     w.at = STRUCTURE_START
     w.strings_used = 0
+    w.known.fill(0)
     w.full = len(out) < STRUCTURE_START
     if not w.full:
         out[:STRUCTURE_START].fill(0)
@@ -94,17 +97,18 @@ def put_zero(w: FdtWriter) -> None:
 
 @fn
 def pad(w: FdtWriter) -> None:
-    while w.at % 4 != 0 and not w.full:
-        put_zero(w)
+    """Zeros up to the next token."""
+    end = (w.at + 3) & ~usize(3)
+    if room(w, end - w.at):
+        w.out[w.at : end].fill(0)
+        w.at = end
 
 
 @fn
 def fdt_begin(w: FdtWriter, name: View[u8]) -> None:
     """Open a node; the root's name is empty."""
     fdt_put(w, BEGIN_NODE)
-    put_bytes(w, name)
-    put_zero(w)
-    pad(w)
+    put_text(w, name)
 
 
 @fn
@@ -138,37 +142,45 @@ def fdt_end(w: FdtWriter) -> None:
 
 
 @fn
-def known_string(w: FdtWriter, name: View[u8]) -> tuple[bool, usize]:
-    """Where `name` stands in the strings area already."""
-    start = usize(0)
-    while start < w.strings_used:
-        length = w.strings[start : w.strings_used].find(0)
-        if length == len(name) and w.strings[start : start + length].equals(name):
-            return True, start
-        start += length + 1
-    return False, start
+def place_of(name: View[u8]) -> usize:
+    """A hash of a name, which is not empty."""
+    return (len(name) * 7 + usize(name[0]) * 3 + usize(name[len(name) - 1]) + usize(name[len(name) // 2])) & (KNOWN - 1)
+
+
+@fn
+def stands_at(w: FdtWriter, start: usize, name: View[u8]) -> bool:
+    end = start + len(name)
+    return end < w.strings_used and w.strings[end] == 0 and w.strings[start:end].equals(name)
 
 
 @fn
 def string_offset(w: FdtWriter, name: View[u8]) -> u32:
-    known, start = known_string(w, name)
-    if not known:
-        end = start + len(name)
-        if end >= STRINGS_ROOM:
-            w.full = True
-            return 0
-        w.strings[start:end].copy_from(name)
-        w.strings[end] = 0
-        w.strings_used = end + 1
+    place = place_of(name)
+    known = usize(w.known[place])
+    if known != 0 and stands_at(w, known - 1, name):
+        return u32(known - 1)
+    start = w.strings_used
+    end = start + len(name)
+    if end >= STRINGS_ROOM:
+        w.full = True
+        return 0
+    w.strings[start:end].copy_from(name)
+    w.strings[end] = 0
+    w.strings_used = end + 1
+    w.known[place] = u16(start + 1)
     return u32(start)
 
 
 @fn
 def fdt_head(w: FdtWriter, name: View[u8], size: usize) -> None:
     """A property's head; its `size` bytes follow by `fdt_put` and `fdt_put64`."""
-    fdt_put(w, PROP)
-    fdt_put(w, u32(size))
-    fdt_put(w, string_offset(w, name))
+    offset = string_offset(w, name)
+    if room(w, 12):
+        head = w.out[w.at : w.at + 12]
+        head.store_be32(0, PROP)
+        head.store_be32(4, u32(size))
+        head.store_be32(8, offset)
+        w.at += 12
 
 
 @fn
@@ -201,17 +213,26 @@ def fdt_wide(w: FdtWriter, name: View[u8], value: u64) -> None:
 @fn
 def fdt_put64(w: FdtWriter, value: u64) -> None:
     """Two cells."""
-    fdt_put(w, u32(value >> 32))
-    fdt_put(w, u32(value & 0xFFFF_FFFF))
+    if room(w, 8):
+        w.out.store_be64(w.at, value)
+        w.at += 8
+
+
+@fn
+def put_text(w: FdtWriter, text: View[u8]) -> None:
+    """Bytes, a NUL, and zeros up to the next token."""
+    size = (len(text) + 4) & ~usize(3)
+    if room(w, size):
+        w.out.store_be32(w.at + size - 4, 0)
+        w.out[w.at : w.at + len(text)].copy_from(text)
+        w.at += size
 
 
 @fn
 def fdt_text(w: FdtWriter, name: View[u8], text: View[u8]) -> None:
     """A string property; `text` comes without its NUL."""
     fdt_head(w, name, len(text) + 1)
-    put_bytes(w, text)
-    put_zero(w)
-    pad(w)
+    put_text(w, text)
 
 
 @fn

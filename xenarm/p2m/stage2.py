@@ -4,11 +4,12 @@ A live entry is never changed into another live one: it is made invalid, the TLB
 (break-before-make, Arm ARM D8.14.1). Tables come from a pool of the domain's own, which never grows: nothing that one domain does takes memory from another.
 """
 
-from freestanding import Array, Bits, IntEnum, Ptr, Struct, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
+from freestanding import Array, Bits, IntEnum, Ptr, Struct, address_of, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
 
 from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, data_sync_local, instruction_sync
 from xenarm.arm64.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
 from xenarm.arm64.registers import Vtcr, read_aa64mmfr0, read_vttbr_el2, write_vtcr_el2, write_vttbr_el2
+from xenarm.arm64.zero import page_zero
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.memory import pages_alloc, pages_free
 from xenarm.core.result import Result
@@ -182,8 +183,7 @@ def p2m_init(p: P2m, vmid: Vmid, pages: u64) -> Result:
 
 @fn
 def clear_table(table: Stage2Table) -> None:
-    for i in range(ENTRIES):
-        table.entries[i] = 0
+    page_zero(u64(address_of(table)))
 
 
 @fn
@@ -253,6 +253,19 @@ def fits_entry(ipa: u64, pa: u64, size: u64, level: u32) -> bool:
 
 
 @fn
+def fill_run(table: Stage2Table, first: u64, descriptor: u64, size: u64, shift: u32) -> u64:
+    """Go on behind an entry with more of its kind, as long as they are free and mapped whole; gives how much is mapped with the first one."""
+    run = table.entries[first + 1 : first + min(size >> shift, ENTRIES - first)]
+    value = descriptor
+    for i in range(len(run)):
+        if run[i] & VALID != 0:
+            break
+        value += u64(1) << shift
+        run[i] = value
+    return value - descriptor + (u64(1) << shift)
+
+
+@fn
 def map_one(p: P2m, ipa: u64, pa: u64, size: u64, attributes: u64) -> tuple[Result, u64]:
     """Write the largest entry that fits at `ipa`; gives how much it maps. A table that is already there is kept and gone into."""
     table = root_table(p, ipa)
@@ -262,7 +275,7 @@ def map_one(p: P2m, ipa: u64, pa: u64, size: u64, attributes: u64) -> tuple[Resu
         entry = table.entries[index]
         if fits_entry(ipa, pa, size, level) and not is_table(entry, level):
             replace_entry(p, table, index, ipa, leaf(pa, attributes, level))
-            return Result.OK, u64(1) << level_shift(level)
+            return Result.OK, fill_run(table, index, leaf(pa, attributes, level), size, level_shift(level))
         if not is_table(entry, level):
             result = split_block(p, table, index, ipa, level)
             if result != Result.OK:
