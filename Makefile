@@ -82,7 +82,7 @@ doctor: ## check this machine for what is needed, and install or name what is mi
 
 .PHONY: clean
 clean: ## remove what was built, but not what was downloaded
-	rm -rf $(filter-out build/debian,$(wildcard build/*))
+	rm -rf $(filter-out build/debian build/debian-armhf,$(wildcard build/*))
 
 .PHONY: distclean
 distclean: ## remove everything that is not in the repository

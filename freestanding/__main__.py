@@ -21,6 +21,7 @@ from .ir import Program
 from .linetable import Lines, describe
 from .structs import Struct, Union
 from .toolchain import BuildError, Options, assembly_text, build
+from .types import set_pointer_bytes
 
 
 class UsageError(Exception):
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_check(options: argparse.Namespace) -> int:
     """Check every function of the modules, not only those that an entry reaches, and write the C of those that are sound."""
-    modules = [load(name) for name in options.modules]
+    modules = loaded(options)
     front = frontend(options)
     functions = entries(options, modules) if options.entry else [f for m in modules for f in functions_of(m)]
     errors = lower(front, functions)
@@ -133,6 +134,12 @@ def load(name: str) -> ModuleType:
         raise UsageError(f"{where}{type(error).__name__}: {error}") from None
 
 
+def loaded(options: argparse.Namespace) -> list[ModuleType]:
+    """The program's modules, imported for the target."""
+    set_pointer_bytes(TARGETS[options.target].pointer_bytes)
+    return [load(name) for name in options.modules]
+
+
 def assembly_modules() -> frozenset[str]:
     """Every imported module that added assembly: an image takes it all."""
     return frozenset(module for _, module, _ in ASSEMBLY)
@@ -148,7 +155,7 @@ def frontend(options: argparse.Namespace) -> Frontend:
 
 def compiled(options: argparse.Namespace) -> Program:
     """The program of the entry points; all errors of independent functions are printed. Raises UsageError."""
-    modules = [load(name) for name in options.modules]
+    modules = loaded(options)
     roots = entries(options, modules)
     if not roots:
         raise UsageError(f"nothing to compile: no @export function in {', '.join(options.modules)}; name one by --entry")

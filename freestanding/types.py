@@ -405,13 +405,23 @@ def _struct_layout(fields: list[tuple[str, Type]], pointer_bytes: int, packed: b
     return Layout(-(-end // align) * align, align, tuple(offsets))
 
 
-def size_of(annotation: Any, pointer_bytes: int = 8) -> int:
-    """Size of a type in bytes on a target with such pointers."""
-    return layout(storage_type(annotation, {}), pointer_bytes).size
+_pointer_bytes = 8
 
 
-def offset_of(cls: type[Any], path: str, pointer_bytes: int = 8) -> int:
+def set_pointer_bytes(count: int) -> None:
+    """What sizes computed while modules are imported are for; set before they are."""
+    global _pointer_bytes
+    _pointer_bytes = count
+
+
+def size_of(annotation: Any, pointer_bytes: int | None = None) -> int:
+    """Size of a type in bytes on a target with such pointers; by default the one that the program is compiled for."""
+    return layout(storage_type(annotation, {}), pointer_bytes or _pointer_bytes).size
+
+
+def offset_of(cls: type[Any], path: str, pointer_bytes: int | None = None) -> int:
     """Byte offset of a field; `a.b` goes into nested structs."""
+    pointer_bytes = pointer_bytes or _pointer_bytes
     offset = 0
     kind: Type = StructType(cls)
     for name in path.split("."):

@@ -1,17 +1,19 @@
 """What the core may ask of the architecture: one list, picked by the configuration."""
 
-from xenarm.arm64.clear import arch_memory_clear
-from xenarm.arm64.cpu import cpu_index, this_vcpu
-from xenarm.arm64.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_read32, mmio_read64
-from xenarm.arm64.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
-from xenarm.arm64.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
-from xenarm.arm64.mmu import dcache_clean_invalidate, icache_invalidate, image_size, image_start, mmu_map_device, mmu_map_ram
-from xenarm.arm64.vcpu import arch_vcpu_reset, arch_vcpu_stop, cpus_online, vcpu_assign, vcpus_left, vcpus_release
-from xenarm.arm64.window import window_claim, window_pages_from
-from xenarm.arm64.zero import page_zero
+from xenarm.arm.cpu import cpu_index, this_vcpu
+from xenarm.arm.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_read32, mmio_read64
+from xenarm.arm.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
+from xenarm.arm.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
+from xenarm.arm.mmu import dcache_clean_invalidate, icache_invalidate, image_size, image_start, mmu_map_device, mmu_map_ram
+from xenarm.arm.vcpu import arch_vcpu_boot, arch_vcpu_stop, cpus_online, vcpu_assign, vcpus_left, vcpus_release
+from xenarm.arm.window import window_claim, window_pages_from
+from xenarm.arm.hw import page_zero
 from xenarm.config import CONFIG
 
-assert CONFIG.ARCH == "arm64", f"no architecture {CONFIG.ARCH}"
+if CONFIG.ARM64:
+    from xenarm.arm64.clear import arch_memory_clear
+else:
+    from xenarm.arm.clear import memory_clear as arch_memory_clear
 
 __all__ = [
     "arch_counter",
@@ -19,7 +21,7 @@ __all__ = [
     "arch_machine_off",
     "arch_machine_reset",
     "arch_memory_clear",
-    "arch_vcpu_reset",
+    "arch_vcpu_boot",
     "arch_vcpu_stop",
     "cpu_index",
     "cpu_relax",

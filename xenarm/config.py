@@ -24,8 +24,10 @@ class Config:
     BOARD: str
     BOARD_QEMU_VIRT_ARM64: bool
     BOARD_ZCU102: bool
+    BOARD_QEMU_VIRT_ARM32: bool
     ARCH: str
     ARM64: bool
+    ARM32: bool
     MAX_CPUS: int
     MAX_DOMAINS: int
     MAX_DOMAIN_CPUS: int

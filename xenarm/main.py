@@ -1,18 +1,16 @@
 """The boot, phase by phase. Importing this module imports everything that is in the image."""
 
-import xenarm.arm64.head
-import xenarm.arm64.panic
-import xenarm.arm64.traps
-import xenarm.arm64.vectors  # noqa: F401
+import xenarm.arm.panic
+import xenarm.arm.traps  # noqa: F401
 from freestanding import Ptr, View, align_down, export, fn, u8, u32, u64, usize
 from xenarm.arch import arch_machine_off, cpus_online, image_size, image_start, mmu_map_ram
-from xenarm.arm64.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT, ONCE
-from xenarm.arm64.machine import cpu_stop
-from xenarm.arm64.mmu import mmu_init
-from xenarm.arm64.once import image_kept
-from xenarm.arm64.run import arch_start_domains
-from xenarm.arm64.smp import cpu_init, cpus_start
-from xenarm.arm64.window import window_bytes
+from xenarm.arm.link import CFLAGS, FLOATING_POINT, LINKER_SCRIPT, ONCE
+from xenarm.arm.machine import cpu_stop
+from xenarm.arm.mmu import mmu_init
+from xenarm.arm.once import image_kept
+from xenarm.arm.run import arch_start_domains
+from xenarm.arm.smp import cpu_init, cpus_start
+from xenarm.arm.window import window_bytes
 from xenarm.config import CONFIG
 from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
 from xenarm.core.bootargs import bootarg
@@ -31,6 +29,13 @@ from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
 
+if CONFIG.ARM64:
+    import xenarm.arm64.head
+    import xenarm.arm64.vectors  # noqa: F401
+else:
+    import xenarm.arm32.head
+    import xenarm.arm32.vectors  # noqa: F401
+
 __all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "boot_first_cpu"]
 
 MAPS_MEMORY = True
@@ -38,19 +43,21 @@ MAPS_MEMORY = True
 FDT = HOST_TREE
 LARGEST_TREE = 2 * MIB  # Linux's limit (Documentation/arm64/booting.rst), and ours
 EL2 = 2
+LEVEL = b"EL" if CONFIG.ARM64 else b"PL"  # AArch32 has privilege levels: PL2 is HYP mode
+TREE_REGISTER = b"x0" if CONFIG.ARM64 else b"r2"
 
 
 @export("boot_first_cpu")
-def boot_first_cpu(dtb: u64, image: u64, el: u64) -> None:
+def boot_first_cpu(dtb: usize, image: usize, el: usize) -> None:
     """Entry of the first CPU: the device tree's and the image's machine address, the exception level. Does not return."""
     FDT.count = 0
     log_start()
-    mmu_init(HostPhys(image))
-    open_tree(HostPhys(dtb))
+    mmu_init(HostPhys(u64(image)))
+    open_tree(HostPhys(u64(dtb)))
     printk(f"xenarm, image at {image:#x}, {image_size() // 1024} KiB")
     require_el2(el)
     stage(b"memory")
-    require(memory_init(FDT, HostPhys(dtb), image_start(), image_size()), b"memory")
+    require(memory_init(FDT, HostPhys(u64(dtb)), image_start(), image_size()), b"memory")
     stage(b"interrupt controller")
     require(gic_init(FDT), NO_GIC)
     require(cpu_init(0), b"interrupt controller: nothing in it for this CPU")
@@ -104,7 +111,8 @@ def open_tree(dtb: HostPhys) -> None:
     if error != FdtError.NONE:
         FDT.count = 0
         console_rescue()
-        log_error(f"device tree at {u64(dtb):#x}: {error}; the boot loader must pass a sound one in x0")
+        register: View[u8] = TREE_REGISTER
+        log_error(f"device tree at {u64(dtb):#x}: {error}; the boot loader must pass a sound one in {register}")
         cpu_stop()
     given, level = bootarg(FDT, b"loglvl")
     sound = not given or log_level(level)
@@ -114,9 +122,10 @@ def open_tree(dtb: HostPhys) -> None:
 
 
 @fn
-def require_el2(el: u64) -> None:
+def require_el2(el: usize) -> None:
     if el != EL2:
-        log_error(f"started at EL{el}: a hypervisor needs EL2; start it as the boot loader starts Linux on a machine with virtualization")
+        level: View[u8] = LEVEL
+        log_error(f"started at {level}{el}: a hypervisor needs {level}2; start it as the boot loader starts Linux on a machine with virtualization")
         cpu_stop()
 
 

@@ -32,7 +32,7 @@ from guests.runtime.gic import GIC, gic_cpu_init, gic_enable, gic_init, gic_own_
 from guests.runtime.link import LINKER_SCRIPT
 from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
-from xenarm.arm64.instructions import mmio_read32, wait_for_event
+from xenarm.arm.instructions import mmio_read32, wait_for_event
 from xenarm.arm64.registers import read_cntfrq_el0, read_tpidr_el0
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, FdtError

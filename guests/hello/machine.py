@@ -10,8 +10,8 @@ from guests.runtime.interrupts import INTERRUPTS
 from guests.runtime.machine import FDT, MACHINE, memory_banks
 from guests.runtime.psci import psci_version
 from guests.runtime.timer import TICKS_PER_SECOND, TIMER, timer_ticks
-from xenarm.arm64.instructions import wait_for_interrupt
-from xenarm.arm64.registers import read_cntfrq_el0, read_midr_el1, read_mpidr_el1
+from xenarm.arm.instructions import wait_for_interrupt
+from guests.runtime.registers import read_cntfrq_el0, read_midr_el1, read_mpidr_el1
 from xenarm.devicetree.reader import NO_NODE, ROOT, Node, Trail, fdt_name, fdt_next, fdt_trace
 from xenarm.devicetree.values import fdt_find, fdt_string
 
@@ -41,6 +41,8 @@ class Part(Struct, frozen=True):
 PARTS = table(
     Part,
     [
+        Part(number=0xC07, name=b"Cortex-A7"),
+        Part(number=0xC0F, name=b"Cortex-A15"),
         Part(number=0xD03, name=b"Cortex-A53"),
         Part(number=0xD04, name=b"Cortex-A35"),
         Part(number=0xD05, name=b"Cortex-A55"),

@@ -8,8 +8,8 @@ from guests.runtime.interrupts import INTERRUPTS, SGI_PING
 from guests.runtime.link import MAX_CPUS
 from guests.runtime.machine import MACHINE, secondary_entry
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on
-from xenarm.arm64.instructions import cpu_relax, wait_for_interrupt
-from xenarm.arm64.registers import read_cntfrq_el0
+from xenarm.arm.instructions import cpu_relax, wait_for_interrupt
+from guests.runtime.registers import read_cntfrq_el0
 
 __all__ = ["secondary_main", "show_processors"]
 

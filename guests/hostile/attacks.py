@@ -12,7 +12,7 @@ from guests.runtime.machine import MACHINE, memory_banks, secondary_entry
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on
 from xenarm.abi.hypercall import HYPERCALL_TAG
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction, Smccc
-from xenarm.arm64.instructions import instruction_sync, mmio_read32, mmio_write8, mmio_write32, wait_for_interrupt
+from xenarm.arm.instructions import instruction_sync, mmio_read32, mmio_write8, mmio_write32, wait_for_interrupt
 from xenarm.arm64.registers import write_elr_el1, write_spsr_el1
 from xenarm.gic.registers import Gicd
 

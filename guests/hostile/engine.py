@@ -9,7 +9,7 @@ from guests.runtime.cpu import cpu_number
 from guests.runtime.gic import gic_acknowledge, gic_end, intid_of
 from guests.runtime.link import MAX_CPUS
 from guests.runtime.machine import MACHINE
-from xenarm.arm64.instructions import instruction_sync
+from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import Reader, reader, write_vbar_el1
 
 __all__ = ["DEVICE_ALIAS", "RAM_ALIAS", "Values", "engine_init", "engine_slot", "engine_vectors", "run_kernel", "run_user", "zone"]

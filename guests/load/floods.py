@@ -5,7 +5,7 @@ from guests.runtime.console import CONSOLE
 from guests.runtime.gic import GIC
 from guests.runtime.psci import psci_hvc
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
-from xenarm.arm64.instructions import cpu_relax, mmio_read32, mmio_write32
+from xenarm.arm.instructions import cpu_relax, mmio_read32, mmio_write32
 from xenarm.gic.registers import Gicd
 
 __all__ = ["flood_all", "flood_console", "flood_distributor", "flood_hypercalls", "flood_psci"]

@@ -6,7 +6,7 @@ from freestanding import fn, u32, u64
 from guests.load.meter import BLOCKS, METERS, PLAN, Meter, load_block, meter_block
 from guests.runtime.cpu import counter, write_cntv_ctl_el0, write_cntv_cval_el0
 from guests.runtime.gic import gic_acknowledge, gic_enable, gic_end, intid_of
-from xenarm.arm64.instructions import wait_for_interrupt
+from xenarm.arm.instructions import wait_for_interrupt
 from xenarm.arm64.registers import TimerControl
 
 __all__ = ["run_blocks", "run_dozing", "run_jobs"]

@@ -17,7 +17,7 @@ from guests.runtime.gic import gic_init
 from guests.runtime.link import LINKER_SCRIPT
 from guests.runtime.machine import FDT, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
-from xenarm.arm64.instructions import mmio_read32
+from xenarm.arm.instructions import mmio_read32
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
 

@@ -3,7 +3,7 @@
 from freestanding import fn, u8, u32, u64
 from guests.probe.report import expect, expect_true
 from guests.runtime.gic import GIC, gic_acknowledge, gic_end, gic_own_target
-from xenarm.arm64.instructions import mmio_read32, mmio_write8, mmio_write32
+from xenarm.arm.instructions import mmio_read32, mmio_write8, mmio_write32
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS, SGIR_TARGETS_SHIFT, Gicd
 
 __all__ = ["SPURIOUS", "disable", "enable_at", "pend", "probe_interrupts", "take"]

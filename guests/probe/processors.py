@@ -12,7 +12,7 @@ from guests.runtime.link import MAX_CPUS
 from guests.runtime.machine import MACHINE, secondary_entry
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on, psci_hvc
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
-from xenarm.arm64.instructions import cpu_relax, data_sync_all, mmio_write32
+from xenarm.arm.instructions import cpu_relax, data_sync_all, mmio_write32
 from xenarm.arm64.registers import read_cntfrq_el0
 from xenarm.gic.registers import Gicd
 

@@ -7,7 +7,7 @@ from guests.runtime.machine import MACHINE
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on, psci_hvc, psci_smc
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction, Smccc
 from xenarm.arm64.registers import Reader, Writer, read_aa64dfr0, read_aa64pfr0, read_mpidr_el1, reader, writer
-from xenarm.arm64.instructions import mmio_read32
+from xenarm.arm.instructions import mmio_read32
 from xenarm.gic.registers import Gicd
 
 __all__ = ["probe_calls", "probe_registers"]

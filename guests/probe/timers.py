@@ -4,7 +4,7 @@ from freestanding import fn, u32, u64
 from guests.probe.interrupts import SPURIOUS, enable_at, take
 from guests.probe.report import expect, expect_true
 from guests.runtime.cpu import counter, write_cntv_ctl_el0, write_cntv_cval_el0
-from xenarm.arm64.instructions import cpu_relax, instruction_sync, wait_for_interrupt
+from xenarm.arm.instructions import cpu_relax, instruction_sync, wait_for_interrupt
 from xenarm.arm64.registers import Reader, Writer, read_cntfrq_el0, read_cntpct_el0, reader, writer
 
 __all__ = ["probe_timers"]

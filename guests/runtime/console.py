@@ -5,7 +5,7 @@ Xen's dom0less trees have no `stdout-path`.
 
 from freestanding import Atomic, Array, Printer, Struct, View, array, atomic, fn, u8, u32, u64, wrapping_add, zeroed
 from guests.runtime.cpu import interrupts_off, interrupts_on
-from xenarm.arm64.instructions import wait_for_interrupt
+from xenarm.arm.instructions import wait_for_interrupt
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_find_compatible, fdt_interrupt, fdt_reg, fdt_stdout

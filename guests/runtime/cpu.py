@@ -1,10 +1,9 @@
-"""Instructions and registers of EL1 that the guests use, beyond those that they share with the hypervisor."""
+"""What the guests ask of their CPU, beyond the registers."""
 
-from typing import Any
-
-from freestanding import fn, operation, u32, u64
-from xenarm.arm64.instructions import instruction_sync
-from xenarm.arm64.registers import Reader, Writer, reader, writer
+from freestanding import fn, u32, u64
+from guests.runtime.registers import interrupts_off, interrupts_on, register_reader, register_writer
+from xenarm.arm.instructions import instruction_sync
+from xenarm.arm64.registers import Reader, Writer
 
 __all__ = [
     "counter",
@@ -16,22 +15,10 @@ __all__ = [
     "write_cntv_cval_el0",
 ]
 
-
-def _mask(name: str, instruction: str) -> Any:
-    def model() -> None:
-        return None
-
-    model.__name__ = model.__qualname__ = name
-    return operation(aarch64=instruction, clobbers=("memory",))(model)
-
-
-interrupts_on = _mask("interrupts_on", "msr daifclr, #2")
-interrupts_off = _mask("interrupts_off", "msr daifset, #2")
-
-read_cntvct_el0: Reader = reader("cntvct_el0")
-read_tpidr_el1: Reader = reader("tpidr_el1")
-write_cntv_ctl_el0: Writer = writer("cntv_ctl_el0")
-write_cntv_cval_el0: Writer = writer("cntv_cval_el0")
+read_cntvct_el0: Reader = register_reader("cntvct_el0")
+read_tpidr_el1: Reader = register_reader("tpidr_el1")
+write_cntv_ctl_el0: Writer = register_writer("cntv_ctl_el0")
+write_cntv_cval_el0: Writer = register_writer("cntv_cval_el0")
 
 
 @fn

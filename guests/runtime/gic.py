@@ -1,7 +1,7 @@
 """A guest's side of the GICv2 (ARM IHI 0048B): enough to take interrupts and to send software-generated ones."""
 
 from freestanding import Struct, fn, u8, u32, u64, zeroed
-from xenarm.arm64.instructions import data_sync_all, mmio_read8, mmio_read32, mmio_write8, mmio_write32
+from xenarm.arm.instructions import data_sync_all, mmio_read8, mmio_read32, mmio_write8, mmio_write32
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_find_compatible, fdt_reg

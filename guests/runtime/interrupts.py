@@ -7,7 +7,7 @@ from guests.runtime.gic import gic_acknowledge, gic_end, intid_of
 from guests.runtime.link import MAX_CPUS
 from guests.runtime.psci import psci_system_off
 from guests.runtime.timer import TIMER, timer_tick
-from xenarm.arm64.registers import Ec, Esr
+from guests.runtime.registers import failed_check
 
 __all__ = ["INTERRUPTS", "SGI_PING", "Interrupts"]
 
@@ -55,8 +55,7 @@ def guest_fault(vector: u64, esr: u64, elr: u64, far: u64) -> None:
     """From the vectors: a guest's fault is its end. The compiler's `lines` command knows the source of ELR."""
     if not INTERRUPTS.faulted:
         INTERRUPTS.faulted = True
-        what = Esr.from_raw(esr)
-        if what.EC == Ec.BRK:
+        if failed_check(vector, esr):
             printk(f"guest: a check failed at {elr:#x}: 'python -m freestanding lines' on this guest's .elf tells which")
         else:
             printk(f"guest: fault by vector {vector:d}: ESR {esr:#x} ELR {elr:#x} FAR {far:#x}")

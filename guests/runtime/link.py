@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from xenarm.config import CONFIG
+
 __all__ = ["CPU_STACK", "IMAGE_ROOM", "IMAGE_VIRT", "LINKER_SCRIPT", "MAX_CPUS"]
 
-IMAGE_VIRT = 0x7F_C000_0000  # the last GiB of a 39-bit space: what lies there physically is nothing of ours
+IMAGE_VIRT = 0x7F_C000_0000 if CONFIG.ARM64 else 0xFFC0_0000  # in the last GiB: what lies there physically is nothing of ours
 IMAGE_ROOM = 2 << 20
 CPU_STACK = 16 * 1024
 MAX_CPUS = 8  # a GICv2 has no more interfaces
@@ -17,7 +19,7 @@ SECTIONS
     __image_start = .;
     .text : {{ KEEP(*(.head.text)) . = ALIGN(2048); KEEP(*(.vectors.text)) *(.text .text.*) }}
     .rodata : ALIGN(16) {{ *(.rodata .rodata.*) }}
-    .data : ALIGN(16) {{ *(.data .data.*) . = ALIGN(16); }}
+    .data : ALIGN(16) {{ *(.data .data.*) . = ALIGN(16); __file_size = . - __image_start; }}
     .bss (NOLOAD) : ALIGN(4096) {{
         *(.bss.tables)
         . = ALIGN(64);

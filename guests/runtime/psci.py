@@ -1,8 +1,9 @@
 """PSCI as a guest calls it (Arm DEN0022), by HVC or SMC as the device tree says."""
 
-from freestanding import Struct, assembly, external, fn, u32, u64, zeroed
+from freestanding import Struct, assembly, external, fn, u32, u64, usize, zeroed
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
-from xenarm.arm64.instructions import wait_for_event
+from xenarm.arm.instructions import wait_for_event
+from xenarm.config import CONFIG
 from xenarm.devicetree.reader import NO_NODE, Fdt
 from xenarm.devicetree.values import fdt_find, fdt_string
 
@@ -22,6 +23,22 @@ psci_smc:
 """,
     arch="aarch64",
 )
+assembly(
+    """
+    .section .text.psci_calls, "ax"
+    .arch_extension virt
+    .arch_extension sec
+    .global psci_hvc
+psci_hvc:
+    hvc #0
+    bx lr
+    .global psci_smc
+psci_smc:
+    smc #0
+    bx lr
+""",
+    arch="armv7",
+)
 
 
 class Conduit(Struct):
@@ -29,16 +46,28 @@ class Conduit(Struct):
 
 
 CONDUIT = zeroed(Conduit)
+PSCI_NATIVE = PSCI_BASE + (PSCI_64BIT if CONFIG.ARM64 else 0)
 
 
 @external("psci_hvc")
-def psci_hvc(function: u64, a: u64, b: u64, c: u64) -> u64:
+def call_hvc(function: usize, a: usize, b: usize, c: usize) -> usize:
     raise NotImplementedError("there is no hypervisor here")
 
 
 @external("psci_smc")
-def psci_smc(function: u64, a: u64, b: u64, c: u64) -> u64:
+def call_smc(function: usize, a: usize, b: usize, c: usize) -> usize:
     raise NotImplementedError("there is no firmware here")
+
+
+@fn
+def psci_hvc(function: u64, a: u64, b: u64, c: u64) -> u64:
+    """A call by HVC, whatever the tree says; arguments are as wide as the CPU's registers."""
+    return u64(call_hvc(usize(function), usize(a), usize(b), usize(c)))
+
+
+@fn
+def psci_smc(function: u64, a: u64, b: u64, c: u64) -> u64:
+    return u64(call_smc(usize(function), usize(a), usize(b), usize(c)))
 
 
 @fn
@@ -64,13 +93,13 @@ def psci_version() -> u32:
 @fn
 def psci_cpu_on(mpidr: u64, entry: u64, context: u64) -> u64:
     """Start a CPU at a physical address with `context` in its x0; the call's status."""
-    return call(PSCI_BASE + PSCI_64BIT + PsciFunction.CPU_ON, mpidr, entry, context)
+    return call(PSCI_NATIVE + PsciFunction.CPU_ON, mpidr, entry, context)
 
 
 @fn
 def psci_affinity_info(mpidr: u64) -> u64:
     """0: on, 1: off, 2: on its way; otherwise an error."""
-    return call(PSCI_BASE + PSCI_64BIT + PsciFunction.AFFINITY_INFO, mpidr, 0, 0)
+    return call(PSCI_NATIVE + PsciFunction.AFFINITY_INFO, mpidr, 0, 0)
 
 
 @fn

@@ -2,7 +2,7 @@
 
 from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
 from guests.runtime.cpu import write_cntv_ctl_el0, write_cntv_cval_el0, counter
-from xenarm.arm64.registers import TimerControl, read_cntfrq_el0
+from guests.runtime.registers import TIMER_COMPATIBLE, TimerControl, read_cntfrq_el0
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt
 from xenarm.devicetree.values import fdt_find_compatible, fdt_interrupt
@@ -29,7 +29,7 @@ TIMER = zeroed(Timer)
 @fn
 def timer_init(fdt: Fdt) -> None:
     """Find the timer and start the tick."""
-    node = fdt_find_compatible(fdt, b"arm,armv8-timer")
+    node = fdt_find_compatible(fdt, TIMER_COMPATIBLE)
     if node == NO_NODE:
         return
     interrupt = fdt_interrupt(fdt, node, VIRTUAL)

@@ -78,7 +78,7 @@ def test_a_fault_of_its_own_names_file_and_line(layout: Layout, xenarm: Hypervis
             console.expect(rf"panic on cpu 0: assertion failed at {re.escape(site.file)}:{site.line}\b", SECONDS)
             console.expect(r"running domain \w+ vcpu 0", SECONDS)
             console.expect(r"x30 [0-9a-f]{16}  sp  [0-9a-f]{16}  pc  [0-9a-f]{16}", SECONDS)
-            console.expect(r"0x[0-9a-f]+ xenarm/arm64/traps\.py:\d+", SECONDS)
+            console.expect(r"0x[0-9a-f]+ xenarm/arm/traps\.py:\d+", SECONDS)
 
 
 @pytest.mark.parametrize(

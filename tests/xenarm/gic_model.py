@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xenarm.abi.layout import GUEST_GICD_BASE
-from xenarm.arm64 import instructions
+from xenarm.arm import instructions
 from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
 from xenarm.gic.registers import Gich, ListRegister, LrState
 from xenarm.gic.controller import GIC

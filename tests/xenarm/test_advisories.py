@@ -17,13 +17,13 @@ from xenarm.abi.errno import Errno
 from xenarm.abi.hypercall import HYPERCALL_TAG
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_RAM0_BASE
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
-from xenarm.arm64 import registers, run, switch, vectors
+from xenarm.arm64 import guest, registers, switch, vectors
+from xenarm.arm64.guest import HCR_GUEST, MDCR_GUEST, cpu_control, load_system
 from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
 from xenarm.arm64.registers import MODEL, PSR_RESET, Cptr, Ec, Hcr, Mdcr, Spsr
-from xenarm.arm64.run import HCR_GUEST, MDCR_GUEST, cpu_control, load_el1
 from xenarm.arm64.switch import LOADED_REGISTERS, SAVED_REGISTERS
-from xenarm.arm64.timer import alarms_init, timers_control, timers_reset
-from xenarm.arm64.traps import HANDLERS, trap_full, trap_serror, trap_sync
+from xenarm.arm.timer import alarms_init, timers_control, timers_reset
+from xenarm.arm.traps import HANDLERS, trap_full, trap_serror, trap_sync
 from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.access import Access, Outcome
@@ -83,16 +83,16 @@ def test_xsa_91_timers_are_not_left_to_the_next_vcpu() -> None:
 
 def test_xsa_91_no_register_of_el1_outlives_its_vcpu() -> None:
     """The same of every other register that a guest writes without a trap."""
-    names = [name.removeprefix("write_") for name in vars(run) if name.startswith("write_") and name.endswith(("_el1", "_el0"))]
+    names = [name.removeprefix("write_") for name in vars(guest) if name.startswith("write_") and name.endswith(("_el1", "_el0"))]
     assert len(names) > 15
     MODEL.update(dict.fromkeys(names, 0xDEAD))
-    load_el1()
+    load_system(SLOTS[0].vcpu)
     assert not [name for name in names if MODEL[name] == 0xDEAD]
 
 
 def test_xsa_91_every_register_of_el1_is_switched() -> None:
     """What a vCPU starts with is its own from then on; MDSCR_EL1 traps, and is zero for all."""
-    names = {name.removeprefix("write_") for name in vars(run) if name.startswith("write_") and name.endswith(("_el1", "_el0"))}
+    names = {name.removeprefix("write_") for name in vars(guest) if name.startswith("write_") and name.endswith(("_el1", "_el0"))}
     assert names - {"mdscr_el1"} <= set(SAVED_REGISTERS)
     assert {"elr_el2", "spsr_el2", "cntkctl_el1", "cntv_ctl_el0", "cntv_cval_el0", "hcr_el2"} <= set(SAVED_REGISTERS)
     assert {"vmpidr_el2", "vttbr_el2"} <= set(LOADED_REGISTERS)
@@ -118,6 +118,7 @@ def test_xsa_351_activity_monitors_trap() -> None:
     """Guests read the activity monitors, and from them what others computed."""
     with machine() as m:
         cpu_control()
+        timers_control()
         cptr = Cptr.from_raw(MODEL["cptr_el2"])
         assert cptr.TAM and cptr.TTA and cptr.TZ and cptr.TSM
         for crm in range(2, 16):

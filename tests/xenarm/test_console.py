@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freestanding import View
-from xenarm.arm64 import instructions
+from xenarm.arm import instructions
 from xenarm.arm64.registers import MODEL
 from xenarm.core import console, log
 from xenarm.core.console import CONSOLE, OUTPUTS

@@ -17,7 +17,7 @@ from tests.engines.engines import EmulatedEngine, Unit
 from tests.xenarm import sched_simulator as sim
 from tests.xenarm.sched_simulator import ARINC_, CREDIT2_, NULL, RR_, RTDS_, Kind
 from tests.xenarm.test_sched import MS, SECOND, Machine, V, machines
-from xenarm.arm64.instructions import cpu_relax
+from xenarm.arm.instructions import cpu_relax
 
 ENGINES = ["python", "host-O2", "host-ubsan", "aarch64"]
 cpu_relax.templates.setdefault("host", "")  # a busy wait is one on any machine

@@ -8,7 +8,7 @@ import pytest
 
 from freestanding import View, zeroed
 from tests.xenarm.trees import compile_source
-from xenarm.arm64 import instructions
+from xenarm.arm import instructions
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
 from xenarm.drivers import pl011, serial

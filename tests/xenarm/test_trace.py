@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freestanding import Array, Struct, View, array, fn, offset_of, size_of, u8, u32, u64, zeroed
-from xenarm.arm64.instructions import STACK_OFFSET
+from xenarm.arm.instructions import STACK_OFFSET
 from xenarm.arm64.registers import MODEL
 from xenarm.core import trace, trace_dump
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, SLOT_SIZE, SLOTS, Domain, Vcpu

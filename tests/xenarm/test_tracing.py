@@ -9,9 +9,9 @@ import pytest
 from freestanding import zeroed
 from tests.xenarm.test_console import PORT, Port, port
 from xenarm.arm64 import timer, traced
-from xenarm.arm64.instructions import STACK_OFFSET
+from xenarm.arm.instructions import STACK_OFFSET
 from xenarm.arm64.registers import MODEL
-from xenarm.arm64.vcpu import CPUS
+from xenarm.arm.vcpu import CPUS
 from xenarm.core import trace, tracing
 from xenarm.core.domain import SLOTS
 from xenarm.core.log import LOG, NOBODY, TERMINAL

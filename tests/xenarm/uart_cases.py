@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from freestanding import View, zeroed
 from tests.xenarm import uart_models as models
 from tests.xenarm.trees import compile_source
-from xenarm.arm64 import instructions
+from xenarm.arm import instructions
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
 from xenarm.drivers import ns16550, serial

@@ -6,7 +6,7 @@ forbids fails the test.
 
 from __future__ import annotations
 
-from xenarm.arm64 import instructions
+from xenarm.arm import instructions
 
 
 class Uart(instructions.ModelBus):

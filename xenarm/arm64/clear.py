@@ -1,18 +1,16 @@
-"""Clearing memory for its next owner: zeros that reach memory itself, since a guest begins with its caches off."""
+"""Clearing memory by DC ZVA, where it may be used."""
 
-from freestanding import Ptr, fn, operation, u64, usize
+from freestanding import fn, operation, u64
 
-from xenarm.arm64.instructions import data_sync_all
-from xenarm.arm64.mmu import cache_line, dcache_clean_invalidate
+from xenarm.arm.instructions import data_sync_all
+from xenarm.arm.clear import memory_clear
+from xenarm.arm.mmu import cache_line
 from xenarm.arm64.zero import zero_block
 from xenarm.core.addresses import KIB, HostPhys
 
 __all__ = ["arch_memory_clear"]
 
-MAPS_MEMORY = True
-
 UNROLLED = 4 * KIB // 4  # whole pages are whole fours of blocks up to this size
-PIECE = 16 * KIB  # what is written and then cleaned: it fits into a first-level cache
 
 
 def _write_zeros(base: int, size: int) -> None:
@@ -39,9 +37,4 @@ def arch_memory_clear(base: HostPhys, size: u64) -> None:
         _ = zero_blocks(u64(base), u64(base) + size, block)
         data_sync_all()
         return
-    done = u64(0)
-    while done < size:
-        piece = min(size - done, u64(PIECE))
-        Ptr[u64](usize(u64(base) + done)).slice(usize(piece // 8)).fill(0)
-        dcache_clean_invalidate(HostPhys(u64(base) + done), piece)
-        done += piece
+    memory_clear(base, size)

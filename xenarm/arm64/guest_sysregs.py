@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from freestanding import Struct, fn, table, u32, u64
 
-from xenarm.arm64.cache import set_way_clean_invalidate
+from xenarm.arm.cache import set_way_clean_invalidate
 from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader, sysreg_key
-from xenarm.arm64.timer import (
+from xenarm.arm.timer import (
     ptimer_read_compare,
     ptimer_read_control,
     ptimer_read_value,

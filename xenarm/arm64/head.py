@@ -6,7 +6,7 @@ does not pull the ground away. Before the MMU is on nothing but constants is loa
 
 from freestanding import assembly, offset_of, size_of
 
-from xenarm.arm64.layout import DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT, VA_BITS
+from xenarm.arm.layout import BOOT_TABLES, DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT, VA_BITS
 from xenarm.arm64.registers import CPTR_RES1, SCTLR_EL1_RES1, SCTLR_EL2_RES1, Hcr, Sctlr, Tcr, Tcr1
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
@@ -16,7 +16,6 @@ __all__ = ["IMAGE_FLAGS"]
 IMAGE_FLAGS = 0b1010  # little-endian, 4 KiB pages, anywhere in memory (Linux Documentation/arm64/booting.rst)
 TABLE_DESCRIPTOR = 3
 PAGE_BIT = 2
-BOOT_TABLES = 7  # level 0; levels 1-3 of the image; levels 1-3 of the first page at its machine address
 
 SCTLR_ON = int(Sctlr(M=True, C=True, SA=True, I=True, WXN=True))
 T0SZ = 64 - VA_BITS

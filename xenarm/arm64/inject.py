@@ -17,8 +17,18 @@ from xenarm.arm64.registers import (
     write_spsr_el2,
 )
 
-__all__ = ["guest_is_at_el0", "inject_data_abort", "inject_instruction_abort", "inject_undefined", "skip_instruction"]
+__all__ = [
+    "VECTORS_SIZE",
+    "guest_is_at_el0",
+    "guest_vectors",
+    "inject_data_abort",
+    "inject_instruction_abort",
+    "inject_undefined",
+    "skip_instruction",
+    "trapped_in_vain",
+]
 
+VECTORS_SIZE = 0x800
 EC_SHIFT = 26
 IL = 1 << 25
 EXTERNAL_ABORT = 0x10
@@ -33,6 +43,12 @@ VECTOR_LOWER_32 = 0x600
 @fn
 def guest_is_at_el0(spsr: u64) -> bool:
     return spsr & 0xF == 0 or spsr & MODE_AARCH32 != 0
+
+
+@fn
+def guest_vectors() -> u64:
+    """Where the guest's exception vectors are."""
+    return read_vbar_el1()
 
 
 @fn
@@ -83,3 +99,9 @@ def inject_instruction_abort(address: u64) -> None:
 def skip_instruction(esr: u64) -> None:
     """Go on after the trapped instruction: 4 bytes, or 2 for a short Thumb one (ESR_EL2.IL)."""
     write_elr_el2(wrapping_add(read_elr_el2(), u64(2) + ((esr >> 24) & 2)))
+
+
+@fn(inline=True)
+def trapped_in_vain(esr: u64) -> bool:
+    """Whether a conditional instruction trapped though its condition fails: AArch64 has none that trap."""
+    return False

@@ -5,6 +5,13 @@ from typing import Any
 
 from freestanding import Bits, bits, operation, u32, u64
 
+from xenarm.arm.fields import AbortSyndrome as AbortSyndrome
+from xenarm.arm.fields import Ccsidr as Ccsidr
+from xenarm.arm.fields import Cnthctl as Cnthctl
+from xenarm.arm.fields import Hcr as Hcr
+from xenarm.arm.fields import Par as Par
+from xenarm.arm.fields import TimerControl as TimerControl
+
 
 MODEL: dict[str, int] = {}
 """What CPython sees in place of the system registers."""
@@ -40,22 +47,6 @@ class Esr(Bits, type=u64):
     EC: u32 = bits(31, 26)
     IL: bool = bits(25)
     ISS: u32 = bits(24, 0)
-
-
-class AbortSyndrome(Bits, type=u64):
-    """ESR_EL2 for a data or instruction abort."""
-
-    ISV: bool = bits(24)
-    SAS: u32 = bits(23, 22)
-    SSE: bool = bits(21)
-    SRT: u32 = bits(20, 16)
-    SF: bool = bits(15)
-    FNV: bool = bits(10)
-    EA: bool = bits(9)
-    CM: bool = bits(8)
-    S1PTW: bool = bits(7)
-    WNR: bool = bits(6)
-    FSC: u32 = bits(5, 0)
 
 
 class SysregSyndrome(Bits, type=u64):
@@ -105,30 +96,12 @@ class Ec:
     BRK = 0x3C
 
 
-class Hcr(Bits, type=u64):
-    """HCR_EL2."""
-
-    VM: bool = bits(0)
-    SWIO: bool = bits(1)
-    PTW: bool = bits(2)
-    FMO: bool = bits(3)
-    IMO: bool = bits(4)
-    AMO: bool = bits(5)
-    VSE: bool = bits(8)
-    FB: bool = bits(9)
-    BSU: u32 = bits(11, 10)
-    TWI: bool = bits(13)
-    TWE: bool = bits(14)
-    TID0: bool = bits(15)
-    TID1: bool = bits(16)
-    TID3: bool = bits(18)
-    TSC: bool = bits(19)
-    TIDCP: bool = bits(20)
-    TACR: bool = bits(21)
-    TSW: bool = bits(22)
-    RW: bool = bits(31)
-    TLOR: bool = bits(35)
-    TERR: bool = bits(36)
+HVC_CLASS = Ec.HVC64
+"""Of a guest's hypercalls and PSCI."""
+SMC_CLASS = Ec.SMC64
+WFX_CLASS = Ec.WFX
+INSTRUCTION_ABORT_CLASS = Ec.INSTRUCTION_ABORT_LOWER
+DATA_ABORT_CLASS = Ec.DATA_ABORT_LOWER
 
 
 class Cptr(Bits, type=u64):
@@ -157,21 +130,6 @@ class Mdcr(Bits, type=u64):
     TDRA: bool = bits(11)
     TPMS: bool = bits(14)
     TTRF: bool = bits(19)
-
-
-class Cnthctl(Bits, type=u64):
-    """CNTHCTL_EL2 with HCR_EL2.E2H clear."""
-
-    EL1PCTEN: bool = bits(0)
-    EL1PCEN: bool = bits(1)
-
-
-class TimerControl(Bits, type=u64):
-    """CNTP_CTL_EL0, CNTV_CTL_EL0, CNTHP_CTL_EL2."""
-
-    ENABLE: bool = bits(0)
-    IMASK: bool = bits(1)
-    ISTATUS: bool = bits(2)
 
 
 class Tcr(Bits, type=u64):
@@ -234,21 +192,6 @@ class Spsr(Bits, type=u64):
     D: bool = bits(9)
 
 
-class Ccsidr(Bits, type=u64):
-    """CCSIDR_EL1 in its 32-bit format."""
-
-    LINE_SIZE: u32 = bits(2, 0)  # log2 of the bytes, less 4
-    ASSOCIATIVITY: u32 = bits(12, 3)  # less 1
-    SETS: u32 = bits(27, 13)  # less 1
-
-
-class Par(Bits, type=u64):
-    """PAR_EL1 after an address translation instruction."""
-
-    F: bool = bits(0)
-    PA: u64 = bits(47, 12)
-
-
 SCTLR_EL2_RES1 = 0x30C5_0830
 SCTLR_EL1_RES1 = 0x30D0_0980
 """SCTLR_EL1 bits that were RES1 in Armv8.0: LSMAOE, nTLSMD, SPAN, EIS, TSCXT, EOS; and bits 8 and 7 as at reset."""
@@ -267,6 +210,7 @@ write_elr_el2: Writer = writer("elr_el2")
 read_spsr_el2: Reader = reader("spsr_el2")
 write_spsr_el2: Writer = writer("spsr_el2")
 read_far_el2: Reader = reader("far_el2")
+read_fetch_far: Reader = read_far_el2
 read_hpfar_el2: Reader = reader("hpfar_el2")
 read_hcr_el2: Reader = reader("hcr_el2")
 write_hcr_el2: Writer = writer("hcr_el2")

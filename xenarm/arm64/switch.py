@@ -6,7 +6,8 @@ loaded the CPU has no stack: only so can the one be handed over before the other
 
 from freestanding import assembly, external, fn, offset_of, u64, usize, address_of
 
-from xenarm.core.domain import SYSTEM_WORDS, Vcpu
+from xenarm.arm.frame import SYSTEM_WORDS
+from xenarm.core.domain import Vcpu
 from xenarm.core.sched.state import SchedVcpu
 
 __all__ = ["CNTV_CTL", "CNTV_CVAL", "HCR", "VMPIDR", "VTTBR", "context_switch", "fp_restore", "vcpu_prepare"]

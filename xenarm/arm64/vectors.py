@@ -5,28 +5,18 @@ what that leaves goes on with all that a C function may change, and at last the 
 ELR_EL2 and SPSR_EL2 stay where they are.
 """
 
-from freestanding import Array, Struct, array, assembly, external, fn, linker_symbol, offset_of, size_of, u64, usize
-from xenarm.arm64.instructions import instruction_sync
+from freestanding import assembly, external, fn, linker_symbol, offset_of, size_of, u64, usize
+from xenarm.arm.frame import CrashFrame
+from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import write_vbar_el2
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
 
-__all__ = ["CrashFrame", "enter_guest", "vectors_choose"]
+__all__ = ["enter_guest", "vectors_choose"]
 
 
 VECTORS_FIRST = linker_symbol("vectors")
 VECTORS_V3 = linker_symbol("vectors_v3")
-
-
-class CrashFrame(Struct):
-    """What the vectors save of the hypervisor's own state when it is at fault. There is one: only the first CPU in trouble reports it."""
-
-    regs: Array[u64] = array(u64, 31)
-    sp: u64
-    elr: u64
-    spsr: u64
-    esr: u64
-    far: u64
 
 
 CRASH_STACK = 0x800

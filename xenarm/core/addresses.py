@@ -2,6 +2,8 @@
 
 from freestanding import Address, fn, u64
 
+from xenarm.config import CONFIG
+
 __all__ = [
     "GIB",
     "KIB",
@@ -20,7 +22,7 @@ __all__ = [
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
-MACHINE_END = 1 << 47  # EL2 maps machine addresses below this one at themselves, and the image above it
+MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # EL2 maps machine addresses below this one at themselves, and the image above it
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 

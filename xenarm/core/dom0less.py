@@ -2,8 +2,8 @@
 
 from freestanding import Array, Ptr, Struct, address_of, array, fn, offset_of, place, size_of, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GICD_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE, GUEST_RAM1_BASE
-from xenarm.arch import arch_vcpu_reset, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release, window_claim
-from xenarm.arm64.schedule import vcpu_breathe
+from xenarm.arch import arch_vcpu_boot, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release, window_claim
+from xenarm.arm.schedule import vcpu_breathe
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import OUTPUTS, Output, console_domain_restarts, console_start, vpl011_mmio
@@ -138,7 +138,7 @@ def add_devices(d: Domain, plan: Plan) -> Result:
 def add_vcpus(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     """The vCPUs, each admitted by the scheduler with what the tree says about it. False, and one line said, when one is not.
 
-    The first one starts at the kernel with the tree's address in x0 (Linux's arm64 boot protocol); PSCI starts the others.
+    The first one starts at the kernel with the tree's address where Linux's boot protocol has it; PSCI starts the others.
     """
     s = zeroed(SchedDomainParams)
     p = zeroed(SchedParams)
@@ -153,7 +153,7 @@ def add_vcpus(fdt: Fdt, d: Domain, plan: Plan) -> bool:
             sched_refuse(fdt, plan.node, i, result)
             return False
         if i == 0:
-            arch_vcpu_reset(v, GuestPhys(plan.entry), plan.tree_at)
+            arch_vcpu_boot(v, GuestPhys(plan.entry), plan.tree_at)
     return True
 
 
@@ -266,7 +266,7 @@ def domain_rebuild(d: Domain) -> Result:
         v = d.vcpus[i]
         if v is not None:
             if i == 0:
-                arch_vcpu_reset(v, GuestPhys(plan.entry), plan.tree_at)
+                arch_vcpu_boot(v, GuestPhys(plan.entry), plan.tree_at)
             else:
                 arch_vcpu_stop(v)
     return Result.OK

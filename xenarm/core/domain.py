@@ -5,6 +5,7 @@ Lock order: a domain's distributor lock is a leaf; nothing is taken while it is 
 
 from freestanding import Array, Atomic, IntEnum, Struct, View, array, atomic, fn, place, size_of, u8, u32, u64
 
+from xenarm.arm.frame import FP_WORDS, REGISTERS, SAVED_WORDS, SYSTEM_WORDS, Register
 from xenarm.config import CONFIG
 from xenarm.core.sched.state import SchedDomain, SchedVcpu
 from xenarm.devicetree.reader import Node
@@ -32,7 +33,6 @@ __all__ = [
     "Power",
     "ShutdownReason",
     "STACK_SIZE",
-    "SYSTEM_WORDS",
     "Slot",
     "Vcpu",
     "domain_all_left",
@@ -92,13 +92,11 @@ class Power(IntEnum, type=u32):
     STARTING = 3
 
 
-SYSTEM_WORDS = 30
-
 
 class Vcpu(Struct, align=16):
     """A virtual CPU. It lies at the top of its EL2 stack: in the guest, SP_EL2 points here. Without a domain: a CPU that has none to run."""
 
-    regs: Array[u64] = array(u64, 31)
+    regs: Array[Register] = array(Register, REGISTERS)
     id: u32
     cpu: u32  # which CPU has its registers, or had them last
     number: u32  # of its slot
@@ -116,9 +114,9 @@ class Vcpu(Struct, align=16):
     vmcr: u32  # GICH_VMCR and GICH_APR
     apr: u32
     sched: SchedVcpu
-    saved: Array[u64] = array(u64, 14)  # x18 to x30 and SP of EL2, where the switch left it
-    system: Array[u64] = array(u64, SYSTEM_WORDS)  # system registers, in the order of arm64/switch.py
-    fp: Array[u64] = array(u64, 66)  # V0-V31, FPCR, FPSR
+    saved: Array[Register] = array(Register, SAVED_WORDS)  # EL2's own, where the switch left it
+    system: Array[Register] = array(Register, SYSTEM_WORDS)  # system registers, in the order of the switch
+    fp: Array[u64] = array(u64, FP_WORDS)
 
 
 class GuestLayout(Struct):

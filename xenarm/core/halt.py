@@ -2,7 +2,7 @@
 
 from freestanding import Atomic, Struct, atomic, fn, u32, zeroed
 
-from xenarm.arm64.instructions import wait_for_event
+from xenarm.arm.instructions import wait_for_event
 
 __all__ = ["HALT", "halt", "halt_if_failed"]
 

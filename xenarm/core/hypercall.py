@@ -6,13 +6,16 @@ from freestanding import Struct, fn, table, u64
 
 from xenarm.abi.errno import Errno
 from xenarm.abi.hypercall import HYPERCALL_COUNT, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall, SchedOp
-from xenarm.arm64.run import vcpu_wait_for_interrupt, vcpu_yield
+from xenarm.arm.run import vcpu_wait_for_interrupt, vcpu_yield
+from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
 
 __all__ = ["HYPERCALLS", "HypercallHandler", "hypercall"]
 
 # Given the vCPU that calls, on its own CPU, and x0 to x2; gives what x0 becomes.
 HypercallHandler = Callable[[Vcpu, u64, u64, u64], u64]
+
+NUMBER_REGISTER = 16 if CONFIG.ARM64 else 12
 
 
 class Call(Struct, frozen=True):
@@ -53,8 +56,8 @@ assert all(number < HYPERCALL_COUNT for number in BY_NUMBER)
 
 @fn
 def hypercall(v: Vcpu) -> u64:
-    """Carry out what x16 names; the result is for x0."""
-    number = v.regs[16]
+    """Carry out what x16 or r12 names; the result is for register 0."""
+    number = u64(v.regs[NUMBER_REGISTER])
     if number >= HYPERCALL_COUNT:
         return Errno.ENOSYS
-    return HYPERCALLS[number].handler(v, v.regs[0], v.regs[1], v.regs[2])
+    return HYPERCALLS[number].handler(v, u64(v.regs[0]), u64(v.regs[1]), u64(v.regs[2]))

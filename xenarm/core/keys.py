@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from freestanding import Struct, View, fn, table, u8, u32, zeroed
 from xenarm.arch import arch_counter, arch_counter_hz, arch_machine_reset
-from xenarm.arm64.dump import REGISTERS, TIMERS, dump_ask
+from xenarm.arm.dump import REGISTERS, TIMERS, dump_ask
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB
 from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, ShutdownReason, domain_name

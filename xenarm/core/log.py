@@ -11,6 +11,7 @@ from xenarm.core.spinlock import Spinlock
 from xenarm.drivers.serial import serial_write
 
 __all__ = [
+    "say",
     "LOG",
     "LOG_RING",
     "NOBODY",
@@ -91,6 +92,20 @@ def terminal_say(text: View[u8]) -> None:
 def log_raw(text: View[u8]) -> None:
     """For the panic: no lock, no prefix. Another CPU's line may be cut; nothing can wait."""
     terminal_say(text)
+
+
+@fn
+def raw_begin() -> None:
+    log_raw(b"(xenarm) ")
+
+
+@fn
+def raw_end() -> None:
+    log_raw(b"\n")
+
+
+say = Printer(raw_begin, log_raw, raw_end)
+"""A line of the panic's."""
 
 
 @fn

@@ -10,7 +10,7 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
-from xenarm.core.kernel import KernelFault, kernel_check
+from xenarm.core.kernel import KernelFault
 from xenarm.core.log import log_error, log_warning
 from xenarm.core.memory import is_boot_module, memory_conflict, memory_holds
 from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
@@ -22,12 +22,29 @@ from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
 
+if CONFIG.ARM64:
+    from xenarm.core.kernel import kernel_check
+else:
+    from xenarm.core.zimage import zimage_check as kernel_check
+
 __all__ = ["plan_domain"]
 
 MAPS_MEMORY = True
 
 SUPERPAGE = 2 * MIB
 MOST_BOOTARGS = 2047  # Linux's COMMAND_LINE_SIZE less the NUL
+
+
+KERNEL = b"arm64 Image" if CONFIG.ARM64 else b"zImage"
+NO_KERNEL = b"reg holds no %s: the magic at offset %s" % (KERNEL, b'56 is not "ARMd"' if CONFIG.ARM64 else b"36 is not 0x016f2818")
+LOAD_KERNEL = b"load an uncompressed arm64 Image there" if CONFIG.ARM64 else b"load a zImage there"
+SHORT_KERNEL = b"reg is shorter than the header of an " + KERNEL if CONFIG.ARM64 else b"reg is shorter than the header of a " + KERNEL
+CUT_KERNEL = b"reg is shorter than the %s in it" % KERNEL
+DAMAGED_KERNEL = (
+    b"reg holds an arm64 Image with a senseless text_offset or image_size"
+    if CONFIG.ARM64
+    else b"reg holds a zImage with a start address, or with senseless sizes"
+)
 
 
 class Role(IntEnum, type=u8):
@@ -108,14 +125,14 @@ def plan_modules(fdt: Fdt, plan: Plan) -> bool:
 
 @fn
 def refuse_kernel(fdt: Fdt, plan: Plan, fault: KernelFault) -> bool:
-    what: View[u8] = b'reg holds no arm64 Image: the magic at offset 56 is not "ARMd"'
-    remedy: View[u8] = b"load an uncompressed arm64 Image there"
+    what: View[u8] = NO_KERNEL
+    remedy: View[u8] = LOAD_KERNEL
     match fault:
         case KernelFault.SHORT:
-            what = b"reg is shorter than an arm64 Image's header"
+            what = SHORT_KERNEL
             remedy = b"the module is cut: correct the size, or load it again"
         case KernelFault.CUT:
-            what = b"reg is shorter than the arm64 Image in it"
+            what = CUT_KERNEL
             remedy = b"the module is cut: correct the size, or load it again"
         case KernelFault.COMPRESSED:
             what = b"reg holds a gzip file"
@@ -124,7 +141,7 @@ def refuse_kernel(fdt: Fdt, plan: Plan, fault: KernelFault) -> bool:
             what = b"reg holds a big-endian kernel"
             remedy = b"load a little-endian one"
         case KernelFault.BAD_OFFSET | KernelFault.BAD_SIZE:
-            what = b"reg holds an arm64 Image with a senseless text_offset or image_size"
+            what = DAMAGED_KERNEL
             remedy = b"the module is damaged: load it again"
         case KernelFault.BAD_MAGIC | KernelFault.NONE:
             pass

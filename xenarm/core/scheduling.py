@@ -3,7 +3,7 @@
 from freestanding import fn, u64
 
 from xenarm.arch import arch_counter_hz, cpus_online
-from xenarm.arm64.cpu import SHARING
+from xenarm.arm.cpu import SHARING
 from xenarm.config import CONFIG
 from xenarm.core.log import log_warning, printk
 from xenarm.core.sched.options import sched_options

@@ -2,7 +2,7 @@
 
 from freestanding import Atomic, Struct, atomic, fn, u32, wrapping_add
 
-from xenarm.arm64.instructions import cpu_relax
+from xenarm.arm.instructions import cpu_relax
 from xenarm.core.halt import halt_if_failed
 
 __all__ = ["Spinlock"]

@@ -6,8 +6,8 @@ While it is said, the other half of the port's ring and three quarters of the CP
 from freestanding import Struct, View, fn, u8, u32, u64, zeroed
 
 from xenarm.arch import arch_counter, arch_counter_hz, cpu_index
-from xenarm.arm64.timer import alarm_by
-from xenarm.arm64.traced import tracing_switch
+from xenarm.arm.timer import alarm_by
+from xenarm.arm.traced import tracing_switch
 from xenarm.config import CONFIG
 from xenarm.core.bootargs import bootarg
 from xenarm.core.log import log_warning, printk, terminal_line

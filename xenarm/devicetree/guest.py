@@ -13,6 +13,7 @@ from xenarm.abi.layout import (
     GUEST_TIMER_PHYS_S_PPI,
     GUEST_TIMER_VIRT_PPI,
 )
+from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.devicetree.writer import (
     FdtWriter,
@@ -40,6 +41,9 @@ CLOCK_PHANDLE = 0xFDE9
 UART_CLOCK = 24_000_000
 MOST_BANKS = 32
 MOST_SHARES = 8
+
+CPU_COMPATIBLE = b"arm,armv8" if CONFIG.ARM64 else b"arm,armv7"  # as Xen has them
+TIMER_COMPATIBLE = b"arm,armv8-timer" if CONFIG.ARM64 else b"arm,armv7-timer"
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -142,7 +146,7 @@ def write_cpus(w: FdtWriter, vcpus: u32) -> None:
     fdt_cell(w, b"#size-cells", 0)
     for n in range(vcpus):
         fdt_begin_at(w, b"cpu", u64(n))
-        fdt_text(w, b"compatible", b"arm,armv8")
+        fdt_text(w, b"compatible", CPU_COMPATIBLE)
         fdt_text(w, b"device_type", b"cpu")
         fdt_cell(w, b"reg", n)
         fdt_text(w, b"enable-method", b"psci")
@@ -212,7 +216,7 @@ def put_ppi(w: FdtWriter, intid: u32) -> None:
 def write_timer(w: FdtWriter) -> None:
     """Secure, non-secure and virtual timer, in the order of Linux's binding; level low is what that asks for."""
     fdt_begin(w, b"timer")
-    fdt_text(w, b"compatible", b"arm,armv8-timer")
+    fdt_text(w, b"compatible", TIMER_COMPATIBLE)
     fdt_head(w, b"interrupts", 36)
     put_ppi(w, GUEST_TIMER_PHYS_S_PPI)
     put_ppi(w, GUEST_TIMER_PHYS_NS_PPI)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from freestanding import ctz, fn, u32
 
+from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
 from xenarm.gic.host import gic_is_v3
 from xenarm.gic.lists import HCR_RUN, HCR_RUN_SHORT, release
@@ -65,7 +66,7 @@ load_v3 = loading(v3_write_lr, v3_load_interface, v3_lists_control)
 @fn(inline=True)
 def vgic_save(v: Vcpu) -> None:
     """What the guest has finished with becomes free; an end that was to be reported is remembered as a kick."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         save_v3(v)
     else:
         save_v2(v)
@@ -74,7 +75,7 @@ def vgic_save(v: Vcpu) -> None:
 @fn(inline=True)
 def vgic_load(v: Vcpu) -> None:
     """On a virtual interface whose list registers are empty."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         load_v3(v)
     else:
         load_v2(v)

@@ -102,7 +102,7 @@ def gic_init(fdt: Fdt) -> Result:
 @fn
 def gic_cpu_init(cpu: u32) -> Result:
     """Set up this CPU's part of the controller, and its virtual interface. NOT_FOUND: a GICv3 without a redistributor for it."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         return v3_cpu_init(cpu)
     v2_cpu_init(cpu)
     return Result.OK
@@ -111,7 +111,7 @@ def gic_cpu_init(cpu: u32) -> Result:
 @fn
 def gic_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
     """Let a shared interrupt reach a CPU. An INTID that the controller does not have is ignored."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_enable_spi(intid, cpu, level)
     else:
         v2_enable_spi(intid, cpu, level)
@@ -123,13 +123,13 @@ def gic_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
 @fn(inline=True)
 def gic_acknowledge() -> u32:
     """The interrupt to handle, with the sender of a GICv2's SGI; from INTID_SPURIOUS on there is none."""
-    return v3_acknowledge() if gic_is_v3() else v2_acknowledge()
+    return v3_acknowledge() if CONFIG.GICV3 and gic_is_v3() else v2_acknowledge()
 
 
 @fn(inline=True)
 def gic_end(iar: u32) -> None:
     """Drop the running priority and deactivate."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_end(iar)
     else:
         v2_end(iar)
@@ -138,7 +138,7 @@ def gic_end(iar: u32) -> None:
 @fn(inline=True)
 def gic_drop(iar: u32) -> None:
     """Drop the running priority only: the interrupt stays active for the guest to end."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_drop(iar)
     else:
         v2_drop(iar)
@@ -146,7 +146,7 @@ def gic_drop(iar: u32) -> None:
 
 @fn(inline=True)
 def gic_deactivate(intid: u32) -> None:
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_deactivate(intid)
     else:
         v2_deactivate(intid)
@@ -155,7 +155,7 @@ def gic_deactivate(intid: u32) -> None:
 @fn
 def gic_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_kick(cpu)
     else:
         v2_kick(cpu)
@@ -185,12 +185,12 @@ def gic_stop_others(cpus: u32, me: u32) -> None:
 
 @fn(inline=True)
 def gic_read_lr(index: u32) -> u32:
-    return v3_read_lr(index) if gic_is_v3() else v2_read_lr(index)
+    return v3_read_lr(index) if CONFIG.GICV3 and gic_is_v3() else v2_read_lr(index)
 
 
 @fn(inline=True)
 def gic_write_lr(index: u32, value: u32) -> None:
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_write_lr(index, value)
     else:
         v2_write_lr(index, value)
@@ -199,19 +199,19 @@ def gic_write_lr(index: u32, value: u32) -> None:
 @fn(inline=True)
 def gic_lists_empty() -> u32:
     """List registers without an interrupt, a bit each."""
-    return v3_lists_empty() if gic_is_v3() else v2_lists_empty()
+    return v3_lists_empty() if CONFIG.GICV3 and gic_is_v3() else v2_lists_empty()
 
 
 @fn(inline=True)
 def gic_lists_ended() -> u32:
     """List registers whose interrupt has ended and asked for a maintenance interrupt then, a bit each."""
-    return v3_lists_ended() if gic_is_v3() else v2_lists_ended()
+    return v3_lists_ended() if CONFIG.GICV3 and gic_is_v3() else v2_lists_ended()
 
 
 @fn(inline=True)
 def gic_lists_control(value: u32) -> None:
     """GICH_HCR or ICH_HCR_EL2, whose low bits are the same (`GichControl`)."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_lists_control(value)
     else:
         v2_lists_control(value)
@@ -220,7 +220,7 @@ def gic_lists_control(value: u32) -> None:
 @fn
 def gic_lists_reset() -> None:
     """This CPU's virtual interface as after reset, enabled, its list registers empty."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         v3_lists_reset()
     else:
         v2_lists_reset()

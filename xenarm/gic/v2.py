@@ -5,8 +5,8 @@ Priority drop and deactivation are split (EOImode), so that an interrupt can sta
 
 from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, zeroed
 
-from xenarm.arm64.instructions import data_sync_inner_stores, mmio_read32, mmio_write8, mmio_write32
-from xenarm.arm64.mmu import mmu_map_device
+from xenarm.arm.instructions import data_sync_inner_stores, mmio_read32, mmio_write8, mmio_write32
+from xenarm.arm.mmu import mmu_map_device
 from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result

@@ -6,7 +6,7 @@ guest. LPIs are not used.
 
 from freestanding import Array, Struct, array, export, fn, truncate, u32, u64, zeroed
 
-from xenarm.arm64.instructions import (
+from xenarm.arm.instructions import (
     cpu_relax,
     data_sync_all,
     data_sync_inner_stores,
@@ -16,7 +16,7 @@ from xenarm.arm64.instructions import (
     mmio_write32,
     mmio_write64,
 )
-from xenarm.arm64.mmu import mmu_map_device
+from xenarm.arm.mmu import mmu_map_device
 from xenarm.arm64.registers import read_aa64pfr0, read_mpidr_el1
 from xenarm.core.addresses import HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu

@@ -7,9 +7,9 @@ are raised under the distributor's lock, from any CPU.
 from freestanding import ctz, fn, truncate, u8, u32, u64
 
 from xenarm.abi.layout import GUEST_GICC_SIZE
-from xenarm.arm64.cpu import SHARING, this_vcpu
-from xenarm.arm64.instructions import data_memory_barrier
-from xenarm.arm64.registers import read_cntpct_el0
+from xenarm.arm.cpu import SHARING, this_vcpu
+from xenarm.arm.instructions import data_memory_barrier
+from xenarm.arm.hw import read_cntpct_el0
 from xenarm.config import CONFIG
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
@@ -108,7 +108,7 @@ def vgic_init(d: Domain) -> None:
 @fn
 def sgi_to_self(v: Vcpu) -> u64:
     """ICC_SGI1R_EL1, or the target list of GICD_SGIR, for an SGI 0 to the vCPU alone."""
-    if gic_is_v3():
+    if CONFIG.GICV3 and gic_is_v3():
         return u64(1) << (v.id & 0xF) | u64(v.id >> 4) << ICC_SGI_AFF1_SHIFT
     return u64(1) << (v.id + SGIR_TARGETS_SHIFT)
 

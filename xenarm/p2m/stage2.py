@@ -1,4 +1,4 @@
-"""Stage-2 translation tables (VMSAv8-64, 4 KiB granule): map, unmap, translate.
+"""Stage-2 translation tables (VMSAv8-64 with the 4 KiB granule, and the same descriptors of Armv7's LPAE): map, unmap, translate.
 
 A live entry is never changed into another live one: it is made invalid, the TLBs are cleaned, then the new one is written
 (break-before-make, Arm ARM D8.14.1). Tables come from a pool of the domain's own, which never grows: nothing that one domain does takes memory from another.
@@ -6,10 +6,9 @@ A live entry is never changed into another live one: it is made invalid, the TLB
 
 from freestanding import Array, Bits, IntEnum, Ptr, Struct, address_of, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
 
-from xenarm.arm64.instructions import data_sync_inner, data_sync_inner_stores, data_sync_local, instruction_sync
-from xenarm.arm64.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
-from xenarm.arm64.registers import Vtcr, read_aa64mmfr0, read_vttbr_el2, write_vtcr_el2, write_vttbr_el2
-from xenarm.arm64.zero import page_zero
+from xenarm.arm.instructions import data_sync_inner, data_sync_inner_stores, data_sync_local, instruction_sync
+from xenarm.arm.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
+from xenarm.arm.hw import page_zero, read_vttbr_el2, stage2_control, write_vtcr_el2, write_vttbr_el2
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.memory import pages_alloc, pages_free
 from xenarm.core.result import Result
@@ -78,9 +77,6 @@ SHARED_ATTRIBUTES = int(Stage2Entry(VALID=True, MEMATTR=0b1111, S2AP=0b11, SH=0b
 VALID = int(Stage2Entry(VALID=True))
 TABLE = int(Stage2Entry(TABLE=True))
 FRAME_MASK = int(Stage2Entry(FRAME=(1 << 36) - 1))
-VTCR_COMMON = int(Vtcr(T0SZ=64 - IPA_BITS, SL0=1, IRGN0=1, ORGN0=1, SH0=3, RES1=True))
-VTCR_PS_SHIFT = 16
-LARGEST_PARANGE = 5  # 48 bits: what a descriptor of the 4 KiB granule holds without LPA
 
 
 @fn
@@ -131,8 +127,7 @@ def attributes_of(kind: MemoryKind) -> u64:
 @fn
 def stage2_enable() -> None:
     """Set VTCR_EL2 on this CPU: 40-bit guest-physical addresses, the CPU's own physical size. What the TLBs hold from before goes."""
-    parange = min(read_aa64mmfr0() & 0xF, u64(LARGEST_PARANGE))
-    write_vtcr_el2(VTCR_COMMON | parange << VTCR_PS_SHIFT)
+    write_vtcr_el2(stage2_control(IPA_BITS))
     instruction_sync()
     tlb_invalidate_all_guests()
     data_sync_local()

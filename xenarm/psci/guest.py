@@ -5,7 +5,8 @@ from collections.abc import Callable
 from freestanding import Struct, fn, table, u32, u64
 
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PSCI_VERSION_1_1, PsciError, PsciFunction, Smccc
-from xenarm.arm64.run import vcpu_mpidr, vcpu_off, vcpu_wait_for_interrupt
+from xenarm.arm.run import vcpu_mpidr, vcpu_off, vcpu_wait_for_interrupt
+from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Power, ShutdownReason, Vcpu, vcpu_domain
 from xenarm.core.shutdown import domain_shutdown
 from xenarm.gic.vgic import vcpu_kick
@@ -74,12 +75,18 @@ def vcpu_by_affinity(d: Domain, affinity: u64) -> Vcpu | None:
 
 
 @fn
+def entry_sound(entry: u64) -> bool:
+    """Aligned as an instruction is; bit 0 says Thumb in AArch32 (DEN0022 6.4)."""
+    return entry & 3 == 0 if CONFIG.ARM64 else entry & 3 != 2
+
+
+@fn
 def cpu_on(v: Vcpu, affinity: u64, entry: u64, context: u64) -> u64:
     """Claim the vCPU first, so that of two callers one wins; it becomes visible as pending once its entry is in place."""
     target = vcpu_by_affinity(vcpu_domain(v), affinity)
     if target is None:
         return INVALID_PARAMETERS
-    if entry & 3 != 0:
+    if not entry_sound(entry):
         return INVALID_ADDRESS
     claimed, power = target.power.compare_swap(u32(Power.OFF), u32(Power.STARTING))
     if not claimed:
@@ -126,7 +133,7 @@ def system_reset(v: Vcpu, a: u64, b: u64, c: u64) -> u64:
     return INTERNAL_FAILURE
 
 
-BOTH = (True, True)
+BOTH = (True, CONFIG.ARM64)  # the 64-bit calls are AArch64's
 ONLY32 = (True, False)
 IMPLEMENTED: dict[int, tuple[tuple[bool, bool], Callable[[Vcpu, u64, u64, u64], u64]]] = {
     PsciFunction.VERSION: (ONLY32, version),
@@ -188,12 +195,12 @@ def psci_call(v: Vcpu) -> u64:
 
     Arguments of a 32-bit identifier are 32 bits wide, its result leaves the upper half zero (DEN0028 3.1).
     """
-    function = v.regs[0] & 0xFFFF_FFFF
+    function = u64(v.regs[0]) & 0xFFFF_FFFF
     if function & PSCI_RANGE_MASK != PSCI_BASE:
-        return smccc_call(function, v.regs[1])
+        return smccc_call(function, u64(v.regs[1]))
     row = FUNCTIONS[function & 31]
     if function & PSCI_64BIT != 0:
-        return row.call(v, v.regs[1], v.regs[2], v.regs[3]) if row.in64 else u64(NOT_SUPPORTED)
+        return row.call(v, u64(v.regs[1]), u64(v.regs[2]), u64(v.regs[3])) if row.in64 else u64(NOT_SUPPORTED)
     if not row.in32:
         return NOT_SUPPORTED & 0xFFFF_FFFF
-    return row.call(v, v.regs[1] & 0xFFFF_FFFF, v.regs[2] & 0xFFFF_FFFF, v.regs[3] & 0xFFFF_FFFF) & 0xFFFF_FFFF
+    return row.call(v, u64(v.regs[1]) & 0xFFFF_FFFF, u64(v.regs[2]) & 0xFFFF_FFFF, u64(v.regs[3]) & 0xFFFF_FFFF) & 0xFFFF_FFFF

@@ -1,14 +1,15 @@
 """PSCI towards the firmware: start CPUs, turn the machine off, restart it. EL2 always calls by SMC."""
 
-from freestanding import assembly, external, fn, u64
+from freestanding import assembly, external, fn, u64, usize
 
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
+from xenarm.config import CONFIG
 
 __all__ = ["host_cpu_on", "host_system_off", "host_system_reset"]
 
 SYSTEM_OFF = PSCI_BASE + PsciFunction.SYSTEM_OFF
 SYSTEM_RESET = PSCI_BASE + PsciFunction.SYSTEM_RESET
-CPU_ON_64 = PSCI_BASE + PSCI_64BIT + PsciFunction.CPU_ON
+CPU_ON = PSCI_BASE + (PSCI_64BIT if CONFIG.ARM64 else 0) + PsciFunction.CPU_ON
 
 assembly(
     """
@@ -20,18 +21,29 @@ host_call:
 """,
     arch="aarch64",
 )
+assembly(
+    """
+    .section .text.host_call, "ax"
+    .arch_extension sec
+    .global host_call
+host_call:
+    smc #0
+    bx lr
+""",
+    arch="armv7",
+)
 
 
 @external("host_call")
-def host_call(function: u64, a: u64, b: u64, c: u64) -> u64:
+def host_call(function: usize, a: usize, b: usize, c: usize) -> usize:
     """An SMC to the firmware: function identifier and three arguments; its first result (DEN0028)."""
     raise NotImplementedError("there is no firmware here")
 
 
 @fn
 def host_cpu_on(mpidr: u64, entry: u64, context: u64) -> bool:
-    """Start another CPU at a machine address, MMU off, `context` in x0. False: the firmware refuses."""
-    return host_call(CPU_ON_64, mpidr, entry, context) == 0
+    """Start another CPU at a machine address, MMU off, `context` in its first register. False: the firmware refuses."""
+    return host_call(CPU_ON, usize(mpidr), usize(entry), usize(context)) == 0
 
 
 @fn

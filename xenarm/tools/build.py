@@ -17,7 +17,7 @@ from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
 
 HYPERVISOR = "xenarm.main"
 GUESTS = ("hello", "bench")
-TARGETS = {"qemu-virt-arm64": "aarch64", "zcu102": "aarch64"}
+TARGETS = {"qemu-virt-arm64": "aarch64", "qemu-virt-arm32": "armv7", "zcu102": "aarch64"}
 
 
 @dataclass(frozen=True)

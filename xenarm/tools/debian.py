@@ -1,6 +1,6 @@
-"""Fetches Debian's arm64 kernel, busybox and Xen, to boot on the hypervisor and to compare it with.
+"""Fetches Debian's kernel, busybox and Xen for arm64 and armhf, to boot on the hypervisor and to compare it with.
 
-An apt of our own, below build/debian, reuses the machine's sources, keyrings and proxies, and never
+An apt of our own for each, below build/debian and build/debian-armhf, reuses the machine's sources, keyrings and proxies, and never
 touches the machine's package database or its list of architectures. Packages are verified by apt,
 unpacked and not installed; what has been fetched once is not fetched again.
 """
@@ -25,10 +25,39 @@ from xenarm.tools.paths import BUILD, ROOT, shown
 
 DEBIAN = BUILD / "debian"
 GUEST_FILES = ROOT / "xenarm" / "tools" / "debian_guest"
-XEN_PACKAGE = "xen-hypervisor-4.17-arm64"
-KERNEL_METAPACKAGE = "linux-image-arm64"
 BUSYBOX_PACKAGE = "busybox-static"
 IMAGE_MAGIC = b"ARMd"  # at byte 56 of an arm64 Image
+ZIMAGE_MAGIC = b"\x18\x28\x6f\x01"  # at byte 36 of a zImage
+
+
+@dataclass(frozen=True)
+class Port:
+    """What a port of Debian calls things, and the kernel's file beside them."""
+
+    architecture: str
+    kernel_metapackage: str
+    kernel: str
+    magic: bytes
+    magic_at: int
+
+    @property
+    def xen_package(self) -> str:
+        """The hypervisor's."""
+        return f"xen-hypervisor-4.17-{self.architecture}"
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are; arm64's where they have always been."""
+        return DEBIAN if self.architecture == "arm64" else DEBIAN.with_name(f"{DEBIAN.name}-{self.architecture}")
+
+
+PORTS = {
+    port.architecture: port
+    for port in (
+        Port("arm64", "linux-image-arm64", "Image", IMAGE_MAGIC, 56),
+        Port("armhf", "linux-image-armmp-lpae", "zImage", ZIMAGE_MAGIC, 36),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +78,7 @@ class Apt:
     @property
     def directory(self) -> Path:
         """Where it keeps everything."""
-        return DEBIAN / self.architecture
+        return PORTS[self.architecture].directory / self.architecture
 
     def _run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "APT_CONFIG": str(self.directory / "apt.conf"), "LC_ALL": "C"}
@@ -137,11 +166,12 @@ def _reason(result: subprocess.CompletedProcess[str]) -> str:
 
 def kernel_package(apt: Apt) -> str:
     """The package with the newest kernel, which the metapackage depends on."""
-    for name in apt.dependencies(KERNEL_METAPACKAGE):
+    metapackage = PORTS[apt.architecture].kernel_metapackage
+    for name in apt.dependencies(metapackage):
         if name.startswith("linux-image-"):
             return name
     raise ToolError(
-        f"the machine's apt sources offer no {KERNEL_METAPACKAGE}; "
+        f"the machine's apt sources offer no {metapackage}; "
         "they must include Debian (deb http://deb.debian.org/debian bookworm main)"
     )
 
@@ -160,11 +190,12 @@ def _only(directory: Path, pattern: str) -> Path:
     return found[0]
 
 
-def kernel_image(packed: bytes, name: str) -> bytes:
-    """A kernel as an uncompressed arm64 Image, however the package ships it."""
+def kernel_image(packed: bytes, name: str, port: Port = PORTS["arm64"]) -> bytes:
+    """A kernel as an uncompressed arm64 Image or as a zImage, however the package ships it."""
     image = gzip.decompress(packed) if packed.startswith(b"\x1f\x8b") else packed
-    if image[56:60] != IMAGE_MAGIC:
-        raise ToolError(f"{name} is no arm64 Image: it lacks {IMAGE_MAGIC.decode()!r} at byte 56")
+    if image[port.magic_at : port.magic_at + 4] != port.magic:
+        kind = f"{port.architecture} Image" if port.kernel == "Image" else port.kernel
+        raise ToolError(f"{name} is no {kind}: it lacks {port.magic!r} at byte {port.magic_at}")
     return image
 
 
@@ -194,9 +225,9 @@ def guest_archive(busybox: bytes) -> bytes:
     )
 
 
-def busybox() -> bytes:
+def busybox(port: Port = PORTS["arm64"]) -> bytes:
     """The program that is the guest's user space."""
-    return _only(DEBIAN / "arm64" / "root", "*bin/busybox").read_bytes()
+    return _only(port.directory / port.architecture / "root", "*bin/busybox").read_bytes()
 
 
 def _write_if_changed(path: Path, data: bytes) -> None:
@@ -207,17 +238,17 @@ def _write_if_changed(path: Path, data: bytes) -> None:
         partial.replace(path)
 
 
-def _fetch_packages(say: Callable[[str], None]) -> None:
-    """Download and unpack the three packages into build/debian/arm64/root."""
+def _fetch_packages(port: Port, say: Callable[[str], None]) -> None:
+    """Download and unpack the three packages."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise ToolError("fetching Debian's kernel needs apt-get and dpkg-deb, so a Debian-like machine")
-    apt = Apt("arm64")
+    apt = Apt(port.architecture)
     apt.prepare()
-    say("fetching Debian's arm64 package lists")
+    say(f"fetching Debian's {port.architecture} package lists")
     apt.update()
     root = apt.directory / "root.partial"
     shutil.rmtree(root, ignore_errors=True)
-    for package in (kernel_package(apt), BUSYBOX_PACKAGE, XEN_PACKAGE):
+    for package in (kernel_package(apt), BUSYBOX_PACKAGE, port.xen_package):
         say(f"fetching {package} {apt.version(package)}")
         unpack(apt.download(package), root)
     final = apt.directory / "root"
@@ -225,40 +256,44 @@ def _fetch_packages(say: Callable[[str], None]) -> None:
     root.rename(final)
 
 
-def fetch(say: Callable[[str], None] = print) -> DebianFiles:
+def fetch(say: Callable[[str], None] = print, architecture: str = "arm64") -> DebianFiles:
     """The files of the Debian guest and of Debian's Xen, fetched when they are not here; one process at a time."""
-    DEBIAN.mkdir(parents=True, exist_ok=True)
-    with (DEBIAN / ".lock").open("w") as lock:
+    port = PORTS[architecture]
+    port.directory.mkdir(parents=True, exist_ok=True)
+    with (port.directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return _fetch_locked(say)
+        return _fetch_locked(port, say)
 
 
-def _fetch_locked(say: Callable[[str], None]) -> DebianFiles:
-    files = DebianFiles(DEBIAN / "Image", DEBIAN / "initramfs.cpio", DEBIAN / "xen")
-    root = DEBIAN / "arm64" / "root"
+def _fetch_locked(port: Port, say: Callable[[str], None]) -> DebianFiles:
+    here = port.directory
+    files = DebianFiles(here / port.kernel, here / "initramfs.cpio", here / "xen")
+    root = here / port.architecture / "root"
     if not root.exists():
-        _fetch_packages(say)
+        _fetch_packages(port, say)
     if not (files.kernel.exists() and files.xen.exists()):
         packed = _only(root / "boot", "vmlinuz-*")
-        _write_if_changed(files.kernel, kernel_image(packed.read_bytes(), packed.name))
-        _write_if_changed(files.xen, _only(root / "boot", "xen-*-arm64").read_bytes())
-    _write_if_changed(files.initramfs, guest_archive(busybox()))
+        _write_if_changed(files.kernel, kernel_image(packed.read_bytes(), packed.name, port))
+        _write_if_changed(files.xen, _only(root / "boot", f"xen-*-{port.architecture}").read_bytes())
+    _write_if_changed(files.initramfs, guest_archive(busybox(port)))
     return files
 
 
 def main() -> None:
     """Fetch, and say what is there."""
-    parser = argparse.ArgumentParser(prog="debian", description="fetch Debian's arm64 kernel, busybox and Xen")
+    parser = argparse.ArgumentParser(prog="debian", description="fetch Debian's kernel, busybox and Xen")
+    parser.add_argument("--architecture", action="append", choices=sorted(PORTS), help="of both, unless given")
     parser.add_argument("--refresh", action="store_true", help="look for newer packages")
     parser.add_argument("--quiet", action="store_true", help="do not list what is there")
     arguments = parser.parse_args()
-    if arguments.refresh:
-        shutil.rmtree(DEBIAN / "arm64" / "root", ignore_errors=True)
-        (DEBIAN / "Image").unlink(missing_ok=True)
-    files = fetch()
-    for path in () if arguments.quiet else (files.kernel, files.initramfs, files.xen):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        print(f"{shown(path)}  {path.stat().st_size} bytes  sha256 {digest[:16]}")
+    for port in (PORTS[name] for name in arguments.architecture or sorted(PORTS)):
+        if arguments.refresh:
+            shutil.rmtree(port.directory / port.architecture / "root", ignore_errors=True)
+            (port.directory / port.kernel).unlink(missing_ok=True)
+        files = fetch(architecture=port.architecture)
+        for path in () if arguments.quiet else (files.kernel, files.initramfs, files.xen):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            print(f"{shown(path)}  {path.stat().st_size} bytes  sha256 {digest[:16]}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xenarm.tools import build, debian
 from xenarm.tools.console import Console
+from xenarm.tools.machine import Architecture
 
 SWITCH_INPUT = b"\x01\x01\x01"  # CTRL-a three times
 
@@ -33,7 +34,7 @@ def ours(board: str) -> Hypervisor:
     return Hypervisor("xenarm", build.hypervisor_job(board).output)
 
 
-def debian_xen(extra: str = "") -> Hypervisor:
+def debian_xen(extra: str = "", architecture: Architecture = Architecture.ARM64) -> Hypervisor:
     """Debian's Xen. It stays up without domains, and reads its own input until told otherwise."""
     bootargs = f"console=dtuart dtuart=/pl011@9000000 {extra}".strip()
-    return Hypervisor("xen", debian.fetch().xen, bootargs, powers_off=False, switch_after="init memory")
+    return Hypervisor("xen", debian.fetch(architecture=architecture.debian).xen, bootargs, powers_off=False, switch_after="init memory")

@@ -1,7 +1,7 @@
 """Decides where things lie in memory when the hypervisor starts, and describes them in its device tree.
 
 QEMU places two things itself (hw/arm/boot.c): the image of `-kernel` at the base of RAM plus its
-text_offset, or 2 MiB where that is less than a page; and the device tree at the 2 MiB boundary after
+text_offset, or 2 MiB where that is less than a page, a zImage 64 KiB above the base; and the device tree at the 2 MiB boundary after
 half of RAM or 128 MiB, whichever is less, or after the image if that is further up.
 """
 
@@ -15,11 +15,13 @@ from pathlib import Path
 
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError
-from xenarm.tools.machine import KIB, MIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region, Value
+from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region, Value
 from xenarm.tools.paths import BOARDS, shown
 
 BOOT_STUB = 4 * KIB  # the few instructions with which QEMU enters the image
 DTB_ROOM = 2 * MIB
+ZIMAGE_OFFSET = 64 * KIB  # above the base of RAM: QEMU does not look at a zImage's header
+ZIMAGE_ROOM = 2 * MIB  # the most that ours takes with its stacks
 MODULE_ALIGNMENT = 2 * MIB  # so that a kernel can be mapped where it lies
 
 
@@ -65,6 +67,8 @@ def align_up(value: int, alignment: int) -> int:
 
 def hypervisor_region(machine: Machine) -> Region:
     """Where QEMU loads the image."""
+    if machine.board.architecture is Architecture.ARM32:
+        return Region("the hypervisor", machine.board.ram_base + ZIMAGE_OFFSET, ZIMAGE_ROOM)
     header = ImageHeader.read(machine.hypervisor)
     if header is None:
         raise ToolError(f"{machine.hypervisor} is no arm64 Image: build it with 'make board={machine.board.name}'")

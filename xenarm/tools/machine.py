@@ -36,6 +36,23 @@ class Region:
         return f"{self.what} [{self.base:#x}, {self.end:#x})"
 
 
+class Architecture(Enum):
+    """What a board's CPUs are, by Kconfig's name and the compiler's."""
+
+    ARM64 = "arm64"
+    ARM32 = "arm32"
+
+    @property
+    def target(self) -> str:
+        """The compiler's name for it."""
+        return "aarch64" if self is Architecture.ARM64 else "armv7"
+
+    @property
+    def debian(self) -> str:
+        """Debian's name for it."""
+        return "arm64" if self is Architecture.ARM64 else "armhf"
+
+
 @dataclass(frozen=True)
 class Board:
     """A board that QEMU emulates. `cpu` is empty where the machine has no choice; `tree` names the source of its device tree in boards/, and is
@@ -48,6 +65,7 @@ class Board:
     ram_base: int
     max_cpus: int
     tree: str = ""
+    architecture: Architecture = Architecture.ARM64
 
     def machine_options(self, *more: str) -> list[str]:
         """What QEMU is told to be."""

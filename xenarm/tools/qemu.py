@@ -13,6 +13,7 @@ from typing import Any
 from xenarm.tools.errors import ToolError
 from xenarm.tools.gdbstub import GdbStub
 from xenarm.tools.layout import Layout
+from xenarm.tools.machine import Architecture
 
 
 def _load(path: Path, address: int) -> list[str]:
@@ -26,17 +27,27 @@ def _entry_by_kernel(layout: Layout, dtb: Path) -> list[str]:
 def _entry_by_stub(layout: Layout, dtb: Path) -> list[str]:
     """The registers and places that `-kernel` gives, with a device tree that QEMU does not look at."""
     stub = dtb.with_suffix(".stub")
-    # ldr x0, dtb; mov x1, xzr; mov x2, xzr; mov x3, xzr; ldr x4, image; br x4; dtb: .quad; image: .quad
-    words = (0x580000C0, 0xAA1F03E1, 0xAA1F03E2, 0xAA1F03E3, 0x58000084, 0xD61F0080)
-    stub.write_bytes(struct.pack("<6I2Q", *words, layout.device_tree.base, layout.hypervisor.base))
+    if layout.machine.board.architecture is Architecture.ARM32:
+        # mov r0, #0; mvn r1, #0; ldr r2, dtb; ldr pc, image; dtb: .word; image: .word
+        words32 = (0xE3A00000, 0xE3E01000, 0xE59F2000, 0xE59FF000, layout.device_tree.base, layout.hypervisor.base)
+        stub.write_bytes(struct.pack("<6I", *words32))
+    else:
+        write_stub64(stub, layout)
     # Without -kernel, QEMU puts a device tree of its own in the first MiB; nothing looks at it.
-    start = layout.machine.board.ram_base + 0x18_0000
+    start = layout.machine.board.ram_base + (0x28_0000 if layout.machine.board.architecture is Architecture.ARM32 else 0x18_0000)
     return [
         *_load(layout.machine.hypervisor, layout.hypervisor.base),
         *_load(dtb, layout.device_tree.base),
         "-device",
         f"loader,file={stub},addr={start:#x},force-raw=on,cpu-num=0",
     ]
+
+
+def write_stub64(stub: Path, layout: Layout) -> None:
+    """The same for AArch64."""
+    # ldr x0, dtb; mov x1, xzr; mov x2, xzr; mov x3, xzr; ldr x4, image; br x4; dtb: .quad; image: .quad
+    words = (0x580000C0, 0xAA1F03E1, 0xAA1F03E2, 0xAA1F03E3, 0x58000084, 0xD61F0080)
+    stub.write_bytes(struct.pack("<6I2Q", *words, layout.device_tree.base, layout.hypervisor.base))
 
 
 def command_line(layout: Layout, dtb: Path) -> list[str]:

@@ -11,7 +11,7 @@ from boards import board as board_named
 from xenarm.tools import build, debian, doctor
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import compose
-from xenarm.tools.machine import KIB, DomainSpec, Machine, ModuleKind, ModuleSpec
+from xenarm.tools.machine import KIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir
 from xenarm.tools.qemu import command_line
 
@@ -20,9 +20,11 @@ GUEST_NAMES = ("hello", "debian")
 ESCAPE = 0x1D  # CTRL-], because CTRL-a belongs to the hypervisor's own console
 
 
-def debian_domain(cpus: int = 1, memory_mib: int = 256, name: str = "debian", bootargs: str = "") -> DomainSpec:
+def debian_domain(
+    cpus: int = 1, memory_mib: int = 256, name: str = "debian", bootargs: str = "", architecture: Architecture = Architecture.ARM64
+) -> DomainSpec:
     """Debian's kernel with a busybox shell."""
-    files = debian.fetch()
+    files = debian.fetch(architecture=architecture.debian)
     kernel = ModuleSpec(ModuleKind.KERNEL, files.kernel, f"{DEBIAN_BOOTARGS} {bootargs}".strip())
     return DomainSpec(name, memory_mib * KIB, (kernel, ModuleSpec(ModuleKind.RAMDISK, files.initramfs)), cpus)
 
@@ -35,7 +37,7 @@ def own_domain(board: str, guest: str, cpus: int = 1, memory_mib: int = 64) -> D
 def guest_domain(board: str, guest: str, cpus: int, memory_mib: int | None) -> DomainSpec:
     """The domain that GUEST names, with MEM if it was given."""
     if guest == "debian":
-        return debian_domain(cpus, memory_mib or 256)
+        return debian_domain(cpus, memory_mib or 256, architecture=board_named(board).architecture)
     return own_domain(board, guest, cpus, memory_mib or 64)
 
 

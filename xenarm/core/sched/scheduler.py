@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from freestanding import Struct, View, fn, table, u8, u32, u64
 
-from xenarm.arm64.instructions import cpu_relax
+from xenarm.arm.instructions import cpu_relax
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.core.sched import arinc653, credit2, null, rr, rtds

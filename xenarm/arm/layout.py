@@ -1,0 +1,67 @@
+"""Where EL2's own address space has what: the image at a fixed address, RAM and devices at their machine addresses."""
+
+from freestanding import Bits, bits, u32, u64
+
+from xenarm.config import CONFIG
+from xenarm.core.addresses import MIB, PAGE_SIZE
+
+__all__ = [
+    "DATA",
+    "DEVICE",
+    "ENTRIES",
+    "BOOT_TABLES",
+    "IMAGE_ALIGN",
+    "IMAGE_TABLE",
+    "IMAGE_VIRT",
+    "MAIR",
+    "RODATA",
+    "ROOT_LEVEL",
+    "SECTIONS",
+    "TABLE_PAGES",
+    "TEXT",
+    "VA_BITS",
+    "Stage1Entry",
+]
+
+VA_BITS, ROOT_LEVEL, IMAGE_VIRT = {
+    "arm64": (48, 0, 0x8000_0000_0000),  # beyond every machine address there is; level 0 entry 256
+    "arm32": (32, 1, 0xFFC0_0000),  # what RAM lies from there on is not used
+}[CONFIG.ARCH]
+IMAGE_TABLE = 3 - ROOT_LEVEL  # of the boot tables: the image's level 3
+BOOT_TABLES = 2 * IMAGE_TABLE + 1  # the root; the image's tables; those of its first page at its machine address
+IMAGE_ALIGN = 2 * MIB  # and the most it may take: one level 3 table maps it
+ENTRIES = 512
+TABLE_PAGES: int = CONFIG.EL2_TABLE_PAGES
+
+MAIR_NORMAL = 0
+MAIR_DEVICE = 1
+MAIR = 0xFF << 8 * MAIR_NORMAL | 0x04 << 8 * MAIR_DEVICE  # write-back read- and write-allocate; Device-nGnRE
+
+
+class Stage1Entry(Bits, type=u64):
+    """An EL2 stage-1 descriptor (Arm ARM D8.3)."""
+
+    VALID: bool = bits(0)
+    TABLE: bool = bits(1)
+    ATTR: u32 = bits(4, 2)
+    RES1: bool = bits(6)  # AP[1]: one translation regime without EL0
+    READ_ONLY: bool = bits(7)
+    SH: u32 = bits(9, 8)
+    AF: bool = bits(10)
+    FRAME: u64 = bits(47, 12)
+    XN: bool = bits(54)
+
+
+TEXT = int(Stage1Entry(VALID=True, ATTR=MAIR_NORMAL, RES1=True, READ_ONLY=True, SH=3, AF=True))
+RODATA = int(Stage1Entry(VALID=True, ATTR=MAIR_NORMAL, RES1=True, READ_ONLY=True, SH=3, AF=True, XN=True))
+DATA = int(Stage1Entry(VALID=True, ATTR=MAIR_NORMAL, RES1=True, SH=3, AF=True, XN=True))
+DEVICE = int(Stage1Entry(VALID=True, ATTR=MAIR_DEVICE, RES1=True, SH=2, AF=True, XN=True))
+
+SECTIONS = (
+    ("__text_start", "__once_text_end", TEXT),
+    ("__once_rodata_start", "__rodata_end", RODATA),
+    ("__data_start", "__tree_end", DATA),
+)
+"""Page-aligned runs of the image, and how each is mapped."""
+
+assert IMAGE_VIRT % IMAGE_ALIGN == 0 and PAGE_SIZE * ENTRIES == IMAGE_ALIGN

@@ -1,0 +1,123 @@
+"""The linker script of the image, and what its compilation needs beside.
+
+Sections are page-aligned by permission; bss follows the file's end and is counted in the Image header's image_size. `.bss.0raw` and `.once.raw` are not cleared. What only the boot
+uses, `.once.*` and the table pages that are left over, becomes free memory after it (`arm64/once.py`). Behind the image begins the window:
+addresses that get memory one by one (`arm64/window.py`).
+"""
+
+from __future__ import annotations
+
+from xenarm.arm.layout import IMAGE_ALIGN, IMAGE_VIRT
+from xenarm.config import CONFIG
+from xenarm.core.addresses import PAGE_SIZE
+from xenarm.core.domain import SLOT_SIZE
+
+__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE"]
+
+CFLAGS, FLOATING_POINT = {
+    "arm64": (("-ffixed-x18", "-mbranch-protection=none"), ("context_switch", "fp_restore")),  # the short way out of a guest does not save x18
+    "arm32": ((), ("context_switch", "fp_restore", "mvfr0", "mvfr1")),
+}[CONFIG.ARCH]
+"""What the compiler must be told beside the flags that keep it off FP and SIMD registers; the only code that may name those: the FP switch."""
+
+ONCE = ("boot_first_cpu",)
+"""What only this reaches is in the image's `.once` sections. It never returns; `boot_end`, the last that it calls, stays."""
+
+LINKER_SCRIPT = f"""
+ENTRY(_start)
+PHDRS
+{{
+    text PT_LOAD FLAGS(5);
+    rodata PT_LOAD FLAGS(4);
+    data PT_LOAD FLAGS(6);
+}}
+SECTIONS
+{{
+    . = {IMAGE_VIRT:#x};
+    __image_start = .;
+    .text : ALIGN({PAGE_SIZE}) {{
+        __text_start = .;
+        KEEP(*(.head.text))
+        __head_end = .;
+        . = ALIGN(2048);
+        KEEP(*(.vectors.text))
+        *(.text .text.*)
+        . = ALIGN({PAGE_SIZE});
+        __text_end = .;
+    }} :text
+    .once.text : ALIGN({PAGE_SIZE}) {{
+        __once_text_start = .;
+        *(.once.text)
+        . = ALIGN({PAGE_SIZE});
+        __once_text_end = .;
+    }} :text
+    .once.rodata : ALIGN({PAGE_SIZE}) {{
+        __once_rodata_start = .;
+        *(.once.rodata)
+        . = ALIGN(8);
+        __once_lines_start = .;
+        KEEP(*(.once.lines))
+        __once_lines_end = .;
+        . = ALIGN({PAGE_SIZE});
+        __once_rodata_end = .;
+    }} :rodata
+    .rodata : ALIGN({PAGE_SIZE}) {{
+        __rodata_start = .;
+        *(.rodata .rodata.*)
+        . = ALIGN(8);
+        __lines_start = .;
+        KEEP(*(.lines))
+        __lines_end = .;
+        . = ALIGN({PAGE_SIZE});
+        __rodata_end = .;
+    }} :rodata
+    .data : ALIGN({PAGE_SIZE}) {{
+        __data_start = .;
+        *(.data .data.* .once.data)
+        . = ALIGN(16);
+        __file_end = .;
+    }} :data
+    .bss (NOLOAD) : ALIGN({PAGE_SIZE}) {{
+        __tables_start = .;
+        KEEP(*(.bss.tables))
+        __tables_end = .;
+        *(.bss.0raw)
+        . = ALIGN({PAGE_SIZE});
+        __bss_start = .;
+        *(.bss .bss.[!0]* COMMON)
+        . = ALIGN({PAGE_SIZE});
+        __kept_end = .;
+        *(.once.bss)
+        . = ALIGN({PAGE_SIZE});
+        __bss_end = .;
+        *(.once.raw)
+        . = ALIGN({PAGE_SIZE});
+        __once_data_end = .;
+        *(.bss.0pool)
+        . = ALIGN({PAGE_SIZE});
+        __pool_end = .;
+        *(.bss.0tree)
+        . = ALIGN({PAGE_SIZE});
+        __tree_end = .;
+        KEEP(*(.bss.0first))
+        . = ALIGN({PAGE_SIZE});
+        __image_end = .;
+    }} :data
+    .window (NOLOAD) : ALIGN({SLOT_SIZE}) {{
+        __slots_start = .;
+        *(.bss.0slots)
+        __slots_end = .;
+        __window_start = .;
+        *(.bss.0window)
+        . = ALIGN({PAGE_SIZE});
+        __window_end = .;
+    }} :data
+    __image_size = __image_end - __image_start;
+    __file_size = __file_end - __image_start;
+    ASSERT(__head_end - __text_start <= {PAGE_SIZE}, "the boot code must fit one page: it runs before the MMU maps more")
+    ASSERT(__image_size <= {IMAGE_ALIGN}, "the image must fit 2 MiB")
+    ASSERT(__window_end - __image_start <= {IMAGE_ALIGN}, "the image and its window of stacks and domains must fit 2 MiB: lower CONFIG_MAX_VCPUS or CONFIG_MAX_DOMAINS")
+    /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.interp) }}
+}}
+"""
+

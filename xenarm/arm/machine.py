@@ -1,0 +1,42 @@
+"""The machine as a whole: its clock, and its end."""
+
+from freestanding import fn, u64
+
+from xenarm.arm.instructions import instruction_sync, wait_for_event
+from xenarm.arm.hw import read_cntfrq_el0, read_cntpct_el0
+from xenarm.psci.host import host_system_off, host_system_reset
+
+__all__ = ["arch_counter", "arch_counter_hz", "arch_machine_off", "arch_machine_reset", "cpu_stop"]
+
+
+@fn
+def arch_counter() -> u64:
+    """The physical counter, not read ahead of what came before (Arm ARM D11.1.2)."""
+    instruction_sync()
+    return read_cntpct_el0()
+
+
+@fn
+def arch_counter_hz() -> u64:
+    return read_cntfrq_el0()
+
+
+@fn
+def cpu_stop() -> None:
+    """This CPU does nothing more. Does not return."""
+    while True:
+        wait_for_event()
+
+
+@fn
+def arch_machine_off() -> None:
+    """Does not return."""
+    host_system_off()
+    cpu_stop()
+
+
+@fn
+def arch_machine_reset() -> None:
+    """Does not return."""
+    host_system_reset()
+    cpu_stop()

@@ -1,0 +1,207 @@
+"""vCPUs taking turns on CPUs: asking the scheduler, switching, waiting. Interrupts are masked throughout.
+
+A vCPU that waits with nobody to take its place keeps its CPU's registers: it goes on without a switch. When another CPU is to run it, that one
+kicks this, which gives the registers up. Order: a vCPU sets its state and then looks at `kicked`; who kicks sets `kicked` and then
+looks at its state. Whoever comes second sees the other.
+"""
+
+from freestanding import fn, u8, u32, u64
+
+from xenarm.arm.cpu import SHARING, this_vcpu
+from xenarm.arm.instructions import (
+    data_memory_barrier,
+    data_sync_local,
+    instruction_sync,
+    tlb_invalidate_guest_stage1_local,
+    wait_for_interrupt,
+)
+from xenarm.arm.irq import irq_handle
+from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
+from xenarm.arm.variant import context_switch
+from xenarm.arm.timer import alarm_choose_at, alarm_chooses, alarm_set, timers_loaded, timers_look, timers_watch
+from xenarm.core.console import console_poll
+from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, domain_all_left, vcpu_domain
+from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake, sched_yield
+from xenarm.core.sched.state import SCHED_CPUS, STOP_WAITS
+from xenarm.core.trace import trace_schedule, trace_wake
+from xenarm.gic.context import vgic_load, vgic_save
+from xenarm.gic.host import gic_kick
+from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
+
+__all__ = ["domain_runs", "vcpu_breathe", "vcpu_choose", "vcpu_give_way", "vcpu_reconsider", "vcpu_resumed", "vcpu_switch", "vcpu_wait", "vcpu_yield_to_others"]
+
+TWE = int(Hcr(TWE=True))
+
+
+@fn
+def domain_runs(v: Vcpu) -> bool:
+    d = v.domain
+    return d is not None and d.state.load_acquire() == u32(DomainState.RUNNING)
+
+
+@fn
+def vcpu_choose(v: Vcpu) -> Vcpu | None:
+    """What the CPU that has `v` is to run now."""
+    c = SCHED_CPUS[v.cpu]
+    v.choose = 0
+    chosen, until = sched_pick(c, read_cntpct_el0())
+    alarm_choose_at(v.cpu, until)
+    if c.kick != 0:
+        kick = c.kick
+        c.kick = 0
+        cpus_kick(kick)
+    return trace_schedule(SLOTS[chosen.index].vcpu if chosen is not None else None)
+
+
+@fn(inline=True)
+def settle(v: Vcpu) -> None:
+    """After the choice: set the alarm, and have the guest's WFE trap while others wait for this CPU."""
+    alarm_set(v.cpu)
+    others = alarm_chooses(v.cpu)
+    hcr = read_hcr_el2()
+    if (hcr & TWE != 0) != others:
+        write_hcr_el2(hcr ^ TWE)
+
+
+# ---- switching ---------------------------------------------------------------------------------------------------------
+
+
+@fn(inline=False)
+def vcpu_switch(before: Vcpu, after: Vcpu) -> None:
+    """This CPU goes on with another vCPU. Returns when `before` runs again, on whatever CPU."""
+    if before.sched.stopped.load() & STOP_WAITS != 0:
+        timers_watch(before)
+    vgic_save(before)
+    if after.sched.on_cpu.load_acquire() != 0:
+        gic_kick(after.cpu)  # a CPU that idles still has its registers
+    context_switch(before, after)
+    vcpu_resumed(before)
+
+
+@fn(inline=True)
+def vcpu_resumed(v: Vcpu) -> None:
+    """The vCPU's registers are in this CPU; the rest follows."""
+    vgic_load(v)
+    own_translations(v)
+    timers_loaded(v)
+    settle(v)
+    data_memory_barrier()
+    if v.vgic.kicked.load() != 0 and v.domain is not None:
+        vgic_attend(v)
+
+
+@fn(inline=True)
+def own_translations(v: Vcpu) -> None:
+    """The TLB tells domains apart, not their vCPUs, whose translations of one ASID may differ: it must not hold another's (Arm ARM D8.14.1)."""
+    d = v.domain
+    if d is not None and u32(d.last_ran[v.cpu]) != v.id + 1:
+        d.last_ran[v.cpu] = u8(v.id + 1)
+        instruction_sync()
+        tlb_invalidate_guest_stage1_local()
+        data_sync_local()
+
+
+@fn
+def vcpu_give_way(v: Vcpu, chosen: Vcpu | None, paused: bool) -> None:
+    """What the scheduler chose is not `v`. Returns when it chooses `v`."""
+    if chosen is None:
+        idle(v, paused)
+    else:
+        vcpu_switch(v, chosen)
+
+
+@fn
+def vcpu_reconsider(v: Vcpu) -> None:
+    """Ask the scheduler whether `v` goes on. Returns when it does."""
+    while True:
+        chosen = vcpu_choose(v)
+        if chosen is v:
+            settle(v)
+        else:
+            vcpu_give_way(v, chosen, False)
+        if v.choose == 0:
+            return
+
+
+@fn
+def vcpu_breathe() -> None:
+    """In the middle of long work for a vCPU's own domain: handle an interrupt, and let others run whose turn it is.
+
+    Not in the handler of an interrupt, and without locks. During the boot there is nobody.
+    """
+    v = this_vcpu()
+    if v.domain is not None:
+        _ = irq_handle(v)
+        if SHARING.on and v.choose != 0:
+            vcpu_reconsider(v)
+
+
+@fn
+def vcpu_yield_to_others(v: Vcpu) -> None:
+    sched_yield(SCHED_CPUS[v.cpu])
+    vcpu_reconsider(v)
+
+
+# ---- waiting -----------------------------------------------------------------------------------------------------------
+
+
+@fn(inline=True)
+def ready(v: Vcpu, paused: bool) -> bool:
+    """Whether a waiting vCPU has something to do: an interrupt, or that its pause is over, or its domain's end; one that is off, to be turned on."""
+    if v.power.load_acquire() == u32(Power.ON):
+        if paused:
+            return not domain_runs(v) or vcpu_domain(v).paused.load_acquire() == 0
+        return vcpu_has_interrupt(v) or not domain_runs(v)
+    d = v.domain
+    return (v.power.load_acquire() == u32(Power.ON_PENDING) and domain_runs(v)) or (d is not None and domain_all_left(d))
+
+
+@fn
+def wake(v: Vcpu) -> None:
+    cpus_kick(sched_wake(trace_wake(v).sched, read_cntpct_el0()))
+
+
+@fn
+def vcpu_wait(v: Vcpu, paused: bool) -> None:
+    """Until the vCPU, which this CPU has, is ready; others may run meanwhile."""
+    while True:
+        timers_look(v)
+        if v.vgic.kicked.load() != 0:
+            vgic_attend(v)
+        if ready(v, paused):
+            return
+        sched_block(v.sched)
+        data_memory_barrier()
+        if v.vgic.kicked.load() != 0:
+            wake(v)
+            continue
+        chosen = vcpu_choose(v)
+        if chosen is v:
+            settle(v)
+        else:
+            vcpu_give_way(v, chosen, paused)
+
+
+@fn
+def idle(v: Vcpu, paused: bool) -> None:
+    """Nobody wants this CPU, which keeps the registers of `v`. Returns when the scheduler chooses `v` again, here or elsewhere."""
+    settle(v)
+    while True:
+        if not console_poll():
+            wait_for_interrupt()
+        _ = irq_handle(v)
+        if ready(v, paused):
+            wake(v)
+        if v.choose == 0:
+            continue
+        chosen = vcpu_choose(v)
+        if chosen is v:
+            settle(v)
+            return
+        if chosen is not None:
+            vcpu_switch(v, chosen)
+            return
+        if v.sched.stopped.load_acquire() == 0:
+            vcpu_switch(v, SLOTS[v.cpu].vcpu)
+            return
+        settle(v)

@@ -1,0 +1,245 @@
+"""The short way out of a guest and back: what a guest does most, with few registers and no lock, call or loop.
+
+`short_sync_v2`, `short_irq_v2` and the same for a GICv3 find x0 to x9, x16, x17 and x30 in the frame and change no other register. What
+they do not answer they leave as it was, for `trap_sync` and `trap_irq`. Each pair knows its controller; the vectors (`vectors.py`) choose.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from freestanding import ctz, export, fn, truncate, u8, u32, u64
+
+from xenarm.abi.psci import PSCI_BASE, PSCI_VERSION_1_1, PsciFunction
+from xenarm.arm.frame import SHORT_REGISTERS, Register
+from xenarm.arm.hw import HVC_CLASS, AbortSyndrome, read_esr_el2, read_far_el2, read_hpfar_el2, skip_instruction
+from xenarm.arm.timer import vtimer_mask
+from xenarm.arm64.registers import Ec, sysreg_key  # a GICv3's registers are AArch64's alone
+from xenarm.config import CONFIG
+from xenarm.core.domain import Vcpu
+from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
+from xenarm.gic.registers import INTID_MASK, SGIR_TARGETS_SHIFT, Gicd, LrState
+from xenarm.gic.state import SGIS, SHARED_WORDS
+from xenarm.gic.v2 import v2_acknowledge, v2_drop, v2_end, v2_read_lr, v2_write_lr
+from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3_write_lr_inline
+from xenarm.gic.vgicd import vgicd_typer
+
+__all__ = ["DONE", "PAGE_OFFSET", "WORD_ACCESS", "WRITE", "ZERO_REGISTER", "timer_or_other_v2", "timer_or_other_v3"]
+
+DONE = 0
+NOT_HERE = 1
+ACKNOWLEDGED = 1 << 32  # short_irq left this interrupt, acknowledged, to trap_irq
+WORD_ACCESS = 0x49C  # ESR_EL2 bits 31:21 of a data abort by a 32-bit instruction on a word, syndrome valid, no sign extension
+PAGE_OFFSET = 0xFFF
+ZERO_REGISTER = 31
+WRITE = int(AbortSyndrome(WNR=True))
+HVC0 = HVC_CLASS << 26 | 1 << 25  # ESR_EL2 of HVC #0
+VERSION_CALL = PSCI_BASE | PsciFunction.VERSION
+ENABLES_END = Gicd.ICENABLER + 0x80
+SENDER_SHIFT = 10
+FILTER_SELF = 2 << 24
+SGIR_FILTER = 3 << 24
+SGIR_TO = SGIR_FILTER | 0xFF << SGIR_TARGETS_SHIFT
+SYSREG_RT = 0x1F << 5
+WRITE_SGI1R = Ec.SYSREG << 26 | 1 << 25 | sysreg_key(3, 0, 12, 11, 5)
+SGI1R_INTID_SHIFT = 24
+SGI1R_INTID = 0xF << SGI1R_INTID_SHIFT
+
+
+@dataclass(frozen=True)
+class Short:
+    """One controller's operations, inlined into its short way."""
+
+    acknowledge: Callable[[], u32]
+    end: Callable[[u32], None]
+    drop: Callable[[u32], None]
+    read_lr: Callable[[u32], u32]
+    write_lr: Callable[[u32, u32], None]
+
+
+V2 = Short(v2_acknowledge, v2_end, v2_drop, v2_read_lr, v2_write_lr)
+V3 = Short(v3_acknowledge, v3_end, v3_drop, v3_read_lr_inline, v3_write_lr_inline)
+
+
+@fn(inline=True)
+def short_read(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
+    """GICD_TYPER, GICD_ISENABLER and GICD_ICENABLER: one word, which needs no lock to be read."""
+    d = v.domain
+    if rt >= SHORT_REGISTERS or d is None:
+        return NOT_HERE
+    if offset == Gicd.TYPER:
+        v.regs[rt] = Register(vgicd_typer(d))
+    elif offset >= Gicd.ISENABLER and offset < ENABLES_END and offset & 3 == 0 and (offset >> 2) & 31 <= SHARED_WORDS:
+        n = (offset >> 2) & 31
+        v.regs[rt] = Register(v.vgic.own.enabled if n == 0 else d.vgic.words[n - 1].enabled)
+    else:
+        return NOT_HERE
+    skip_instruction(esr)
+    return DONE
+
+
+@fn(inline=True)
+def is_enable(offset: u32) -> bool:
+    """GICD_ISENABLER or GICD_ICENABLER, aligned."""
+    return offset >= Gicd.ISENABLER and offset < ENABLES_END and offset & 3 == 0
+
+
+# ---- an edge of the vCPU's own ----------------------------------------------------------------------------------------
+
+
+def raising(gic: Short) -> Callable[[Vcpu, u32, u32], bool]:
+    read_lr, write_lr = gic.read_lr, gic.write_lr
+
+    @fn(inline=True)
+    def short_raise(v: Vcpu, intid: u32, extra: u32) -> bool:
+        """Bring an edge of one of the vCPU's own interrupts into a list register. False, and nothing done: it is off, waiting or listed,
+        or there is no room."""
+        bit = u32(1) << intid
+        if v.vgic.own.on & ~v.vgic.own.pending & bit == 0:
+            return False
+        index = u32(v.vgic.lr_of[intid])
+        if v.vgic.listed & bit != 0:
+            if read_lr(index) & LrState.MASK != 0:
+                return False
+        else:
+            free = ~v.vgic.lr_used & GIC.list_mask
+            if free == 0:
+                return False
+            index = ctz(free)
+            v.vgic.lr_used |= u32(1) << index
+            v.vgic.lr_of[intid] = truncate(u8, index)
+            v.vgic.listed |= bit
+        value = v.vgic.own.template[intid] | LrState.PENDING | extra
+        v.vgic.lr[index] = value
+        write_lr(index, value)
+        return True
+
+    return short_raise
+
+
+def timing(gic: Short) -> Callable[[Vcpu], u64]:
+    short_raise, acknowledge, drop, end = raising(gic), gic.acknowledge, gic.drop, gic.end
+
+    @fn(inline=True)
+    def timer_or_other(v: Vcpu) -> u64:
+        """DONE: it was the virtual timer's interrupt, and is listed for the guest. Else what was acknowledged, with ACKNOWLEDGED."""
+        iar = acknowledge()
+        if iar & INTID_MASK != PPI_VIRTUAL_TIMER or not short_raise(v, PPI_VIRTUAL_TIMER, 0):
+            return u64(iar) | ACKNOWLEDGED
+        if CONFIG.GIC_HW_TIMER_LINK:
+            drop(iar)
+        else:
+            vtimer_mask()
+            end(iar)
+        return DONE
+
+    return timer_or_other
+
+
+timer_or_other_v2 = timing(V2)
+timer_or_other_v3 = timing(V3)
+
+
+# ---- distributor and SGIs of a GICv2 ----------------------------------------------------------------------------------
+
+short_raise_v2 = raising(V2)
+
+
+@fn(inline=True)
+def short_sgi_v2(v: Vcpu, value: u32) -> bool:
+    """GICD_SGIR: an SGI to the vCPU that sends it and to no other, none of that number waiting."""
+    to = value & SGIR_TO
+    if u64(to) != v.vgic.sgi_self and to & SGIR_FILTER != FILTER_SELF:
+        return False
+    sgi = value & (SGIS - 1)
+    if v.vgic.sgi_senders[sgi] != 0:
+        return False
+    return short_raise_v2(v, sgi, v.id << SENDER_SHIFT)
+
+
+@fn(inline=True)
+def short_write_v2(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
+    """GICD_SGIR to the vCPU itself; and zero to the enables, which changes nothing."""
+    if rt >= SHORT_REGISTERS and rt != ZERO_REGISTER:
+        return NOT_HERE
+    value = u32(0) if rt == ZERO_REGISTER else truncate(u32, v.regs[rt])
+    if offset == Gicd.SGIR:
+        if not short_sgi_v2(v, value):
+            return NOT_HERE
+    elif value != 0 or not is_enable(offset):
+        return NOT_HERE
+    skip_instruction(esr)
+    return DONE
+
+
+@fn(inline=True)
+def no_sysreg(v: Vcpu, esr: u64) -> u64:
+    return NOT_HERE
+
+
+# ---- distributor and SGIs of a GICv3 ----------------------------------------------------------------------------------
+
+short_raise_v3 = raising(V3)
+
+
+@fn(inline=True)
+def short_write_v3(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
+    """Zero to the enables, which changes nothing."""
+    if rt >= SHORT_REGISTERS and rt != ZERO_REGISTER:
+        return NOT_HERE
+    value = u32(0) if rt == ZERO_REGISTER else truncate(u32, v.regs[rt])
+    if value != 0 or not is_enable(offset):
+        return NOT_HERE
+    skip_instruction(esr)
+    return DONE
+
+
+@fn(inline=True)
+def short_sgi_v3(v: Vcpu, esr: u64) -> u64:
+    """A write to ICC_SGI1R_EL1 that names the vCPU itself and no other."""
+    rt = truncate(u32, esr >> 5) & 31
+    if esr & ~u64(SYSREG_RT) != WRITE_SGI1R or rt >= SHORT_REGISTERS:
+        return NOT_HERE
+    value = u64(v.regs[rt])
+    if value & ~u64(SGI1R_INTID) != v.vgic.sgi_self or not short_raise_v3(v, truncate(u32, value >> SGI1R_INTID_SHIFT) & (SGIS - 1), 0):
+        return NOT_HERE
+    skip_instruction(esr)
+    return DONE
+
+
+# ---- the entries ------------------------------------------------------------------------------------------------------
+
+Write = Callable[[Vcpu, u64, u32, u32], u64]
+Sysreg = Callable[[Vcpu, u64], u64]
+
+
+def entries(name: str, short_write: Write, short_sysreg: Sysreg, timer: Callable[[Vcpu], u64]) -> None:
+    """The functions that the vectors call."""
+
+    @export(f"short_sync_{name}", preserve=CONFIG.ARM64)
+    def short_sync(v: Vcpu) -> u64:
+        """A synchronous exception: DONE, or NOT_HERE with nothing changed."""
+        esr = read_esr_el2()
+        if esr >> 21 == WORD_ACCESS:
+            # Stage 2 maps nothing at the distributor: a plain load or store of a word there can only be a translation fault.
+            offset = truncate(u32, read_far_el2()) & PAGE_OFFSET
+            rt = truncate(u32, esr >> 16) & 31
+            if read_hpfar_el2() != v.gicd_frame:
+                return NOT_HERE
+            if esr & WRITE != 0:
+                return short_write(v, esr, offset, rt)
+            return short_read(v, esr, offset, rt)
+        if esr == HVC0 and v.regs[0] == VERSION_CALL:
+            v.regs[0] = PSCI_VERSION_1_1
+            return DONE
+        return short_sysreg(v, esr)
+
+    @export(f"short_irq_{name}", preserve=CONFIG.ARM64)
+    def short_irq(v: Vcpu) -> u64:
+        """An interrupt: DONE, or what was acknowledged with ACKNOWLEDGED."""
+        return timer(v)
+
+
+if CONFIG.GICV2:
+    entries("v2", short_write_v2, no_sysreg, timer_or_other_v2)
+if CONFIG.GICV3:
+    entries("v3", short_write_v3, short_sgi_v3, timer_or_other_v3)

@@ -1,0 +1,101 @@
+"""Starting the other CPUs: found in the device tree, turned on by the firmware's PSCI, each at its own stack."""
+
+from freestanding import export, fn, linker_symbol, truncate, u32, u64, usize
+
+from xenarm.arm.instructions import cpu_relax, data_sync_all
+from xenarm.arm.machine import arch_counter, arch_counter_hz, cpu_stop
+from xenarm.arm.mmu import image_physical
+from xenarm.arm.hw import read_mpidr_el1
+from xenarm.arm.run import cpu_run
+from xenarm.arm.vcpu import CPUS
+from xenarm.arm.variant import vectors_choose
+from xenarm.arm.window import slot_claim
+from xenarm.config import CONFIG
+from xenarm.core.domain import MAX_CPUS, SLOTS
+from xenarm.core.log import log_warning
+from xenarm.core.result import Result
+from xenarm.core.sched.state import SCHED_CPUS
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
+from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
+from xenarm.gic.host import gic_cpu_init, gic_is_v3
+from xenarm.p2m.stage2 import stage2_enable
+from xenarm.psci.host import host_cpu_on
+
+__all__ = ["cpu_init", "cpus_start"]
+
+SECONDARY_START = linker_symbol("secondary_start")
+MPIDR_AFFINITY = 0xFF_00FF_FFFF
+MPIDR_THREADS = 1 << 24
+PATIENCE_MS = 1000  # an emulated machine on a busy host takes its time
+
+
+@fn
+def cpus_start(fdt: Fdt) -> None:
+    """Start every CPU of the device tree, up to MAX_CPUS; one that cannot be started is named and left out.
+
+    After one that was started and does not come, no more are: should it come late, its number and stack must still be its own.
+    """
+    CPUS.online.store(1)
+    cpus = fdt_find(fdt, b"/cpus")
+    if cpus == NO_NODE:
+        return
+    data_sync_all()
+    own = read_mpidr_el1() & MPIDR_AFFINITY
+    for node in fdt_children(fdt, cpus):
+        if is_cpu(fdt, node) and CPUS.online.load() < MAX_CPUS:
+            reg = fdt_raw_reg(fdt, cpus, node, 0)
+            if reg.result == Result.OK and reg.base != own and not start(reg.base):
+                return
+
+
+@fn
+def is_cpu(fdt: Fdt, node: Node) -> bool:
+    sound, kind = fdt_string(fdt, node, b"device_type")
+    return sound and kind.equals(b"cpu") and fdt_status_okay(fdt, node)
+
+
+@fn
+def start(mpidr: u64) -> bool:
+    """Turn on one CPU and wait for it: the next number is free only once this one is taken. False: it does not come."""
+    number = CPUS.online.load()
+    if slot_claim(number) != Result.OK:
+        log_warning(f"cpu {mpidr:#x}: no memory for its stack; it and those after it are left out")
+        return False
+    SLOTS[number].vcpu.cpu = number
+    SLOTS[number].vcpu.number = number
+    if not host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
+        log_warning(f"cpu {mpidr:#x}: the firmware does not turn it on")
+        return True
+    deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
+    while CPUS.online.load_acquire() == number:
+        if arch_counter() > deadline:
+            log_warning(f"cpu {mpidr:#x}: does not come; it and those after it are left out")
+            return False
+        cpu_relax()
+    return True
+
+
+@fn
+def cpu_init(cpu: u32) -> Result:
+    """What every CPU sets up for itself, once the interrupt controller is known. NOT_FOUND: that has nothing for this CPU."""
+    stage2_enable()
+    vectors_choose(gic_is_v3())
+    if CONFIG.SCHED_CREDIT2:
+        SCHED_CPUS[cpu].cluster = cluster(read_mpidr_el1())
+    return gic_cpu_init(cpu)
+
+
+@fn
+def cluster(mpidr: u64) -> u32:
+    """Which CPUs share a cache, as far as affinity tells: those that differ in the lowest level only, two levels where threads are one (Arm ARM, MPIDR_EL1.MT)."""
+    lowest = u32(16) if mpidr & MPIDR_THREADS != 0 else u32(8)
+    return truncate(u32, mpidr >> lowest) & 0xFFFF
+
+
+@export("boot_secondary_cpu")
+def boot_secondary_cpu(cpu: u32) -> None:
+    """Where another CPU enters the image's address space, on its own stack. Does not return."""
+    if cpu_init(cpu) != Result.OK:
+        cpu_stop()
+    CPUS.online.store_release(cpu + 1)
+    cpu_run()

@@ -1,0 +1,262 @@
+"""A guest's timers: the virtual one is the hardware's own, the physical one is emulated on EL2's.
+
+EL2's timer of a CPU is its alarm: for the physical timer of the vCPU that it has, for the timers of vCPUs that wait and that it had last,
+and for the end of a time slice.
+
+The virtual timer's line stays high until the guest moves its comparator. Where its list register is not linked to the physical interrupt,
+EL2 masks it at the timer (CNTV_CTL.IMASK), which the guest undoes when it sets the timer anew.
+"""
+
+from freestanding import Atomic, Struct, array, atomic, ctz, fn, truncate, u32, u64, wrapping_add, wrapping_sub
+
+from xenarm.arm.instructions import instruction_sync
+from xenarm.arm.hw import (
+    Cnthctl,
+    TimerControl,
+    read_cntpct_el0,
+    read_cntv_ctl_el0,
+    read_cntv_cval_el0,
+    write_cnthctl_el2,
+    write_cnthp_ctl_el2,
+    write_cnthp_cval_el2,
+    write_cntkctl_el1,
+    write_cntv_ctl_el0,
+    write_cntv_cval_el0,
+    write_cntvoff_el2,
+)
+from xenarm.abi.layout import GUEST_TIMER_PHYS_NS_PPI, GUEST_TIMER_VIRT_PPI
+from xenarm.core.domain import MAX_CPUS, SLOTS, Vcpu
+from xenarm.core.sched.scheduler import sched_wake
+from xenarm.core.sched.state import NEVER
+from xenarm.core.trace import trace_wake
+from xenarm.gic.vgic import cpus_kick, vgic_raise_own, vgic_set_own_level
+
+__all__ = [
+    "alarm_by",
+    "alarm_choose_at",
+    "alarm_chooses",
+    "alarm_expired",
+    "alarm_set",
+    "alarms_init",
+    "ptimer_read_compare",
+    "ptimer_read_control",
+    "ptimer_read_value",
+    "ptimer_write_compare",
+    "ptimer_write_control",
+    "ptimer_write_value",
+    "timers_control",
+    "timers_loaded",
+    "timers_look",
+    "timers_reset",
+    "timers_watch",
+    "vtimer_expired",
+    "vtimer_mask",
+]
+
+ENABLE = int(TimerControl(ENABLE=True))
+IMASK = int(TimerControl(IMASK=True))
+ISTATUS = int(TimerControl(ISTATUS=True))
+COUNTER_ONLY = int(Cnthctl(EL1PCTEN=True))
+SIGN = 1 << 31
+
+
+class Alarm(Struct, align=64):
+    """What a CPU's EL2 timer is for: the soonest of three times. Only `waiting` is touched by other CPUs."""
+
+    choose_at: u64  # the scheduler wants to be asked
+    soonest: u64  # of the waiting ones
+    ptimer: u64
+    waiting: Atomic[u64] = atomic(u64)  # vCPUs, by slot, whose timers this CPU watches
+
+
+ALARMS = array(Alarm, MAX_CPUS)
+
+
+@fn
+def alarms_init() -> None:
+    for i in range(MAX_CPUS):
+        ALARMS[i].choose_at = NEVER
+        ALARMS[i].soonest = NEVER
+        ALARMS[i].ptimer = NEVER
+
+
+@fn(inline=True)
+def alarm_chooses(cpu: u32) -> bool:
+    """Whether the scheduler wants to be asked at some time: others wait for this CPU."""
+    return ALARMS[cpu].choose_at != NEVER
+
+
+@fn(inline=True)
+def alarm_choose_at(cpu: u32, at: u64) -> None:
+    """`alarm_set` has still to be called."""
+    ALARMS[cpu].choose_at = at
+
+
+@fn(inline=True)
+def alarm_set(cpu: u32) -> None:
+    a = ALARMS[cpu]
+    at = min(min(a.choose_at, a.soonest), a.ptimer)
+    write_cnthp_cval_el2(at)
+    write_cnthp_ctl_el2(u64(ENABLE) if at != NEVER else u64(0))
+    instruction_sync()
+
+
+@fn
+def alarm_by(cpu: u32, at: u64) -> None:
+    """On the CPU itself: `alarm_expired` is to be called at that time, or sooner."""
+    a = ALARMS[cpu]
+    a.soonest = min(a.soonest, at)
+    alarm_set(cpu)
+
+
+@fn
+def alarm_expired(v: Vcpu) -> None:
+    """EL2's timer has fired on the CPU that has `v`."""
+    a = ALARMS[v.cpu]
+    now = read_cntpct_el0()
+    if a.soonest <= now:
+        wake_due(a, now)
+    if a.choose_at <= now:
+        a.choose_at = NEVER
+        v.choose = 1
+    if a.ptimer <= now and v.domain is not None:
+        ptimer_update(v)
+    else:
+        alarm_set(v.cpu)
+
+
+@fn
+def wake_due(a: Alarm, now: u64) -> None:
+    """Wake the vCPUs whose timers are due. One that has begun to run elsewhere meanwhile is not harmed by it."""
+    soonest = u64(NEVER)
+    rest = a.waiting.load()
+    while rest != 0:
+        n = ctz(rest)
+        rest &= rest - 1
+        v = SLOTS[MAX_CPUS + n].vcpu
+        due = v.due
+        if due <= now:
+            _ = a.waiting.fetch_and(~(u64(1) << n))
+            cpus_kick(sched_wake(trace_wake(v).sched, now))
+        else:
+            soonest = min(soonest, due)
+    a.soonest = soonest
+
+
+@fn
+def timers_watch(v: Vcpu) -> None:
+    """The vCPU waits, and its registers are about to leave this CPU, which wakes it when a timer of its is due."""
+    due = u64(NEVER)
+    if read_cntv_ctl_el0() & (ENABLE | IMASK) == ENABLE:
+        due = read_cntv_cval_el0()
+    if v.ptimer_control & (ENABLE | IMASK) == ENABLE:
+        due = min(due, v.ptimer_compare)
+    v.due = due
+    if due != NEVER:
+        a = ALARMS[v.cpu]
+        v.due_cpu = v.cpu
+        a.soonest = min(a.soonest, due)
+        _ = a.waiting.fetch_or(u64(1) << (v.number - MAX_CPUS))
+
+
+@fn(inline=True)
+def timers_loaded(v: Vcpu) -> None:
+    """This CPU has the vCPU's registers, and its timers with them."""
+    if v.due != NEVER:
+        v.due = NEVER
+        _ = ALARMS[v.due_cpu].waiting.fetch_and(~(u64(1) << (v.number - MAX_CPUS)))
+    ALARMS[v.cpu].ptimer = v.ptimer_compare if v.ptimer_control & (ENABLE | IMASK) == ENABLE else u64(NEVER)
+
+
+@fn(inline=True)
+def timers_look(v: Vcpu) -> None:
+    """Raise the interrupts of timers that expired before this CPU could tell."""
+    if read_cntv_ctl_el0() & (ENABLE | IMASK | ISTATUS) == ENABLE | ISTATUS:
+        vtimer_expired(v)
+    if v.ptimer_control & (ENABLE | IMASK) == ENABLE:
+        ptimer_update(v)
+
+
+@fn
+def timers_control() -> None:
+    """For every CPU: guests may read the physical counter, the physical timer's registers trap, virtual time is physical time."""
+    write_cnthctl_el2(COUNTER_ONLY)
+    write_cntvoff_el2(0)
+    write_cnthp_ctl_el2(0)
+
+
+@fn
+def timers_reset(v: Vcpu) -> None:
+    """Both timers of the vCPU that this CPU has are off."""
+    v.ptimer_control = 0
+    v.ptimer_compare = 0
+    write_cntv_ctl_el0(0)
+    write_cntv_cval_el0(0)
+    write_cntkctl_el1(0)
+    ALARMS[v.cpu].ptimer = NEVER
+    alarm_set(v.cpu)
+
+
+@fn(inline=True)
+def vtimer_mask() -> None:
+    """The line falls, though the condition stays met."""
+    write_cntv_ctl_el0(read_cntv_ctl_el0() | IMASK)
+    instruction_sync()
+
+
+@fn(inline=True)
+def vtimer_expired(v: Vcpu) -> None:
+    """PPI 27 without the list register's link: mask the line, then it can be ended here."""
+    vtimer_mask()
+    vgic_raise_own(v, GUEST_TIMER_VIRT_PPI)
+
+
+@fn
+def met(v: Vcpu) -> bool:
+    return v.ptimer_control & ENABLE != 0 and read_cntpct_el0() >= v.ptimer_compare
+
+
+@fn
+def ptimer_update(v: Vcpu) -> None:
+    """Set the interrupt line; while the condition is yet to come and may interrupt, arm EL2's own timer for it."""
+    armed = v.ptimer_control & (ENABLE | IMASK) == ENABLE
+    due = met(v)
+    vgic_set_own_level(v, GUEST_TIMER_PHYS_NS_PPI, armed and due)
+    ALARMS[v.cpu].ptimer = v.ptimer_compare if armed and not due else u64(NEVER)
+    alarm_set(v.cpu)
+
+
+@fn
+def ptimer_read_control(v: Vcpu) -> u64:
+    return v.ptimer_control | (ISTATUS if met(v) else u64(0))
+
+
+@fn
+def ptimer_write_control(v: Vcpu, value: u64) -> None:
+    v.ptimer_control = value & (ENABLE | IMASK)
+    ptimer_update(v)
+
+
+@fn
+def ptimer_read_compare(v: Vcpu) -> u64:
+    return v.ptimer_compare
+
+
+@fn
+def ptimer_write_compare(v: Vcpu, value: u64) -> None:
+    v.ptimer_compare = value
+    ptimer_update(v)
+
+
+@fn
+def ptimer_read_value(v: Vcpu) -> u64:
+    """CNTP_TVAL_EL0: the low 32 bits of what is left."""
+    return u64(truncate(u32, wrapping_sub(v.ptimer_compare, read_cntpct_el0())))
+
+
+@fn
+def ptimer_write_value(v: Vcpu, value: u64) -> None:
+    """A signed 32-bit distance from now."""
+    low = value & 0xFFFF_FFFF
+    distance = wrapping_sub(low ^ SIGN, u64(SIGN))
+    ptimer_write_compare(v, wrapping_add(read_cntpct_el0(), distance))

@@ -1,0 +1,95 @@
+"""The pool of vCPUs, and how a vCPU is told to start."""
+
+from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
+
+from xenarm.arm.cpu import SHARING
+from xenarm.arm.frame import BOOT_CONTEXT_SHIFT
+from xenarm.arm.window import slot_claim, slot_is_used
+from xenarm.core.addresses import GuestPhys
+from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT, SLOTS, Domain, Power, Vcpu
+from xenarm.core.result import Result
+from xenarm.core.sched.scheduler import sched_insert, sched_remove
+from xenarm.core.sched.state import SchedParams
+
+__all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
+
+
+class Cpus(Struct):
+    """How many CPUs run; they are numbered from 0 in the order they came."""
+
+    online: Atomic[u32] = atomic(u32)
+
+
+CPUS = zeroed(Cpus)
+
+
+@fn
+def cpus_online() -> u32:
+    """Physical CPUs that run."""
+    return CPUS.online.load_acquire()
+
+
+@fn
+def slot_is_free(number: u32) -> bool:
+    """A slot that nobody uses yet has no memory to look at."""
+    return not slot_is_used(number) or SLOTS[number].vcpu.domain is None
+
+
+@fn
+def vcpus_left() -> u32:
+    """vCPUs that no domain has, and that have a CPU where each needs one."""
+    used = u32(0)
+    for number in range(u32(MAX_CPUS), u32(SLOT_COUNT)):
+        if not slot_is_free(number):
+            used += 1
+    most = u32(MAX_VCPUS) if SHARING.on else min(u32(MAX_VCPUS), cpus_online())
+    return most - used
+
+
+@fn
+def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
+    """Give the domain one more vCPU; it is off. NO_MEMORY: none is left, or no memory for it. Otherwise the scheduler's reason not to take it. Boot only: not locked."""
+    if d.vcpu_count >= MAX_DOMAIN_CPUS:
+        return Result.NO_MEMORY, None
+    for number in range(u32(MAX_CPUS), u32(SLOT_COUNT)):
+        v = SLOTS[number].vcpu
+        if slot_is_free(number):
+            result = slot_claim(number)
+            if result == Result.OK:
+                result = sched_insert(v.sched, d.sched, number, p)
+            if result != Result.OK:
+                return result, None
+            v.domain = d
+            v.number = number
+            v.id = d.vcpu_count
+            v.gicd_frame = d.layout.gicd >> 12 << 4
+            v.power.store(u32(Power.OFF))
+            d.vcpus[v.id] = v
+            d.vcpu_count += 1
+            return Result.OK, v
+    return Result.NO_MEMORY, None
+
+
+@fn
+def vcpus_release(d: Domain) -> None:
+    """Take back the vCPUs of a domain that could not be built: none of them has run."""
+    for i in range(d.vcpu_count):
+        v = d.vcpus[i]
+        if v is not None and sched_remove(v.sched) == Result.OK:
+            v.domain = None
+        d.vcpus[i] = None
+    d.vcpu_count = 0
+
+
+@fn
+def arch_vcpu_boot(v: Vcpu, entry: GuestPhys, tree: u64) -> None:
+    """Have the vCPU start at a kernel's entry, the device tree's address where Linux's boot protocol has it."""
+    v.entry = u64(entry)
+    v.context = tree << BOOT_CONTEXT_SHIFT
+    v.power.store_release(u32(Power.ON_PENDING))
+
+
+@fn
+def arch_vcpu_stop(v: Vcpu) -> None:
+    """A vCPU that is not ON is off, even if it was about to be turned on."""
+    v.power.store_release(u32(Power.OFF))

@@ -1,0 +1,135 @@
+"""A guest's state at EL1 when it starts, and EL2's controls over guests."""
+
+from freestanding import fn, u32, u64
+
+from xenarm.arm.frame import FP_WORDS, REGISTERS
+from xenarm.arm64.registers import (
+    CPTR_GUEST,
+    PSR_RESET,
+    SCTLR_EL1_RES1,
+    Hcr,
+    Mdcr,
+    read_midr_el1,
+    write_afsr0_el1,
+    write_afsr1_el1,
+    write_amair_el1,
+    write_contextidr_el1,
+    write_cpacr_el1,
+    write_cptr_el2,
+    write_csselr_el1,
+    write_elr_el1,
+    write_elr_el2,
+    write_esr_el1,
+    write_far_el1,
+    write_hstr_el2,
+    write_mair_el1,
+    write_mdcr_el2,
+    write_mdscr_el1,
+    write_par_el1,
+    write_sctlr_el1,
+    write_sp_el0,
+    write_sp_el1,
+    write_spsr_el1,
+    write_spsr_el2,
+    write_tcr_el1,
+    write_tpidr_el0,
+    write_tpidr_el1,
+    write_tpidrro_el0,
+    write_ttbr0_el1,
+    write_ttbr1_el1,
+    write_vbar_el1,
+    write_vpidr_el2,
+)
+from xenarm.arm64.switch import fp_restore
+from xenarm.core.domain import Vcpu
+
+__all__ = ["BOOT_CONTEXT_SHIFT", "HCR_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
+
+HCR_GUEST = int(
+    Hcr(
+        VM=True,
+        SWIO=True,
+        FMO=True,
+        IMO=True,
+        AMO=True,
+        FB=True,
+        BSU=1,
+        TWI=True,
+        TID3=True,
+        TSC=True,
+        TIDCP=True,
+        TACR=True,
+        TSW=True,
+        RW=True,
+        TLOR=True,
+        TERR=True,
+    )
+)
+"""WFE does not trap but while others wait for the CPU."""
+
+MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True, TPMS=True, TTRF=True))
+BOOT_CONTEXT_SHIFT = 0
+"""A context is for x0: Linux's arm64 boot protocol has the device tree there."""
+ZERO_REGISTER = 31
+
+
+@fn
+def guest_register(v: Vcpu, n: u32) -> u64:
+    """Register 0 to 30; 31 reads as zero."""
+    return u64(0) if n == ZERO_REGISTER else v.regs[n]
+
+
+@fn
+def guest_register_set(v: Vcpu, n: u32, value: u64) -> None:
+    if n != ZERO_REGISTER:
+        v.regs[n] = value
+
+
+@fn
+def cpu_control() -> None:
+    """EL2's controls over guests, on every CPU alike. What differs among vCPUs comes with the switch."""
+    write_vpidr_el2(read_midr_el1())
+    write_cptr_el2(CPTR_GUEST)
+    write_mdcr_el2(MDCR_GUEST)
+    write_hstr_el2(0)
+
+
+@fn
+def load_system(v: Vcpu) -> None:
+    """EL1 as after a warm reset; what the architecture leaves unknown there is zero, so that nothing passes from one guest to the next."""
+    write_sctlr_el1(SCTLR_EL1_RES1)
+    write_cpacr_el1(0)
+    write_vbar_el1(0)
+    write_ttbr0_el1(0)
+    write_ttbr1_el1(0)
+    write_tcr_el1(0)
+    write_mair_el1(0)
+    write_amair_el1(0)
+    write_contextidr_el1(0)
+    write_tpidr_el0(0)
+    write_tpidrro_el0(0)
+    write_tpidr_el1(0)
+    write_sp_el0(0)
+    write_sp_el1(0)
+    write_elr_el1(0)
+    write_spsr_el1(0)
+    write_esr_el1(0)
+    write_far_el1(0)
+    write_afsr0_el1(0)
+    write_afsr1_el1(0)
+    write_par_el1(0)
+    write_csselr_el1(0)
+    write_mdscr_el1(0)
+
+
+@fn
+def load_general(v: Vcpu) -> None:
+    """Registers as PSCI promises them (DEN0022 6.4): EL1h, all masked, the context in x0."""
+    for i in range(REGISTERS):
+        v.regs[i] = 0
+    for i in range(FP_WORDS):
+        v.fp[i] = 0
+    v.regs[0] = v.context
+    fp_restore(v)
+    write_elr_el2(v.entry)
+    write_spsr_el2(PSR_RESET)
