@@ -61,7 +61,7 @@ def test_the_machine_ends_with_its_guest(built_board: str) -> None:
         (["--guest", "windows"], "error: there is no guest 'windows'; the guests are: hello, debian\n"),
         (["--guest", "debian", "--cpus", "9"], "error: qemu-virt-arm64 has at most 8 CPUs, not 9\n"),
         (["--guest", "debian", "--cpus", "0"], "error: a guest needs at least 1 CPU, not 0\n"),
-        (["--board", "nosuch", "--guest", "debian"], "error: there is no board 'nosuch'; the boards are: qemu-virt-arm32, qemu-virt-arm64\n"),
+        (["--board", "nosuch", "--guest", "debian"], "error: there is no board 'nosuch'; the boards are: qemu-virt-arm32, qemu-virt-arm64, zcu102\n"),
     ],
 )
 def test_a_mistake_is_one_line(built_board: str, arguments: list[str], line: str) -> None:
