@@ -8,7 +8,7 @@ import pytest
 
 from freestanding import zeroed
 from tests.xenarm.test_console import PORT, Port, port
-from xenarm.arm64 import timer, traced
+from xenarm.arm import timer, traced
 from xenarm.arm.instructions import STACK_OFFSET
 from xenarm.arm64.registers import MODEL
 from xenarm.arm.vcpu import CPUS

@@ -6,7 +6,7 @@ from freestanding import Array, Struct, array, u32, u64
 
 from xenarm.config import CONFIG
 
-__all__ = ["FP_WORDS", "REGISTERS", "SAVED_WORDS", "SHORT_REGISTERS", "SYSTEM_WORDS", "TRAP_REGISTERS", "CrashFrame", "Register"]
+__all__ = ["BOOT_CONTEXT_SHIFT", "FP_WORDS", "REGISTERS", "SAVED_WORDS", "SHORT_REGISTERS", "SYSTEM_WORDS", "TRAP_REGISTERS", "CrashFrame", "Register"]
 
 if TYPE_CHECKING:
     Register = u64
@@ -20,6 +20,8 @@ REGISTERS, SHORT_REGISTERS, TRAP_REGISTERS, SAVED_WORDS, SYSTEM_WORDS, FP_WORDS 
 }[CONFIG.ARCH]
 """General registers, and the first ones of them that every trap leaves in the frame, on the short way and beyond it; what the switch keeps of
 the hypervisor's own registers, of system registers, and of FP state in units of 64 bits."""
+BOOT_CONTEXT_SHIFT = 0 if CONFIG.ARM64 else 32
+"""Where in a vCPU's context the device tree's address is for Linux's boot protocols: x0; r2, with r1 all ones (Documentation/arch/arm/booting.rst)."""
 
 
 class CrashFrame(Struct):

@@ -2,7 +2,7 @@
 
 from freestanding import fn, truncate, u64
 
-from xenarm.arm.frame import FP_WORDS, REGISTERS, Register
+from xenarm.arm.frame import BOOT_CONTEXT_SHIFT, FP_WORDS, REGISTERS, Register
 from xenarm.arm32.registers import (
     HCPTR_GUEST,
     PSR_RESET,
@@ -22,7 +22,7 @@ from xenarm.arm32.registers import (
 from xenarm.arm32.switch import HCR, SCTLR, VMPIDR, fp_restore, system_restore
 from xenarm.core.domain import Vcpu
 
-__all__ = ["BOOT_CONTEXT_SHIFT", "HCR_GUEST", "HDCR_GUEST", "cpu_control", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "HDCR_GUEST", "cpu_control", "load_general", "load_system"]
 
 HCR_GUEST = int(
     Hcr(
@@ -44,8 +44,6 @@ HCR_GUEST = int(
 """WFE does not trap but while others wait for the CPU."""
 
 HDCR_GUEST = int(Hdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True))
-BOOT_CONTEXT_SHIFT = 32
-"""A context's upper half is for r2: Linux's arm boot protocol has the device tree there, and r1 of all ones (Documentation/arch/arm/booting.rst)."""
 NO_MACHINE_TYPE = 0xFFFF_FFFF
 THUMB = int(Psr(T=True))
 

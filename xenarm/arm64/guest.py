@@ -43,7 +43,7 @@ from xenarm.arm64.registers import (
 from xenarm.arm64.switch import fp_restore
 from xenarm.core.domain import Vcpu
 
-__all__ = ["BOOT_CONTEXT_SHIFT", "HCR_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
 
 HCR_GUEST = int(
     Hcr(
@@ -68,8 +68,6 @@ HCR_GUEST = int(
 """WFE does not trap but while others wait for the CPU."""
 
 MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True, TPMS=True, TTRF=True))
-BOOT_CONTEXT_SHIFT = 0
-"""A context is for x0: Linux's arm64 boot protocol has the device tree there."""
 ZERO_REGISTER = 31
 
 
