@@ -174,7 +174,7 @@ def gic_stop_others(cpus: u32, me: u32) -> None:
     """Have the first `cpus` CPUs but this one stop for good, as soon as they can be interrupted."""
     for cpu in range(cpus):
         if cpu != me:
-            if gic_is_v3():
+            if CONFIG.GICV3 and gic_is_v3():
                 v3_stop(cpu)
             else:
                 v2_stop(cpu)
