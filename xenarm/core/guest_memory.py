@@ -22,6 +22,7 @@ __all__ = [
     "guest_memory_scrub",
     "guest_memory_tables",
     "guest_memory_write",
+    "memory_scrub",
     "ram0_size",
     "ram1_size",
 ]
@@ -154,17 +155,22 @@ def guest_memory_release(d: Domain) -> None:
 
 
 @fn
+def memory_scrub(base: u64, size: u64) -> None:
+    """Clear what a domain has left, in memory itself too: its next owner begins with the caches off. Others have their turns meanwhile."""
+    done = u64(0)
+    while done < size:
+        step = min(size - done, u64(AT_ONCE))
+        arch_memory_clear(HostPhys(base + done), step)
+        done += step
+        vcpu_breathe()
+
+
+@fn
 def guest_memory_scrub(d: Domain) -> None:
-    """Clear a domain's RAM, in memory itself too: its next owner begins with the caches off."""
+    """Clear a domain's RAM."""
     memory = GUEST_MEMORY[d.id]
     for i in range(memory.count):
-        piece = memory.pieces[i]
-        done = u64(0)
-        while done < piece.size:
-            size = min(piece.size - done, u64(AT_ONCE))
-            arch_memory_clear(HostPhys(piece.base + done), size)
-            done += size
-            vcpu_breathe()
+        memory_scrub(memory.pieces[i].base, memory.pieces[i].size)
 
 
 @fn

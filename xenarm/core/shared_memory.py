@@ -6,11 +6,11 @@ its first user can read it and after its last one has ended; the end or the rest
 
 from freestanding import Array, Struct, array, fn, u32, u64, zeroed
 
-from xenarm.arch import arch_memory_clear
 from xenarm.config import CONFIG
 from xenarm.core.addresses import MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import Domain
 from xenarm.core.fault import HOST_TREE
+from xenarm.core.guest_memory import memory_scrub
 from xenarm.core.log import printk
 from xenarm.core.memory import pages_alloc, pages_free
 from xenarm.core.result import Result
@@ -131,7 +131,7 @@ def shared_memory_release(d: Domain) -> None:
     for node in shared_nodes(HOST_TREE, d.node):
         r = find(node)
         if left > 0 and r is not None and last_leaves(r):
-            arch_memory_clear(HostPhys(r.base), r.size)
+            memory_scrub(r.base, r.size)
             if not r.placed:
                 pages_free(HostPhys(r.base), r.size // PAGE_SIZE)
         left -= 1 if left > 0 else 0
