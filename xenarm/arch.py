@@ -1,6 +1,8 @@
 """What the core may ask of the architecture: one list, picked by the configuration."""
 
 from xenarm.arm.cpu import cpu_index, this_vcpu
+from xenarm.arm.guest_words import guest_address_translate, guest_byte_read, guest_byte_write
+from xenarm.arm.guest_words import guest_word_clear, guest_word_read, guest_word_set, guest_word_write
 from xenarm.arm.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_read32, mmio_read64
 from xenarm.arm.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
 from xenarm.arm.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
@@ -27,6 +29,13 @@ __all__ = [
     "cpu_relax",
     "cpus_online",
     "dcache_clean_invalidate",
+    "guest_address_translate",
+    "guest_byte_read",
+    "guest_byte_write",
+    "guest_word_clear",
+    "guest_word_read",
+    "guest_word_set",
+    "guest_word_write",
     "icache_invalidate",
     "image_size",
     "image_start",

@@ -37,6 +37,9 @@ class Config:
     STATIC_SHM: bool
     MAX_SHARED_REGIONS: int
     VPL011: bool
+    EVENT_CHANNELS: bool
+    EVENT_CHANNELS_PER_DOMAIN: int
+    STATIC_EVENT_CHANNELS: int
     SCHED_NULL: bool
     SCHED_RR: bool
     SCHED_RR_SLICE_US: int

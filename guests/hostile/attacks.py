@@ -5,6 +5,7 @@ from collections.abc import Callable
 from freestanding import Struct, fn, table, truncate, u8, u32, u64, zeroed
 from guests.runtime.dice import draw, draw_below, draw_value
 from guests.hostile.engine import DEVICE_ALIAS, RAM_ALIAS, Values, run_kernel, run_user, zone
+from guests.hostile.hypercalls import draw_hypercall
 from guests.runtime.console import CONSOLE, console_write
 from guests.runtime.cpu import counter, interrupts_off, interrupts_on, write_cntv_ctl_el0, write_cntv_cval_el0
 from guests.runtime.gic import GIC, gic_acknowledge, gic_cpu_init, gic_end, intid_of
@@ -248,6 +249,14 @@ def attack_call(cpu: u32, values: Values) -> None:
 
 
 @fn
+def attack_hypercall(cpu: u32, values: Values) -> None:
+    """Xen's hypercalls."""
+    draw_hypercall(cpu, values, random_address(cpu))
+    arm_timer(cpu)
+    run_kernel(cpu, INSTRUCTION_HVC | HYPERCALL_TAG << 5, values)
+
+
+@fn
 def attack_weird(cpu: u32, values: Values) -> None:
     arm_timer(cpu)
     values.x[0] = NEVER_EXECUTED
@@ -350,6 +359,7 @@ WEIGHTS: list[tuple[int, Callable[[u32, Values], None]]] = [
     (12, attack_user),
     (8, attack_system),
     (16, attack_call),
+    (16, attack_hypercall),
     (4, attack_weird),
     (2, attack_wait),
     (1, attack_flood),

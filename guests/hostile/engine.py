@@ -12,7 +12,7 @@ from guests.runtime.machine import MACHINE
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import Reader, reader, write_vbar_el1
 
-__all__ = ["DEVICE_ALIAS", "RAM_ALIAS", "Values", "engine_init", "engine_slot", "engine_vectors", "run_kernel", "run_user", "zone"]
+__all__ = ["DEVICE_ALIAS", "RAM_ALIAS", "Values", "engine_init", "engine_slot", "engine_vectors", "run_kernel", "run_user", "zone", "zone_frame"]
 
 MAPS_MEMORY = True
 
@@ -21,6 +21,7 @@ VECTORS = linker_symbol("hostile_vectors")
 RAM_ALIAS = 0x8000_0000  # the GiB of RAM again, open to EL0 and to 32-bit addresses
 DEVICE_ALIAS = 0xC000_0000  # the lowest GiB again, likewise
 GIB_SHIFT = 30
+FRAME_SHIFT = 12
 USER_RAM = 0x705 | 1 << 6 | 1 << 53  # normal, inner shareable, AP[1]: EL0; never executed by EL1
 USER_DEVICE = 0x401 | 1 << 6 | 3 << 53
 ENTRIES = 512
@@ -235,6 +236,12 @@ def engine_vectors() -> None:
 def zone() -> u64:
     """Where attacks may write: 4 KiB."""
     return u64(address_of(ZONE))
+
+
+@fn
+def zone_frame() -> u64:
+    """The zone's guest-physical frame number."""
+    return (MACHINE.image + (zone() - u64(usize(IMAGE_START)))) >> FRAME_SHIFT
 
 
 @fn

@@ -106,3 +106,12 @@ def code_size(image: Path) -> int:
 def test_what_qemu_cannot_run_builds(variant: Callable[[dict[str, str]], Hypervisor]) -> None:
     """QEMU's GICv2 loses timer interrupts with the hardware link, so no guest is booted on it."""
     variant({"GIC_HW_TIMER_LINK": "y", "LOG_LEVEL_ERROR": "y"})
+
+
+def test_event_channels_that_are_off_leave_nothing(variant: Callable[[dict[str, str]], Hypervisor]) -> None:
+    with variant({"EVENT_CHANNELS": "n"}).image.with_suffix(".elf").open("rb") as stream:
+        symbols = ELFFile(stream).get_section_by_name(".symtab")
+        assert symbols is not None
+        names = [symbol.name for symbol in symbols.iter_symbols()]
+    assert "HYPERCALLS" in names
+    assert not [name for name in names if any(part in name.lower() for part in ("channel", "shared_info", "argument", "static_end"))]

@@ -34,7 +34,7 @@ def seeds(first: int) -> range:
 
 def hostile_domain(guest: Path, seed: int, cpus: int, operations: int = OPERATIONS) -> DomainSpec:
     kernel = ModuleSpec(ModuleKind.KERNEL, guest, f"seed={seed} operations={operations}")
-    return DomainSpec("hostile", 64 * KIB, (kernel,), cpus)
+    return DomainSpec("hostile", 64 * KIB, (kernel,), cpus, properties={"xen,enhanced": "no-xenstore"})
 
 
 def check_the_hypervisor(session: Session) -> None:

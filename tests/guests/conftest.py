@@ -67,6 +67,12 @@ def load_guest(request: pytest.FixtureRequest) -> Path:
     return _built(request, "load")
 
 
+@pytest.fixture(scope="session")
+def notify_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that two domains notify each other with."""
+    return _built(request, "notify")
+
+
 @pytest.fixture
 def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
     """Starts a guest at EL1 of a machine without EL2, where QEMU itself answers PSCI by HVC."""

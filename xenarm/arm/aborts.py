@@ -27,6 +27,7 @@ from xenarm.core.domain import ShutdownReason, Vcpu, vcpu_domain
 from xenarm.core.fault import Fault, fault_report
 from xenarm.core.mmio import mmio_access
 from xenarm.core.shutdown import domain_shutdown
+from xenarm.p2m.stage2 import p2m_maps
 
 __all__ = ["trap_data_abort", "trap_instruction_abort"]
 
@@ -83,6 +84,12 @@ def complain(v: Vcpu, syndrome: AbortSyndrome, address: u64, outcome: Outcome) -
 
 
 @fn
+def is_over(v: Vcpu, syndrome: AbortSyndrome, address: u64) -> bool:
+    """A translation fault where something is mapped: another vCPU's hypercall was just exchanging the entry. The instruction is tried again."""
+    return syndrome.FSC & FSC_TYPE == FSC_TRANSLATION and p2m_maps(vcpu_domain(v).p2m, GuestPhys(address))
+
+
+@fn
 def trap_data_abort(v: Vcpu, esr: u64) -> Verdict:
     """A load or store that stage 2 stopped: a device's, or one that the guest may not do, and is told so by an external abort."""
     syndrome = AbortSyndrome.from_raw(esr)
@@ -96,6 +103,8 @@ def trap_data_abort(v: Vcpu, esr: u64) -> Verdict:
             outcome = emulate(v, syndrome, address)
             if outcome == Outcome.HANDLED:
                 return Verdict.HANDLED
+    if known and is_over(v, syndrome, address):
+        return Verdict.STAY
     complain(v, syndrome, address, outcome)
     inject_data_abort(far)
     return Verdict.STAY
@@ -106,7 +115,9 @@ def trap_instruction_abort(v: Vcpu, esr: u64) -> Verdict:
     """A fetch that stage 2 stopped. At the guest's own vectors no exception can help it any more: the domain has crashed."""
     d = vcpu_domain(v)
     far = read_fetch_far()
-    _, address = fault_address(esr, far)
+    known, address = fault_address(esr, far)
+    if known and is_over(v, AbortSyndrome.from_raw(esr), address):
+        return Verdict.STAY
     crash = wrapping_sub(read_elr_el2(), guest_vectors()) < VECTORS_SIZE
     consequence: View[u8] = b"crash" if crash else b"external abort"
     fault_report(d, Fault(vcpu=v.id, pc=read_elr_el2(), address=address, width=4, access=b"fetch", consequence=consequence))

@@ -14,6 +14,8 @@ __all__ = [
     "ModelBus",
     "address_translate_el1_read",
     "address_translate_el1_write",
+    "address_translate_guest_read",
+    "address_translate_guest_write",
     "cpu_relax",
     "data_memory_barrier",
     "data_sync_all",
@@ -58,6 +60,13 @@ class ModelBus:
 
     def write(self, address: int, width: int, value: int) -> None:
         self.memory[address] = value
+
+    def translate(self, address: int, write: bool) -> None:
+        """A guest's address, through both stages: the result goes to PAR_EL1."""
+
+    def store_exclusive(self, address: int) -> bool:
+        """Whether a store-exclusive to a guest's memory succeeds."""
+        return True
 
 
 BUS = ModelBus()
@@ -109,6 +118,16 @@ tlb_invalidate_el2_va = _maintenance("tlb_invalidate_el2_va", "tlbi vae2is", 4, 
 tlb_invalidate_guest_ipa = _maintenance("tlb_invalidate_guest_ipa", "tlbi ipas2e1is", 0, 8, 3, 0)  # TLBIALLIS: ARMv7 has none by IPA
 address_translate_el1_read = _maintenance("address_translate_el1_read", "at s1e1r", 0, 7, 8, 0)  # ATS1CPR
 address_translate_el1_write = _maintenance("address_translate_el1_write", "at s1e1w", 0, 7, 8, 1)  # ATS1CPW
+
+
+@operation(aarch64="at s12e1r, {address}")
+def address_translate_guest_read(address: u64) -> None:
+    BUS.translate(int(address), False)
+
+
+@operation(aarch64="at s12e1w, {address}")
+def address_translate_guest_write(address: u64) -> None:
+    BUS.translate(int(address), True)
 
 
 @operation(aarch64="ldrb {ret:w}, [{address}]", armv7="ldrb {ret}, [{address:lo}]")

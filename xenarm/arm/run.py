@@ -18,6 +18,7 @@ from xenarm.arm.vcpu import cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.console import console_poll
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Power, Vcpu, vcpu_domain
+from xenarm.core.event_channel import channels_vcpu_starts
 from xenarm.core.sched.scheduler import sched_wake
 from xenarm.core.sched.state import NEVER
 from xenarm.core.scrub import scrub_help
@@ -46,6 +47,8 @@ def vcpu_load(v: Vcpu) -> None:
     timers_reset(v)
     vgic_vcpu_reset(v)
     vgic_look(v)
+    if CONFIG.EVENT_CHANNELS:
+        channels_vcpu_starts(v)
     load_general(v)
     instruction_sync()
 

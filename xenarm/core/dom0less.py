@@ -8,6 +8,7 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import OUTPUTS, Output, console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name, domain_next
+from xenarm.core.event_channel import channels_create, channels_release, channels_reset
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_map, guest_memory_place, guest_memory_release
 from xenarm.core.guest_memory import guest_memory_scrub, guest_memory_tables, guest_memory_write, ram0_size, ram1_size
@@ -20,7 +21,9 @@ from xenarm.core.sched.params import SchedDomainParams, sched_domain_params, sch
 from xenarm.core.sched.scheduler import sched_domain_init
 from xenarm.core.sched.state import SchedParams
 from xenarm.core.memory import is_boot_module
+from xenarm.core.shared_info import SHARED_TABLES
 from xenarm.core.shared_memory import shared_memory_acquire, shared_memory_map, shared_memory_release, shared_memory_show, shared_memory_tables
+from xenarm.core.static_events import is_static_end, static_channel_note, static_channels_connect, static_end, static_end_domain
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.core.trace import NO_REASON, trace_domain, trace_name
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
@@ -29,7 +32,7 @@ from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_compatible, fdt_find
 from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables
 from xenarm.gic.vgicd import vgicd_access
-from xenarm.p2m.stage2 import ROOT_PAGES, p2m_clear, p2m_discard, p2m_forget_stage1, p2m_init
+from xenarm.p2m.stage2 import ROOT_PAGES, p2m_clear, p2m_discard, p2m_empty, p2m_forget_stage1, p2m_init
 from xenarm.p2m.state import Vmid
 
 __all__ = ["domain_rebuild", "domain_release", "domains_create"]
@@ -203,6 +206,8 @@ def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     needed = ROOT_PAGES + guest_memory_tables(d) + vgic_tables(d) + SPARE_TABLES
     if CONFIG.STATIC_SHM:
         needed += shared_memory_tables(d)
+    if CONFIG.EVENT_CHANNELS and plan.events:
+        needed += SHARED_TABLES
     pool = plan.table_pages if plan.table_pages != 0 else needed
     result = p2m_init(d.p2m, Vmid(d.id + 1), pool)
     if result == Result.OK:
@@ -211,6 +216,8 @@ def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
         result = shared_memory_map(d)
     if result == Result.OK:
         result = add_devices(d, plan)
+    if CONFIG.EVENT_CHANNELS and result == Result.OK and plan.events:
+        result = channels_create(d)
     if result == Result.OK:
         return True
     if plan.table_pages != 0:
@@ -245,12 +252,26 @@ def fill(fdt: Fdt, d: Domain, plan: Plan) -> bool:
 
 
 @fn
+def map_again(d: Domain) -> Result:
+    """Stage 2 as at the domain's first start."""
+    p2m_empty(d.p2m)
+    result = guest_memory_map(d)
+    if result == Result.OK and CONFIG.STATIC_SHM:
+        result = shared_memory_map(d)
+    return vgic_map_cpu_interface(d) if result == Result.OK else result
+
+
+@fn
 def domain_rebuild(d: Domain) -> Result:
     """Everything as at the domain's first start, with its first vCPU about to begin. None of its vCPUs may be on.
 
     RAM that no module fills keeps what was in it, as on a machine that restarts. Takes no memory.
     """
     plan = PLANS[d.id]
+    if CONFIG.EVENT_CHANNELS and plan.events and channels_reset(d):
+        result = map_again(d)
+        if result != Result.OK:
+            return result
     u = VPL011S[d.id]
     with u.lock:
         if u.present:
@@ -269,6 +290,8 @@ def domain_rebuild(d: Domain) -> Result:
                 arch_vcpu_boot(v, GuestPhys(plan.entry), plan.tree_at)
             else:
                 arch_vcpu_stop(v)
+    if CONFIG.EVENT_CHANNELS:
+        static_channels_connect(d)
     return Result.OK
 
 
@@ -278,6 +301,8 @@ def domain_release(d: Domain) -> None:
     p2m_clear(d.p2m)
     if CONFIG.STATIC_SHM:
         shared_memory_release(d)
+    if CONFIG.EVENT_CHANNELS:
+        channels_release(d)
     guest_memory_scrub(d)
     guest_memory_release(d)
 
@@ -326,6 +351,8 @@ def build(fdt: Fdt, plan: Plan) -> bool:
 @fn
 def undo(d: Domain) -> None:
     vcpus_release(d)
+    if CONFIG.EVENT_CHANNELS:
+        channels_release(d)
     guest_memory_release(d)
     p2m_discard(d.p2m)
     if CONFIG.STATIC_SHM:
@@ -340,6 +367,35 @@ def create(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
+def built_from(node: Node) -> Domain | None:
+    for i in range(CONFIG.MAX_DOMAINS):
+        if DOMAINS[i].state.load() == u32(DomainState.RUNNING) and PLANS[i].node == node:
+            return DOMAINS[i]
+    return None
+
+
+@fn
+def connect_end(fdt: Fdt, d: Domain, node: Node) -> None:
+    end = static_end(fdt, node)
+    other = built_from(static_end_domain(fdt, end.peer))
+    if other is None:
+        log_warning(f"{node_path(fdt, node)}: xen,evtchn leads to a domain that does not start: port {end.port} is not connected")
+    elif not static_channel_note(d, end.port, other, static_end(fdt, end.peer).port):
+        log_warning(f"{node_path(fdt, node)}: xen,evtchn: there are {CONFIG.STATIC_EVENT_CHANNELS} ends already; raise CONFIG_STATIC_EVENT_CHANNELS")
+
+
+@fn
+def connect_channels(fdt: Fdt) -> None:
+    """Static event channels, when all domains are there, in the order of the tree."""
+    for i in range(CONFIG.MAX_DOMAINS):
+        d = DOMAINS[i]
+        if d.state.load() == u32(DomainState.RUNNING) and PLANS[i].events:
+            for node in fdt_children(fdt, PLANS[i].node):
+                if is_static_end(fdt, node):
+                    connect_end(fdt, d, node)
+
+
+@fn
 def domains_create(fdt: Fdt) -> u32:
     """Build every domain that is sound, with one clear line for every one that is not. How many there are."""
     chosen = fdt_find(fdt, b"/chosen")
@@ -350,6 +406,8 @@ def domains_create(fdt: Fdt) -> u32:
                 count += 1 if create(fdt, node) else 0
             elif is_boot_module(fdt, node):
                 log_warning(f"{node_path(fdt, node)} is in no domain: ignored; put it into a node compatible with xen,domain")
+    if CONFIG.EVENT_CHANNELS:
+        connect_channels(fdt)
     if count == 0:
         log_error(f"/chosen: no domain can be started; it needs a sound node compatible with xen,domain")
     console_start()

@@ -15,8 +15,11 @@ from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 __all__ = [
     "GUEST_MEMORY",
     "guest_memory_create",
+    "guest_memory_find",
     "guest_memory_first_scrub",
+    "guest_memory_is_direct",
     "guest_memory_map",
+    "guest_memory_owns",
     "guest_memory_place",
     "guest_memory_release",
     "guest_memory_scrub",
@@ -204,3 +207,32 @@ def guest_memory_write(d: Domain, ipa: GuestPhys, data: View[u8]) -> Result:
             at += size
             rest = rest[usize(size) :]
     return Result.OK if len(rest) == 0 else Result.INVALID
+
+
+@fn
+def guest_memory_find(d: Domain, ipa: u64) -> u64:
+    """The machine address of a byte of a domain's RAM, by where the domain was given it; 0 when it is none."""
+    memory = GUEST_MEMORY[d.id]
+    for i in range(memory.count):
+        piece = memory.pieces[i]
+        if piece.ipa <= ipa and ipa - piece.ipa < piece.size:
+            return piece.base + (ipa - piece.ipa)
+    return 0
+
+
+@fn
+def guest_memory_owns(d: Domain, machine: u64) -> bool:
+    """Whether a byte of machine memory is a domain's RAM."""
+    memory = GUEST_MEMORY[d.id]
+    for i in range(memory.count):
+        piece = memory.pieces[i]
+        if piece.base <= machine and machine - piece.base < piece.size:
+            return True
+    return False
+
+
+@fn
+def guest_memory_is_direct(d: Domain) -> bool:
+    """Whether a domain has its RAM where the machine has it."""
+    memory = GUEST_MEMORY[d.id]
+    return memory.count > 0 and memory.pieces[0].ipa == memory.pieces[0].base

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from freestanding import Struct, fn, table, u64
 
 from xenarm.abi.errno import Errno
-from xenarm.abi.hypercall import HYPERCALL_COUNT, XENVER_VERSION, XEN_VERSION_NUMBER, Hypercall, SchedOp
+from xenarm.abi.hypercall import HYPERCALL_COUNT, XEN_VERSION_NUMBER, Hypercall, SchedOp, XenVersion
 from xenarm.arm.run import vcpu_wait_for_interrupt, vcpu_yield
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
+from xenarm.core.event_ops import event_channel_op
+from xenarm.core.guest_interface import hvm_op, memory_op, vcpu_op, version_op
 
 __all__ = ["HYPERCALLS", "HypercallHandler", "hypercall"]
 
@@ -42,13 +44,21 @@ def sched_op(v: Vcpu, command: u64, argument: u64, c: u64) -> u64:
 
 @fn
 def xen_version(v: Vcpu, command: u64, argument: u64, c: u64) -> u64:
-    return XEN_VERSION_NUMBER if command == XENVER_VERSION else u64(Errno.ENOSYS)
+    return XEN_VERSION_NUMBER if command == XenVersion.VERSION else u64(Errno.ENOSYS)
 
 
 BY_NUMBER: dict[int, HypercallHandler] = {
     Hypercall.XEN_VERSION: xen_version,
     Hypercall.SCHED_OP: sched_op,
 }
+if CONFIG.EVENT_CHANNELS:
+    BY_NUMBER |= {
+        Hypercall.EVENT_CHANNEL_OP: event_channel_op,
+        Hypercall.HVM_OP: hvm_op,
+        Hypercall.MEMORY_OP: memory_op,
+        Hypercall.VCPU_OP: vcpu_op,
+        Hypercall.XEN_VERSION: version_op,
+    }
 
 HYPERCALLS = table(Call, [Call(BY_NUMBER.get(number, not_implemented)) for number in range(HYPERCALL_COUNT)])
 assert all(number < HYPERCALL_COUNT for number in BY_NUMBER)

@@ -17,6 +17,7 @@ from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
 from xenarm.core.plan_shared import plan_no_shared, plan_shared
 from xenarm.core.plan_state import Module, Plan, node_path, refuse, refuse_number, refuse_overlap, short_name
 from xenarm.core.result import Result
+from xenarm.core.static_events import ChannelFault, is_static_end, static_end_check
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
@@ -248,6 +249,47 @@ def plan_ends(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
+def refuse_channel(fdt: Fdt, plan: Plan, node: Node, fault: ChannelFault) -> bool:
+    what: View[u8] = b"xen,evtchn is missing or malformed"
+    remedy: View[u8] = b"give the local port and the phandle of the other end"
+    match fault:
+        case ChannelFault.PORT:
+            what = b"xen,evtchn names a port that a domain has not"
+            remedy = b"give one from 1 on, below CONFIG_EVENT_CHANNELS_PER_DOMAIN"
+        case ChannelFault.NO_PEER:
+            what = b"xen,evtchn leads to no node compatible with xen,evtchn-v1"
+            remedy = b"give the phandle of the other end"
+        case ChannelFault.ONE_SIDED:
+            what = b"xen,evtchn leads to an end that does not lead back"
+            remedy = b"give each end the phandle of the other"
+        case ChannelFault.STRANGER:
+            what = b"xen,evtchn leads to an end that is in no domain"
+            remedy = b"put it below a node compatible with xen,domain"
+        case ChannelFault.TWICE:
+            what = b"xen,evtchn names a port that another end of the domain has"
+            remedy = b"give each its own"
+        case ChannelFault.MALFORMED | ChannelFault.NONE:
+            pass
+    return refuse(fdt, plan, node, what, remedy)
+
+
+@fn
+def plan_events(fdt: Fdt, plan: Plan) -> bool:
+    """Event channels for a domain that is `xen,enhanced` or has static ones."""
+    present, value = fdt_property(fdt, plan.node, b"xen,enhanced")
+    plan.events = present and not list_contains(value, b"disabled")
+    if plan.events:
+        log_warning(f"{node_path(fdt, plan.node)}: xen,enhanced: event channels are there, grant tables and xenstore are not: the guest's tree has no hypervisor node")
+    for node in fdt_children(fdt, plan.node):
+        if is_static_end(fdt, node):
+            plan.events = True
+            fault = static_end_check(fdt, plan.node, node)
+            if fault != ChannelFault.NONE:
+                return refuse_channel(fdt, plan, node, fault)
+    return True
+
+
+@fn
 def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     """Fill in the plan of a `xen,domain` node, which is all zero; False, and one line said, when it cannot be built."""
     plan.node = node
@@ -265,4 +307,5 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
         and plan_bootargs(fdt, plan)
         and plan_places(fdt, plan)
         and plan_ends(fdt, plan)
+        and (not CONFIG.EVENT_CHANNELS or plan_events(fdt, plan))
     )

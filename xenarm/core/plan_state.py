@@ -42,6 +42,7 @@ class Plan(Struct):
     bootargs: View[u8]
     on_crash: EndAction
     on_reboot: EndAction
+    events: bool  # it has event channels
 
 
 class Paths(Struct):

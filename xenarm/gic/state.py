@@ -67,7 +67,7 @@ class VgicCpu(Struct):
     lr_used: u32  # may hold something; a clear bit is surely free
     short: bool  # more is pending than there are list registers: GICH_HCR.UIE is on
     mail: Array[Mail] = array(Mail, SGIS)
-    mail_flags: Atomic[u32] = atomic(u32)
+    mail_flags: Atomic[u32] = atomic(u32)  # SGIs that have letters; PPIs raised elsewhere
     attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed
     kicked: Atomic[u32] = atomic(u32)
     sgi_self: u64  # what names this vCPU alone in GICD_SGIR, or in a GICv3's ICC_SGI1R_EL1

@@ -51,6 +51,7 @@ __all__ = [
     "vgic_map_cpu_interface",
     "vgic_park",
     "vgic_raise_own",
+    "vgic_raise_ppi",
     "vgic_raise_sgi",
     "vgic_set_own_level",
     "vgic_set_spi_level",
@@ -230,8 +231,10 @@ def cpus_kick(cpus: u64) -> None:
 
 @fn
 def take_mail(v: Vcpu) -> None:
-    """SGIs that other vCPUs sent. A flag may come after its letter was already taken: then there is none."""
+    """PPIs that other CPUs raised, and SGIs that other vCPUs sent. A flag may come after its letter was already taken: then there is none."""
     flags = v.vgic.mail_flags.exchange(0)
+    v.vgic.own.pending |= flags & ~u32(SGI_BITS)
+    flags &= SGI_BITS
     while flags != 0:
         sgi = ctz(flags)
         flags &= flags - 1
@@ -270,6 +273,16 @@ def vgic_raise_own(v: Vcpu, intid: u32) -> None:
     v.vgic.own.pending |= bit
     if v.vgic.own.on & bit != 0 and not own_list(v, intid):
         lists_refill(v)
+
+
+@fn
+def vgic_raise_ppi(target: Vcpu, intid: u32) -> None:
+    """An edge of a PPI of any vCPU, from any CPU. One that is off forgets it: its next life begins with nothing pending."""
+    if target is this_vcpu() and runs(target):
+        vgic_raise_own(target, intid)
+        return
+    _ = target.vgic.mail_flags.fetch_or(u32(1) << intid)
+    vcpu_kick(target)
 
 
 @fn

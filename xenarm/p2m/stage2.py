@@ -23,9 +23,11 @@ __all__ = [
     "p2m_activate",
     "p2m_clear",
     "p2m_discard",
+    "p2m_empty",
     "p2m_forget_stage1",
     "p2m_init",
     "p2m_map",
+    "p2m_maps",
     "p2m_tables_for",
     "p2m_translate",
     "p2m_unmap",
@@ -345,8 +347,8 @@ def p2m_unmap(p: P2m, ipa: GuestPhys, size: u64) -> Result:
 
 
 @fn
-def p2m_clear(p: P2m) -> None:
-    """Take everything away from a guest that runs nowhere, and give back its pool but the root, which CPUs still point at."""
+def p2m_empty(p: P2m) -> None:
+    """Take everything away from a guest that runs nowhere. Its pool is unused again but for the root, which CPUs still point at."""
     with p.lock:
         for k in range(ROOT_PAGES):
             root = table_at(u64(p.root) + u64(k) * PAGE_SIZE)
@@ -354,9 +356,15 @@ def p2m_clear(p: P2m) -> None:
                 if root.entries[i] & VALID != 0:
                     root.entries[i] = 0
                     forget_guest(p)
-        rest = p.pool_pages - ROOT_PAGES
         p.table_pages = ROOT_PAGES
-        p.pool_pages = ROOT_PAGES
+
+
+@fn
+def p2m_clear(p: P2m) -> None:
+    """The same, and give back the pool but the root."""
+    p2m_empty(p)
+    rest = p.pool_pages - ROOT_PAGES
+    p.pool_pages = ROOT_PAGES
     if rest > 0:
         pages_free(HostPhys(u64(p.root) + ROOT_PAGES * PAGE_SIZE), rest)
 
@@ -408,3 +416,11 @@ def p2m_translate(p: P2m, ipa: GuestPhys) -> tuple[Result, HostPhys]:
             return Result.OK, HostPhys((entry & FRAME_MASK & ~(span - 1)) | (address & (span - 1)))
         table = table_at(entry & FRAME_MASK)
         level += 1
+
+
+@fn
+def p2m_maps(p: P2m, ipa: GuestPhys) -> bool:
+    """Whether something is mapped there, once whoever changes the tables has finished: an entry is invalid while it is exchanged."""
+    with p.lock:
+        result, _ = p2m_translate(p, ipa)
+        return result == Result.OK
