@@ -6,7 +6,7 @@ Bootargs: `mode=ping`, whose node comes first, or `mode=pong`; `port=N rounds=N`
 
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
-from freestanding import Ptr, View, export, fn, u8, u32, u64, usize
+from freestanding import View, export, fn, u8, u32, u64
 from guests.notify.channels import channels_init, port_consume, port_send, upcall_wait
 from guests.notify.conform import conform
 from guests.runtime.arguments import argument_is, argument_number, bootargs
@@ -14,7 +14,8 @@ from guests.runtime.console import console_init, printk
 from guests.runtime.cpu import counter
 from guests.runtime.gic import gic_init
 from guests.runtime.link import LINKER_SCRIPT
-from guests.runtime.machine import FDT, machine_init, memory_banks
+from guests.runtime.lives import life_begin
+from guests.runtime.machine import FDT, machine_init
 from guests.runtime.psci import psci_init, psci_system_off, psci_system_reset
 from xenarm.arm.hw import read_cntfrq_el0
 from xenarm.core.result import Result
@@ -22,9 +23,7 @@ from xenarm.devicetree.reader import FdtError
 
 __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
-MAPS_MEMORY = True
 NS = 1_000_000_000
-LIVES_BELOW_END = 64 * 1024  # RAM where no module lies survives a restart
 
 
 @export("guest_main")
@@ -76,20 +75,9 @@ def ping(port: u32, rounds: u64) -> None:
 
 
 @fn
-def lives() -> u64:
-    """How often this guest has begun, in RAM that a restart leaves alone."""
-    at = u64(0)
-    for bank in memory_banks():
-        at = bank.base + bank.size - LIVES_BELOW_END
-    counted = Ptr[u64](usize(at)).slice(1)
-    counted[0] = counted[0] + 1
-    return counted[0]
-
-
-@fn
 def pong(port: u32, rounds: u64, dies: u64) -> None:
     """Answer. It begins by saying that it is there: in a second life that answers what was lost with the first."""
-    life = lives()
+    life = life_begin() + 1
     port_consume(port)
     port_send(port)
     answers = rounds if life == 1 else rounds - dies

@@ -19,11 +19,13 @@ from xenarm.abi.event_channel import EventChannelOp as Op
 from xenarm.abi.hypercall import DOMID_SELF, HYPERCALL_COUNT, Hypercall, MemoryOp, VcpuOp
 from xenarm.abi.layout import GUEST_RAM0_BASE
 from xenarm.arm import guest_words
-from xenarm.arm64.registers import MODEL
+from xenarm.arm.traps import trap_full, trap_sync
+from xenarm.arm64.registers import MODEL, PSR_RESET, Ec
 from xenarm.config import CONFIG
+from xenarm.core import log
 from xenarm.core.addresses import PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, Vcpu
-from xenarm.core.event_channel import CHANNELS, PortState, channel_connect, channel_port, channels_create, channels_release, channels_reset, channels_vcpu_starts
+from xenarm.core.event_channel import CHANNELS, PortState, channel_connect, channel_port, channels_create, channels_release, channels_reset, channels_vcpu_starts, notify
 from xenarm.core.guest_memory import GUEST_MEMORY
 from xenarm.core.hypercall import hypercall
 from xenarm.core.memory import memory_free
@@ -444,6 +446,27 @@ def test_a_guest_that_stores_without_end_delays_only_itself(pair: Pair, monkeypa
     assert len(attempts) == 3 * guest_words.ATTEMPTS
 
 
+@pytest.mark.parametrize("meanwhile", ["nothing", "closed", "used anew", "connected anew"])
+def test_a_sender_that_comes_late_finds_only_its_own_channel(pair: Pair, meanwhile: str) -> None:
+    """It has read its own port's word, and the channel is closed, or the receiver's port is another channel's, before it has the receiver's lock."""
+    here, there = connect(pair)
+    stale = channel_port(pair.domains[0], here)
+    if meanwhile != "nothing":
+        assert pair.event(0, Op.CLOSE, here) == 0
+    if meanwhile == "used anew":
+        assert pair.event(0, Op.BIND_IPI, 0, 0) == 0 and pair.word(0, 1) == here
+    if meanwhile == "connected anew":
+        channel_connect(pair.domains[1], 9, pair.domains[0], here)
+        channel_connect(pair.domains[0], here, pair.domains[1], 9)
+        pair.store_pending(0, here, False)
+        assert channel_port(pair.domains[0], here).PEER == 9
+    upcalls(pair, 0)
+    pair.take_upcall(0)
+    pair.caller(1)
+    notify(pair.domains[0], here, stale)
+    assert pair.bit(0, 48, here) == upcalls(pair, 0) == (meanwhile == "nothing")
+
+
 # ---- arguments -----------------------------------------------------------------------------------------------------------------
 
 
@@ -537,9 +560,12 @@ def test_a_new_life_has_nothing_of_the_old(pair: Pair) -> None:
     for n in range(PAGE_SIZE):
         pair.store(0, 3 * PAGE_SIZE + n, 0)
     assert pair.event(1, Op.SEND, there) == 0
-    assert all(int(hosted.engine().memory.load(RAM + 3 * PAGE_SIZE + n, 8)) == 0 for n in range(0, 64, 8))
     assert not pair.bit(0, 48, here)
     assert pair.event(1, Op.STATUS, DOMID_SELF, there, 0, 0, 0, 0) == 0 and pair.word(1, 2) == PortState.UNBOUND
+    channel_connect(pair.domains[0], here, pair.domains[1], there)
+    assert pair.event(1, Op.SEND, there) == 0 and pair.bit(0, 48, here)
+    assert all(int(hosted.engine().memory.load(RAM + 3 * PAGE_SIZE + n, 8)) == 0 for n in range(0, 64, 8))
+    assert pair.take_upcall(0), "the first vCPU's flag is in the shared page again"
 
 
 def test_a_static_channel_is_there_in_each_life_of_either_side(pair: Pair) -> None:
@@ -586,3 +612,19 @@ def test_a_vcpu_that_starts_hears_of_what_came_before(pair: Pair) -> None:
     vgicd_write(pair.domains[0], pair.m.vcpus[0], Gicd.CTLR, 1)
     channels_vcpu_starts(pair.m.vcpus[0])
     assert upcalls(pair, 0)
+
+
+@pytest.mark.parametrize("ec", [Ec.DATA_ABORT_LOWER, Ec.INSTRUCTION_ABORT_LOWER])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_fault_at_an_entry_that_was_just_exchanged_is_tried_again(pair: Pair, ec: int, mapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another vCPU shows the shared page: the mapping that it splits is invalid for a moment, and may be that of this vCPU's code."""
+    said: list[object] = []
+    monkeypatch.setattr(log, "terminal_say", said.append)
+    frame = FRAME + 5 if mapped else FRAME + RAM_SIZE // PAGE_SIZE
+    MODEL.update(esr_el2=ec << 26 | 1 << 25 | 6, hpfar_el2=frame << 4, far_el2=0x1238, elr_el2=0x4000_1000, spsr_el2=PSR_RESET, vbar_el1=0x8000)
+    v = pair.caller(0)
+    assert trap_sync(v) != 0
+    trap_full(v)
+    assert MODEL["elr_el2"] == (0x4000_1000 if mapped else 0x8200)
+    for name in ("esr_el2", "hpfar_el2", "far_el2", "elr_el2", "spsr_el2", "vbar_el1"):
+        MODEL.pop(name)

@@ -42,6 +42,7 @@ __all__ = [
     "channels_vcpu_starts",
     "domain_by_domid",
     "domid_of",
+    "notify",
     "vcpu_info_register",
 ]
 
