@@ -229,8 +229,11 @@ assert len({row.name for row in KEYS}) == len(KEYS), "a key twice"
 def of_domain(key: u8, digit: u8) -> None:
     """The second half of a key that is about one domain."""
     number = u32(digit) - 0x30 if digit >= 0x30 and digit <= 0x39 else u32(CONFIG.MAX_DOMAINS)
-    if number >= CONFIG.MAX_DOMAINS or not lives(DOMAINS[number]):
-        printk("no such domain runs: 'q' lists them")
+    if number >= CONFIG.MAX_DOMAINS or not exists(DOMAINS[number]):
+        printk("no such domain: 'q' lists them")
+        return
+    if not lives(DOMAINS[number]):
+        printk(f"domain {domain_name(DOMAINS[number])} is ending, or has: 'q' shows it")
         return
     for row in KEYS:
         if row.of_domain and row.name[0] == key:

@@ -153,15 +153,17 @@ def ask_state(line: Line) -> tuple[int, int]:
 
 
 def type_something(line: Line, dice: random.Random) -> None:
-    """One key, with what belongs to it. A pause is undone."""
+    """One key, with what belongs to it. A pause is undone; one that comes just as the domain restarts is refused."""
     key = dice.choice(KEYS)
     domain = 1 + dice.randrange(len(VICTIMS))
     line.summary.keys += 1
     if key == "p":
         line.console.send(f"p{domain}")
-        line.until(f"{VICTIMS[domain - 1]} is paused", ANSWER_SECONDS)
-        line.console.send(f"u{domain}")
-        line.until(f"{VICTIMS[domain - 1]} goes on", ANSWER_SECONDS)
+        if line.until(f"{VICTIMS[domain - 1]} is (paused|ending)", ANSWER_SECONDS)[1] == "paused":
+            again = True
+            while again:
+                line.console.send(f"u{domain}")
+                again = line.until(f"{VICTIMS[domain - 1]} (goes on|is ending)", ANSWER_SECONDS)[1] != "goes on"
     else:
         line.console.send(f"{key}{domain}" if key == "b" else key)
 
@@ -188,7 +190,7 @@ def note_end(line: Line, summary: Summary) -> None:
     now, summary.free_last = ask_state(line)
     summary.seconds = now - summary.began
     for name in VICTIMS:
-        found = [m for m in (re.search(rf"domain \d+ {name}: (\w+), (\d+) restarts", text) for text in line.own) if m]
+        found = [m for m in (re.search(rf"domain \d+ {name}: (\w+),(?: paused,)? (\d+) restarts", text) for text in line.own) if m]
         summary.restarts[name] = int(found[-1][2]) if found else 0
         if not found or found[-1][1] not in ("RUNNING", "ENDING", "DYING", "SETTLING"):
             summary.faults.append(f"{name} is not there any more")
@@ -203,8 +205,10 @@ def note_end(line: Line, summary: Summary) -> None:
 def end_all(line: Line, session: Session) -> None:
     """End every domain: the machine goes off."""
     for domain in (3, 2, 1, 0):
-        line.console.send(f"k{domain}")
-        line.until(r"shut down, reason POWEROFF", ANSWER_SECONDS)
+        while True:
+            line.console.send(f"k{domain}")
+            if "POWEROFF" in line.until(r"is ending|shut down, reason POWEROFF", ANSWER_SECONDS)[0]:
+                break
     session.wait_off(ANSWER_SECONDS)
 
 
