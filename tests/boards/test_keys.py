@@ -57,7 +57,8 @@ def test_every_key(boot: Boot, xenarm: Hypervisor) -> None:
         console.expect(r" 0 KiB  events that were traced", SECONDS)
         console.expect(r"KiB  free", SECONDS)
         console.send("r")
-        console.expect(r"cpu 0: hello vcpu 0 ON", SECONDS)
+        console.expect(r"scheduler: null", SECONDS)
+        console.expect(r"cpu 0: hello vcpu 0 ON RUNNING, ran \d+ ms", SECONDS)
         for key in "d0":
             console.send(key)
             console.expect(r"cpu 0: domain hello vcpu 0: pc [0-9a-f]{16} pstate", SECONDS)
@@ -116,6 +117,31 @@ def test_restart_and_end_from_the_console(boot: Boot, xenarm: Hypervisor) -> Non
         console.send("p0k0")
         console.expect("hello: shut down, reason POWEROFF", SECONDS)
         session.wait_off(SECONDS)
+
+
+def test_reports_of_vcpus_that_take_turns(boot: Boot, xenarm: Hypervisor, load_guest: Path) -> None:
+    """One CPU, a vCPU that sleeps and two that never do: each is found where it is, on the CPU or in memory."""
+    spinner = Load("spinner", cpus=2).domain(load_guest, 0, 100_000_000)
+    with boot(replace(xenarm, bootargs="sched=rr"), own_domain(DEFAULT_BOARD, "hello"), spinner, cpus=1) as session:
+        console = session.console
+        console.expect(PROMPT, SECONDS)
+        session.console.send(SWITCH_INPUT)
+        console.expect("input goes to spinner", SECONDS)
+        to_hypervisor(session)
+        console.send("r")
+        console.expect("scheduler: rr", SECONDS)
+        console.expect(r"cpu 0: hello vcpu 0 ON BLOCKED, ran \d+ ms", SECONDS)
+        places = {console.expect(rf"cpu 0: spinner vcpu {n} ON (\w+), ran \d+ ms", SECONDS)[1] for n in range(2)}
+        assert places == {b"RUNNING", b"QUEUED"}
+        for key, what in (("d", "pc [0-9a-f]{16} pstate"), ("t", "counter 0x[0-9a-f]+; virtual timer control [0-7] compare")):
+            console.send(key)
+            console.expect(rf"no cpu: domain hello vcpu 0: {what}", SECONDS)
+            console.expect(rf"no cpu: domain spinner vcpu \d: {what}", SECONDS)
+            console.expect(rf"\] cpu 0: domain spinner vcpu \d: {what}", SECONDS)
+        console.send("0")
+        console.expect(r"no cpu: domain hello vcpu 0: pc 0000007f[0-9a-f]{8} pstate", SECONDS)
+        to_guest(session)
+        ask_guest(session, "still-here")
 
 
 def restarts(session: Session, domain: str) -> int:

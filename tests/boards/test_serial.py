@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from boards import board
+from tests.boards.loads import Load, run
 from tests.conftest import Boot
+from tests.guests.conftest import load_guest
 from xenarm.tools.console import Console
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
@@ -16,6 +19,8 @@ from xenarm.tools.layout import compose
 from xenarm.tools.machine import DomainSpec, Machine
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain
+
+__all__ = ["load_guest"]
 
 BOOT_SECONDS = 240
 ANSWER_SECONDS = 60
@@ -51,6 +56,43 @@ def test_two_domains_share_the_line(boot: Boot, xenarm: Hypervisor) -> None:
         first = next(i for i, line in enumerate(lines(console)) if "start" in line)
         strangers = [line for line in lines(console)[first:] if line and not re.match(r"\((east|west|xenarm)\) ", line)]
         assert not strangers
+
+
+FLOOD_LINE = "abcdefghijklmno"
+NAMES = ("north", "east", "south", "west")
+
+
+def test_lines_of_four_floods_never_mix(xenarm: Hypervisor, load_guest: Path) -> None:
+    """They take turns on one CPU, cut off in the middle of lines: each line is one domain's; one that is cut is said again, whole."""
+    loads = [Load(name, "console") for name in NAMES]
+    text = run(xenarm, load_guest, "rr", *loads, name="four-floods", seconds=0.2)
+    said: dict[str, list[str]] = {name: [] for name in NAMES}
+    for line in text[text.index("] start\n") :].splitlines()[1:]:
+        whose = re.fullmatch(r"\((north|east|south|west)\) (.*)|\(xenarm\) .*|", line)
+        assert whose, line
+        if whose[1] and not whose[2].startswith("load: "):
+            said[whose[1]].append(whose[2])
+    for name, lines_of in said.items():
+        for line, following in zip(lines_of, lines_of[1:]):
+            assert line == FLOOD_LINE or following.startswith(line), (name, line)
+    counts = [lines_of.count(FLOOD_LINE) for lines_of in said.values()]
+    assert min(counts) > 500 and max(counts) < 1.2 * min(counts), counts
+
+
+def test_a_flood_costs_another_no_character(boot: Boot, xenarm: Hypervisor, load_guest: Path) -> None:
+    """Debian's driver is told when its port is full, and all of what it says arrives, in order."""
+    last = 2000
+    flood = Load("flood", "console").domain(load_guest, 0, 100_000_000)
+    with boot(replace(xenarm, bootargs="sched=credit2"), debian_domain(), flood, cpus=2) as session:
+        console = session.console
+        console.expect("debian# ", BOOT_SECONDS)
+        console.send(f"seq 1 {last}; echo do''ne\r")
+        console.expect(r"\(debian\) done", BOOT_SECONDS)
+        text = console.text().replace("\r", "")
+    expected = 1
+    for number in re.findall(r"^\(debian\) (\d+)$", text, re.MULTILINE):
+        expected += 1 if int(number) == expected else 0
+    assert expected == last + 1, f"{expected} is missing"
 
 
 def blob_with(hypervisor: Hypervisor, domain: DomainSpec, name: str, value: bytes) -> bytes:

@@ -4,13 +4,13 @@ from xenarm.config import CONFIG
 
 if CONFIG.ARM64:
     from xenarm.arm64.guest import HCR_GUEST, cpu_control, guest_register, guest_register_set, load_general, load_system
-    from xenarm.arm64.report import crash_check, frame_record, say_crash, say_crash_registers, say_guest_registers
+    from xenarm.arm64.report import crash_check, frame_record, saved_vtimer, say_crash, say_crash_registers, say_guest_registers, say_saved_registers
     from xenarm.arm64.switch import context_switch, vcpu_prepare
     from xenarm.arm64.vectors import enter_guest, vectors_choose
 else:
     from xenarm.arm32.banked import guest_register, guest_register_set
     from xenarm.arm32.guest import HCR_GUEST, cpu_control, load_general, load_system
-    from xenarm.arm32.report import crash_check, frame_record, say_crash, say_crash_registers, say_guest_registers
+    from xenarm.arm32.report import crash_check, frame_record, saved_vtimer, say_crash, say_crash_registers, say_guest_registers, say_saved_registers
     from xenarm.arm32.switch import context_switch, vcpu_prepare
     from xenarm.arm32.vectors import enter_guest, vectors_choose
 
@@ -27,7 +27,9 @@ __all__ = [
     "load_system",
     "say_crash",
     "say_crash_registers",
+    "saved_vtimer",
     "say_guest_registers",
+    "say_saved_registers",
     "vcpu_prepare",
     "vectors_choose",
 ]

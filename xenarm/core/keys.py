@@ -5,15 +5,17 @@ Keys that are about one domain are followed by its number. Handlers run on the C
 
 from collections.abc import Callable
 
-from freestanding import Struct, View, fn, table, u8, u32, zeroed
+from freestanding import Struct, View, fn, saturating_sub, table, u8, u32, zeroed
 from xenarm.arch import arch_counter, arch_counter_hz, arch_machine_reset
-from xenarm.arm.dump import REGISTERS, TIMERS, dump_ask
+from xenarm.arm.dump import REGISTERS, TIMERS, dump_ask, dump_saved
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB
-from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, ShutdownReason, domain_name
+from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, ShutdownReason, Vcpu, domain_name
 from xenarm.core.log import LOG, printk
 from xenarm.core.memory import memory_free
 from xenarm.core.report import memory_report
+from xenarm.core.sched.scheduler import sched_name
+from xenarm.core.sched.state import Place
 from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
 from xenarm.core.trace import RECORDS
 from xenarm.core.tracing import tracing_dump, tracing_toggle
@@ -76,11 +78,15 @@ def domains(first: Domain) -> None:
 
 @fn
 def ask_domain(d: Domain, what: u32) -> None:
-    """Each of its CPUs says it by itself."""
+    """What a CPU has of a vCPU it says by itself; of those that wait for one, what lies in memory is said here."""
     if lives(d):
         for i in range(d.vcpu_count):
             v = d.vcpus[i]
-            if v is not None:
+            if v is None:
+                continue
+            if v.sched.on_cpu.load_acquire() == 0:
+                dump_saved(d, v, what)
+            else:
                 dump_ask(v.cpu, what)
                 vcpu_kick(v)
 
@@ -107,15 +113,24 @@ def timers(first: Domain) -> None:
 
 
 @fn
+def say_scheduled(d: Domain, v: Vcpu) -> None:
+    ran = v.sched.ran
+    if v.sched.place == Place.RUNNING:
+        ran += saturating_sub(arch_counter(), v.sched.since)
+    printk(f"cpu {v.cpu}: {domain_name(d)} vcpu {v.id} {Power(v.power.load())} {v.sched.place}, ran {ran * 1000 // max(arch_counter_hz(), 1)} ms")
+
+
+@fn
 def run_queues(first: Domain) -> None:
-    """One vCPU for each CPU: nobody queues."""
+    """Nothing is locked: what changes while this is said may be said both ways."""
+    printk(f"scheduler: {sched_name()}")
     for i in range(CONFIG.MAX_DOMAINS):
         d = DOMAINS[i]
         if exists(d):
             for k in range(d.vcpu_count):
                 v = d.vcpus[k]
                 if v is not None:
-                    printk(f"cpu {v.cpu}: {domain_name(d)} vcpu {v.id} {Power(v.power.load())}")
+                    say_scheduled(d, v)
 
 
 @fn
