@@ -207,12 +207,14 @@ def test_four_floods_at_once(xenarm: Hypervisor, load_guest: Path, beside_equal:
 
 
 def test_a_thousand_lives_take_nothing_from_another(xenarm: Hypervisor, load_guest: Path, beside_equal: int) -> None:
-    """Each ends by SYSTEM_RESET at a random moment of random floods. The memory that is free stays the same, and the other has its half."""
+    """Each ends by SYSTEM_RESET at a random moment of random floods. The memory that is free stays the same, and the other has its share."""
     loads = (Load("victim"), Load("phoenix", "lives", "lives=1000 seed=5", cpus=2))
     text = run(xenarm, load_guest, "credit2", *loads, name="lives", seconds=3)
     assert "(phoenix) load: end of life 1000\n" in text
-    free = re.findall(r"phoenix: restart \d+, reason REBOOT, (\d+) KiB of memory free", text)
-    assert len(free) >= 10 and len(set(free)) == 1, free
+    beside, _, alone = text.partition("domain victim: shut down")  # which gives its memory back
+    for part in (beside, alone):
+        free = re.findall(r"phoenix: restart \d+, reason REBOOT, (\d+) KiB of memory free", part)
+        assert len(free) >= 2 and len(set(free)) == 1, free
     (victim,) = measured(text, *loads)["victim"]
-    assert victim.work >= 0.98 * 3 * beside_equal, victim
+    assert victim.work >= 0.98 * 3 * beside_equal * 2 / 3, victim  # a third: the other has two vCPUs, of a weight each
     assert victim.gap <= LONGEST_GAP_NS, victim
