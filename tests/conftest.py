@@ -19,30 +19,42 @@ from xenarm.tools.machine import DomainSpec, Machine
 from xenarm.tools.paths import BUILD, DEFAULT_BOARD
 from xenarm.tools.session import Session, booted
 
+BOARD32 = "qemu-virt-arm32"
 Boot = Callable[..., AbstractContextManager[Session]]
+
+
+def build_once(request: pytest.FixtureRequest, board: str) -> str:
+    """A board, built once for all the processes of a test run."""
+    doctor.provide("test")
+    run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / f".test-build-{board}").open("a+") as stamp:
+        fcntl.flock(stamp, fcntl.LOCK_EX)
+        stamp.seek(0)
+        if not run or stamp.read() != run:
+            build.build(board, (), quiet=True)
+            stamp.truncate(0)
+            stamp.write(run)
+            stamp.flush()
+    return board
 
 
 @pytest.fixture(scope="session")
 def built_board(request: pytest.FixtureRequest) -> str:
-    """The default board, built once for all the processes of a test run."""
-    doctor.provide("test")
-    run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
-    BUILD.mkdir(exist_ok=True)
-    with (BUILD / ".test-build").open("a+") as stamp:
-        fcntl.flock(stamp, fcntl.LOCK_EX)
-        stamp.seek(0)
-        if not run or stamp.read() != run:
-            build.build(DEFAULT_BOARD, (), quiet=True)
-            stamp.truncate(0)
-            stamp.write(run)
-            stamp.flush()
-    return DEFAULT_BOARD
+    """The default board."""
+    return build_once(request, DEFAULT_BOARD)
 
 
 @pytest.fixture(scope="session")
 def xenarm(built_board: str) -> Hypervisor:
     """Our image."""
     return ours(built_board)
+
+
+@pytest.fixture(scope="session")
+def xenarm32(request: pytest.FixtureRequest) -> Hypervisor:
+    """Our image for the 32-bit board."""
+    return ours(build_once(request, BOARD32))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +86,7 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
             dtb: bytes | None = None,
             **more: Any,
         ) -> Iterator[Session]:
-            machine = Machine(board(DEFAULT_BOARD), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
+            machine = Machine(board(hypervisor.board), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
             with booted(compose(machine), name, dtb=dtb) as session:
                 yield session
 

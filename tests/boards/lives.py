@@ -47,3 +47,8 @@ def domain(directory: Path, name: str, code: tuple[int, ...], lives: int = 0, cp
     path = directory / f"{name}.Image"
     path.write_bytes(image(code, f"{name} done", lives))
     return DomainSpec(name, 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, path),), cpus=cpus)
+
+
+def of_kernel(name: str, path: Path, cpus: int = 1) -> DomainSpec:
+    """A domain of any kernel file."""
+    return DomainSpec(name, 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, path),), cpus=cpus)

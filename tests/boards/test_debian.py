@@ -8,10 +8,12 @@ import re
 
 import pytest
 
+from boards import board
 from tests.conftest import Boot
 from xenarm.tools import debian
 from xenarm.tools.console import Console, ConsoleTimeout
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
+from xenarm.tools.machine import Architecture
 from xenarm.tools.run import debian_domain
 from xenarm.tools.session import Session
 
@@ -46,21 +48,31 @@ def power_off(session: Session, hypervisor: Hypervisor) -> None:
         session.wait_off(30)
 
 
-@pytest.mark.parametrize("cpus", [1, 4])
-def test_boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int) -> None:
-    with boot(hypervisor, debian_domain(cpus), cpus=cpus) as session:
+def boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int) -> None:
+    architecture = board(hypervisor.board).architecture
+    with boot(hypervisor, debian_domain(cpus, architecture=architecture), cpus=cpus) as session:
         console = shell(session, hypervisor)
         ask(console, "echo $((6 * 7))", r"\b42\b")
         ask(console, "nproc", rf"\n(\(XEN\) )?{cpus}\r")
-        ask(console, "uname -m", "aarch64")
+        ask(console, "uname -m", "aarch64" if architecture is Architecture.ARM64 else "armv7l")
         # Every CPU computes what it should.
-        checksum = hashlib.sha256(debian.busybox()).hexdigest()
+        checksum = hashlib.sha256(debian.busybox(debian.PORTS[architecture.debian])).hexdigest()
         for cpu in range(cpus):
             ask(console, f"taskset -c {cpu} sha256sum /bin/busybox", checksum)
         # Time passes: the timer wakes a sleeper on every CPU.
         for cpu in range(cpus):
             ask(console, f"taskset -c {cpu} sleep 0.2 && echo wo''ken", "woken")
         power_off(session, hypervisor)
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int) -> None:
+    boots_to_a_shell_that_answers(boot, hypervisor, cpus)
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_boots_to_a_shell_that_answers_on_arm32(boot: Boot, xenarm32: Hypervisor, cpus: int) -> None:
+    boots_to_a_shell_that_answers(boot, xenarm32, cpus)
 
 
 def test_reboots(boot: Boot, xenarm: Hypervisor) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from boards import board
 from tests.boards.test_debian import ANSWER_SECONDS, BOOT_SECONDS, ask, power_off, shell
 from tests.conftest import Boot
 from xenarm.tools import build
@@ -13,9 +14,9 @@ from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.run import debian_domain, own_domain
 
 
-@pytest.mark.parametrize("sched", ["rr", "credit2", "rtds"])
-def test_debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str) -> None:
-    with boot(replace(xenarm, bootargs=f"sched={sched}"), debian_domain(2), cpus=1) as session:
+def debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str) -> None:
+    debian = debian_domain(2, architecture=board(xenarm.board).architecture)
+    with boot(replace(xenarm, bootargs=f"sched={sched}"), debian, cpus=1) as session:
         console = shell(session, xenarm)
         ask(console, "nproc", r"\n2\r")
         for cpu in range(2):
@@ -23,6 +24,15 @@ def test_debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched:
         # Both compute at once, and both end.
         ask(console, "for i in 0 1;do taskset -c $i md5sum /bin/sh& done;wait;echo o''k", r"\nok\r", 60)
         power_off(session, xenarm)
+
+
+@pytest.mark.parametrize("sched", ["rr", "credit2", "rtds"])
+def test_debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str) -> None:
+    debian_with_two_vcpus_on_one_cpu(boot, xenarm, sched)
+
+
+def test_debian_with_two_vcpus_on_one_cpu_of_arm32(boot: Boot, xenarm32: Hypervisor) -> None:
+    debian_with_two_vcpus_on_one_cpu(boot, xenarm32, "credit2")
 
 
 def test_two_debians_and_two_of_ours_on_two_cpus(boot: Boot, xenarm: Hypervisor, built_board: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from boards import board as board_named
 from xenarm.tools import build, debian
 from xenarm.tools.console import Console
-from xenarm.tools.machine import Architecture
+from xenarm.tools.paths import DEFAULT_BOARD
 
 SWITCH_INPUT = b"\x01\x01\x01"  # CTRL-a three times
 
@@ -20,6 +21,7 @@ class Hypervisor:
     image: Path
     bootargs: str = ""
     powers_off: bool = True  # the machine, when the last domain has ended
+    board: str = DEFAULT_BOARD  # that it runs on
     switch_after: str = ""  # the keyboard reaches the first domain only when switched after this line
 
     def focus_first_domain(self, console: Console, seconds: float = 60) -> None:
@@ -31,10 +33,11 @@ class Hypervisor:
 
 def ours(board: str) -> Hypervisor:
     """The image that has been built for a board."""
-    return Hypervisor("xenarm", build.hypervisor_job(board).output)
+    return Hypervisor("xenarm", build.hypervisor_job(board).output, board=board)
 
 
-def debian_xen(extra: str = "", architecture: Architecture = Architecture.ARM64) -> Hypervisor:
+def debian_xen(extra: str = "", board: str = DEFAULT_BOARD) -> Hypervisor:
     """Debian's Xen. It stays up without domains, and reads its own input until told otherwise."""
     bootargs = f"console=dtuart dtuart=/pl011@9000000 {extra}".strip()
-    return Hypervisor("xen", debian.fetch(architecture=architecture.debian).xen, bootargs, powers_off=False, switch_after="init memory")
+    files = debian.fetch(architecture=board_named(board).architecture.debian)
+    return Hypervisor("xen", files.xen, bootargs, powers_off=False, board=board, switch_after="init memory")
