@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
-from freestanding import Atomic, Struct, View, atomic, export, fn, linker_symbol, u8, u32, u64, zeroed
+from freestanding import Atomic, Struct, View, atomic, export, fn, linker_symbol, u8, u32, u64, usize, zeroed
 from guests.bench.kernels import (
     HANDLER_OVERHEAD,
     SGI_OVERHEAD,
@@ -32,8 +32,8 @@ from guests.runtime.gic import GIC, gic_cpu_init, gic_enable, gic_init, gic_own_
 from guests.runtime.link import LINKER_SCRIPT
 from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
+from guests.runtime.registers import TIMER_COMPATIBLE, read_cntfrq_el0, register_reader
 from xenarm.arm.instructions import mmio_read32, wait_for_event
-from xenarm.arm64.registers import read_cntfrq_el0, read_tpidr_el0
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, FdtError
 from xenarm.devicetree.values import fdt_find_compatible, fdt_interrupt
@@ -53,7 +53,8 @@ AWAKE_STEPS = 1_000  # until the timer expires
 ASLEEP_STEPS = 20_000  # long enough for any hypervisor to put the CPU to sleep first
 NEVER = 0xFFFF_FFFF_FFFF
 
-Loop = Callable[[u64, u64, u64], u64]
+Loop = Callable[[usize, usize, usize], u64]
+read_tpidr_el0: Callable[[], u64] = register_reader("tpidr_el0")
 
 
 @fn
@@ -68,7 +69,7 @@ def fastest(loop: Loop, address: u64, value: u64) -> u64:
     """Steps of the fastest round of LOOPS turns."""
     least = u64(NEVER)
     for _ in range(ROUNDS):
-        least = min(least, loop(LOOPS, address, value))
+        least = min(least, loop(LOOPS, usize(address), usize(value)))
     return least
 
 
@@ -96,7 +97,7 @@ def report_sgi() -> None:
         steps = u64(0)
         for sample in range(u64(SAMPLES)):
             # An odd stride: the counter's phase takes every value equally often, whatever a sample takes.
-            steps += sample_sgi(GIC.gicd + Gicd.SGIR, value, GIC.gicc, (sample * 7 + sample // SLIDE) % SLIDE)
+            steps += sample_sgi(usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc), usize((sample * 7 + sample // SLIDE) % SLIDE))
         least = min(least, steps)
     printk(f"bench sgi_self {nanoseconds(least, SAMPLES) - SGI_OVERHEAD:d}")
 
@@ -107,14 +108,14 @@ def report_timer(name: View[u8], ahead: u64, sleep: u64) -> None:
     for _ in range(ROUNDS):
         steps = u64(0)
         for delay in range(u64(SLIDE)):
-            steps += sample_timer(ahead, sleep, GIC.gicc, delay)
+            steps += sample_timer(usize(ahead), usize(sleep), usize(GIC.gicc), usize(delay))
         least = min(least, steps)
     printk(f"bench {name} {nanoseconds(least, SLIDE) - HANDLER_OVERHEAD:d}")
 
 
 @fn
 def report_timers() -> None:
-    node = fdt_find_compatible(FDT, b"arm,armv8-timer")
+    node = fdt_find_compatible(FDT, TIMER_COMPATIBLE)
     if node == NO_NODE:
         return
     interrupt = fdt_interrupt(FDT, node, VIRTUAL_TIMER)
@@ -147,7 +148,7 @@ PARTNER = zeroed(Partner)
 @fn
 def partner_start() -> None:
     """Turn the other vCPU on; it runs while this one sleeps or yields."""
-    before = start_other(MACHINE.mpidr[1], MACHINE.image + u64(BENCH_SECONDARY - IMAGE_START), 1)
+    before = start_other(usize(MACHINE.mpidr[1]), usize(MACHINE.image) + (BENCH_SECONDARY - IMAGE_START), 1)
     while PARTNER.started.load_acquire() == 0 or PARTNER.target.load_acquire() == 0:
         loop_yield(1, 0, 0)
     printk(f"bench cpu_on {nanoseconds(PARTNER.started.load() - before, 1):d}")
@@ -164,7 +165,7 @@ def report_sharing() -> None:
     value = u64(PARTNER.target.load()) << SGIR_TARGETS_SHIFT | SGI
     least = u64(NEVER)
     for _ in range(ROUNDS):
-        least = min(least, loop_ping(LOOPS, GIC.gicd + Gicd.SGIR, value, GIC.gicc))
+        least = min(least, loop_ping(LOOPS, usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc)))
     printk(f"bench ping_pong {nanoseconds(least, LOOPS):d}")
 
 
@@ -202,4 +203,4 @@ def guest_secondary(number: u64) -> None:
         loop_yield(1, 0, 0)
     value = u64(OWN.target) << SGIR_TARGETS_SHIFT | SGI
     while True:
-        loop_pong(LOOPS, GIC.gicd + Gicd.SGIR, value, GIC.gicc)
+        loop_pong(LOOPS, usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc))

@@ -21,7 +21,7 @@ from xenarm.tools import build, doctor
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor, debian_xen, ours
 from xenarm.tools.layout import compose
-from xenarm.tools.machine import KIB, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec
+from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir
 from xenarm.tools.session import Session, booted
 
@@ -79,8 +79,11 @@ def machine(board: str, hypervisor: Hypervisor, kernel: Path, count: bool, vcpus
     )
 
 
-def guest_entry(kernel: Path) -> int:
-    """The address of the guest's first instruction."""
+def guest_entry(board: str, hypervisor: Hypervisor, kernel: Path) -> int:
+    """The address of the guest's first instruction. Xen loads a zImage as high as can be, and ours has a table that asks for 2 MiB."""
+    if board_named(board).architecture is Architecture.ARM32:
+        highest = (GUEST_MEMORY_KIB * KIB - kernel.stat().st_size) & -2 * MIB
+        return GUEST_RAM + (2 * MIB if hypervisor.name == "xenarm" else highest)
     header = ImageHeader.read(kernel)
     if header is None:
         raise ToolError(f"{kernel.name} is no arm64 Image")
@@ -95,7 +98,7 @@ def instructions_to_guest(session: Session, entry: int, hypervisor_entry: int) -
             stub.break_at(address)
             stub.resume_until_stop()
             stub.clear(address)
-        if "EL1" not in session.qemu.monitor("info registers"):
+        if not re.search(r"EL1|svc32", session.qemu.monitor("info registers")):
             raise ToolError(f"what runs at {entry:#x} is not the guest")
         return session.qemu.instructions()
 
@@ -116,7 +119,7 @@ def measure(board: str, hypervisor: Hypervisor, kernel: Path) -> Figures:
     """Boot the benchmark guest and take its figures. Clearing its memory is measured by itself."""
     layout = compose(machine(board, with_bootargs(hypervisor, "bootscrub=0"), kernel, count=True))
     with booted(layout, f"bench-{hypervisor.name}", paused=True) as session:
-        first = instructions_to_guest(session, guest_entry(kernel), layout.hypervisor.base)
+        first = instructions_to_guest(session, guest_entry(board, hypervisor, kernel), layout.hypervisor.base)
         session.qemu.resume()
         return Figures(first, read_operations(session))
 
@@ -125,7 +128,7 @@ def measure_scrubbed(board: str, hypervisor: Hypervisor, kernel: Path) -> int:
     """Instructions to the guest's first, with memory cleared as it is by default."""
     layout = compose(machine(board, hypervisor, kernel, count=True))
     with booted(layout, f"bench-scrub-{hypervisor.name}", paused=True) as session:
-        return instructions_to_guest(session, guest_entry(kernel), layout.hypervisor.base)
+        return instructions_to_guest(session, guest_entry(board, hypervisor, kernel), layout.hypervisor.base)
 
 
 def measure_sharing(board: str, hypervisor: Hypervisor, kernel: Path) -> dict[str, int]:
@@ -135,10 +138,14 @@ def measure_sharing(board: str, hypervisor: Hypervisor, kernel: Path) -> dict[st
         return read_operations(session)
 
 
-def idle_guest(directory: Path) -> Path:
-    """A guest that does nothing: `wfi; b .-4` behind an Image header."""
+def idle_guest(directory: Path, architecture: Architecture) -> Path:
+    """A guest that does nothing: `wfi; b .-4` behind an Image header or a zImage's."""
     path = directory / "idle.Image"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if architecture is Architecture.ARM32:
+        words = (*[0xE1A00000] * 8, 0xEA000006, 0x016F2818, 0, 72, 0x04030201, *[0] * 3, 0xE320F003, 0xEAFFFFFD)
+        path.write_bytes(struct.pack("<18I", *words))
+        return path
     header = struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, 4096, 0xA, 0, 0, 0, b"ARMd", 0)
     path.write_bytes(header + struct.pack("<2I", 0xD503207F, 0x17FFFFFF))
     return path
@@ -167,7 +174,7 @@ def our_memory_kib(session: Session) -> int | None:
 
 def memory_used(board: str, hypervisor: Hypervisor, read: Callable[[Session], int | None]) -> int | None:
     """The memory that a hypervisor uses with one idle guest."""
-    layout = compose(machine(board, hypervisor, idle_guest(board_dir(board) / "guests"), count=False))
+    layout = compose(machine(board, hypervisor, idle_guest(board_dir(board) / "guests", board_named(board).architecture), count=False))
     with booted(layout, f"bench-memory-{hypervisor.name}") as session:
         return read(session)
 
@@ -242,7 +249,7 @@ def main() -> None:
         measured = rows(
             board,
             ours(board),
-            debian_xen("timer_slop=0"),
+            debian_xen("timer_slop=0", board),
             build.guest_job(board, "bench").output,
             lambda text: status.update(text),
         )
