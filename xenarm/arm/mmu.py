@@ -193,8 +193,8 @@ def mmu_map_device(base: HostPhys, size: u64) -> None:
 
 @fn
 def image_pages() -> Stage1Table:
-    """The level 3 table of the image's 2 MiB: the fourth of the boot tables."""
-    return Ptr[Stage1Table](usize(BOOT_TABLES) + 3 * PAGE_SIZE).ref()
+    """The level 3 table of the image's 2 MiB."""
+    return Ptr[Stage1Table](usize(BOOT_TABLES) + IMAGE_TABLE * PAGE_SIZE).ref()
 
 
 @fn
@@ -240,9 +240,13 @@ def cache_line() -> u64:
     return u64(4) << ((read_ctr_el0() >> 16) & 0xF)
 
 
-@operation(aarch64="mov {ret}, {base}\n1: dc civac, {ret}\nadd {ret}, {ret}, {line}\ncmp {ret}, {end}\nb.lo 1b", clobbers=("memory", "cc"))
+@operation(
+    aarch64="mov {ret}, {base}\n1: dc civac, {ret}\nadd {ret}, {ret}, {line}\ncmp {ret}, {end}\nb.lo 1b",
+    armv7="mov {ret:lo}, {base:lo}\n1: mcr p15, 0, {ret:lo}, c7, c14, 1\nadd {ret:lo}, {ret:lo}, {line:lo}\ncmp {ret:lo}, {end:lo}\nblo 1b",
+    clobbers=("memory", "cc"),
+)
 def clean_invalidate_lines(base: u64, end: u64, line: u64) -> u64:
-    """DC CIVAC on one line after the other, at least one. The result means nothing."""
+    """DC CIVAC or DCCIMVAC on one line after the other, at least one. The result means nothing."""
     return end
 
 

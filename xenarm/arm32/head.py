@@ -6,9 +6,10 @@ pull the ground away. Constants are loaded relative to PC; machine addresses are
 
 from freestanding import assembly, offset_of, size_of
 
-from xenarm.arm.layout import BOOT_TABLES, IMAGE_VIRT, MAIR, SECTIONS, TEXT
+from xenarm.arm.layout import BOOT_TABLES, DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT
 from xenarm.arm32.registers import HSCTLR_RES1, SCTLR_RESET, Htcr, Mode, Sctlr, Ttbcr, coprocessor, coprocessor_wide
-from xenarm.core.domain import SLOT_SHIFT, Slot, Vcpu
+from xenarm.core.addresses import PAGE_SIZE
+from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
 
 __all__ = ["ZIMAGE_MAGIC"]
 
@@ -17,7 +18,6 @@ ANYWHERE = 0  # the header's start address of an image that runs where it lies
 TABLE_DESCRIPTOR = 3
 PAGE_BIT = 2
 
-VCPU_AT = offset_of(Slot, "vcpu")
 HSCTLR_ON = HSCTLR_RES1 | int(Sctlr(M=True, C=True, I=True, WXN=True))
 SCTLR_ON = SCTLR_RESET | int(Sctlr(M=True, C=True, I=True))
 HYP_WALKS = int(Htcr(IRGN0=1, ORGN0=1, SH0=3, RES1_23=True, RES1_31=True))
@@ -40,25 +40,29 @@ def machine_address(register: str, symbol: str) -> str:
     return f"    ldr {register}, ={symbol}\n    add {register}, {register}, r7"
 
 
-def map_section(start: str, end: str, attributes: int) -> str:
-    """Fill the image's last table (r6) for one run of pages."""
+def map_run(start: str, end: str, attributes: int, at: str = "", offset: int = 0, page: str = "") -> str:
+    """Map a run of pages by the image's last table (r6): where it lies, or at another symbol and offset; all of it to one page, if given."""
     return f"""
     ldr r0, ={start}
     ldr r1, ={end}
+    sub r1, r1, r0
+{machine_address("r4", page or start)}
+    ldr r0, ={at or start}
+    sub r0, r0, r8
+    lsr r0, r0, #12
+    add r0, r6, r0, lsl #3
+    add r0, r0, #{offset >> 12 << 3}
+    lsr r1, r1, #12
+    add r1, r0, r1, lsl #3
 {move("r2", (attributes | PAGE_BIT) & 0xFFFF_FFFF)}
 {move("r3", attributes >> 32)}
-1:  cmp r0, r1
-    bhs 2f
-    add r4, r0, r7
     orr r4, r4, r2
-    sub r12, r0, r8
-    lsr r12, r12, #12
-    add r12, r6, r12, lsl #3
-    str r4, [r12]
-    str r3, [r12, #4]
-    add r0, r0, #4096
-    b 1b
-2:
+    b 2f
+1:  str r4, [r0], #4
+    str r3, [r0], #4
+    add r4, r4, #{0 if page else PAGE_SIZE}
+2:  cmp r0, r1
+    blo 1b
 """
 
 
@@ -108,7 +112,9 @@ build_tables:
 {link_tables("r9", "r5", "r1")}
 {move("r1", IMAGE_VIRT >> 21 & 511)}
 {link_tables("r5", "r6", "r1")}
-{"".join(map_section(*section) for section in SECTIONS)}
+{"".join(map_run(*section) for section in SECTIONS)}
+{map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
+{map_run("__window_start", "__window_end", RODATA, page="zero_page")}
     add r5, r9, #0x3000
     add r6, r9, #0x4000
     add r0, r8, r7
@@ -258,18 +264,15 @@ first_cpu_virtual:
     add r0, r0, #32
     cmp r0, r1
     blo 1b
-    ldr r0, =__slots_start
-    ldr r4, =__image_end
-{move("r6", VCPU_AT)}
-{move("r8", size_of(Vcpu))}
-2:  add r0, r0, r6
-    add r1, r0, r8
-3:  strd r2, r3, [r0], #8
-    cmp r0, r1
-    blo 3b
-    cmp r0, r4
-    blo 2b
 {STACK_OF_CPU}
+    mov r0, sp
+{move("r1", size_of(Vcpu))}
+    add r1, r1, r0
+    mov r2, #0
+    mov r3, #0
+2:  strd r2, r3, [r0], #8
+    cmp r0, r1
+    blo 2b
     cmp r5, #2
     bne 4f
 {SET_VECTORS}
@@ -294,6 +297,15 @@ secondary_cpu_virtual:
     .global boot_tables
 boot_tables:
     .space {BOOT_TABLES * 4096}
+
+    .section .bss.zero, "aw", %nobits
+    .balign 4096
+zero_page:
+    .space 4096
+
+    .section .bss.0first, "aw", %nobits
+    .balign 4096
+    .space {FIRST_SLOT_MEMORY}
 """
 
 

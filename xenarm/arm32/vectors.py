@@ -8,7 +8,7 @@ from freestanding import assembly, external, fn, linker_symbol, offset_of, size_
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm32.registers import Mode, coprocessor, write_hvbar
-from xenarm.core.domain import MAX_CPUS, SLOT_COUNT, SLOT_SHIFT, Slot, Vcpu
+from xenarm.core.domain import Vcpu
 
 __all__ = ["HYP_VECTORS", "LR_INDEX", "enter_guest", "vectors_choose"]
 
@@ -16,13 +16,10 @@ LR_INDEX = 14  # of LR_usr in the frame; 13 is free, since SP is banked
 
 
 PLAIN_VECTORS = linker_symbol("vectors")
-CRASH_FRAME_SHIFT = 7
-CRASH_STACK = 0x1000  # one: only the first CPU in trouble reports it
-VCPU_CPU = offset_of(Slot, "vcpu") + offset_of(Vcpu, "cpu")
+CRASH_STACK = 0x800
 LR = 4 * LR_INDEX
 
 assert offset_of(Vcpu, "regs") == 0, "SP points at the frame"
-assert size_of(CrashFrame) == 1 << CRASH_FRAME_SHIFT
 
 SAVE = f"    stm sp, {{r0-r12}}\n    str lr, [sp, #{LR}]"
 RESTORE = f"    ldr lr, [sp, #{LR}]\n    ldm sp, {{r0-r12}}"
@@ -114,18 +111,14 @@ hyp_fault:
     mcr {coprocessor("tpidruro", "r1")}
     mcr {coprocessor("tpidrprw", "r2")}
     mov r2, r0
-    ldr r1, =__slots_start
-    sub r0, sp, r1
-    lsr r0, r0, #{SLOT_SHIFT}
-    cmp r0, #{SLOT_COUNT}
-    movhs r0, #0
-    add r0, r1, r0, lsl #{SLOT_SHIFT}
-    movw r1, #{VCPU_CPU}
-    ldr r0, [r0, r1]
-    cmp r0, #{MAX_CPUS}
-    movhs r0, #0
-    ldr r1, =crash_frames
-    add r0, r1, r0, lsl #{CRASH_FRAME_SHIFT}
+    ldr r0, =crash_claim
+1:  ldrex r1, [r0]
+    cmp r1, #0
+    bne 2f
+    strex r1, r0, [r0]
+    cmp r1, #0
+    bne 1b
+    add r0, r0, #16
     str r2, [r0, #{offset_of(CrashFrame, "vector")}]
     mrc {coprocessor("tpidruro", "r1")}
     mrc {coprocessor("tpidrprw", "r2")}
@@ -147,14 +140,6 @@ hyp_fault:
     mrceq {coprocessor("hifar", "r1")}
     mrcne {coprocessor("hdfar", "r1")}
     str r1, [r0, #{offset_of(CrashFrame, "far")}]
-    ldr r1, =crash_claim
-1:  ldrex r2, [r1]
-    cmp r2, #0
-    bne 2f
-    mov r2, #1
-    strex r3, r2, [r1]
-    cmp r3, #0
-    bne 1b
     ldr sp, =crash_stack_end
     bl panic_exception
 2:  wfe
@@ -162,15 +147,11 @@ hyp_fault:
     .ltorg
 
     .section .bss.crash, "aw", %nobits
-    .balign 4096
-    .global crash_frames
-crash_frames:
-    .space {MAX_CPUS << CRASH_FRAME_SHIFT}
-    .balign 4096
+    .balign 16
 crash_claim:
+    .space {16 + (size_of(CrashFrame) + 15) // 16 * 16}
     .space {CRASH_STACK}
 crash_stack_end:
-    .space 4096
 """
 
 
