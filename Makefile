@@ -4,6 +4,7 @@ board ?= qemu-virt-arm64
 GUEST ?= hello
 CPUS ?= 1
 MEM ?=
+GIC ?=
 MINUTES ?= 30
 SEED ?= 1
 PYTEST_ARGS ?=
@@ -23,8 +24,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB>
-	@$(PY) -m xenarm.tools.run --board $(board) --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM))
+run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB> GIC=2|3
+	@$(PY) -m xenarm.tools.run --board $(board) --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
 
 .PHONY: test
 test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose

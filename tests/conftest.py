@@ -83,10 +83,11 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
             *domains: DomainSpec,
             cpus: int = 1,
             memory_mib: int = 1024,
+            gic: int = 2,
             dtb: bytes | None = None,
             **more: Any,
         ) -> Iterator[Session]:
-            machine = Machine(board(hypervisor.board), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
+            machine = Machine(board(hypervisor.board).with_gic(gic), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
             with booted(compose(machine), name, dtb=dtb) as session:
                 yield session
 

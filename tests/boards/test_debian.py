@@ -48,10 +48,11 @@ def power_off(session: Session, hypervisor: Hypervisor) -> None:
         session.wait_off(30)
 
 
-def boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int) -> None:
+def boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int, gic: int = 2) -> None:
     architecture = board(hypervisor.board).architecture
-    with boot(hypervisor, debian_domain(cpus, architecture=architecture), cpus=cpus) as session:
+    with boot(hypervisor, debian_domain(cpus, architecture=architecture), cpus=cpus, gic=gic) as session:
         console = shell(session, hypervisor)
+        ask(console, "grep arch_timer /proc/interrupts", r"GICv3 +27" if gic == 3 else r"(GICv2|GIC-0) +27")
         ask(console, "echo $((6 * 7))", r"\b42\b")
         ask(console, "nproc", rf"\n(\(XEN\) )?{cpus}\r")
         ask(console, "uname -m", "aarch64" if architecture is Architecture.ARM64 else "armv7l")
@@ -65,9 +66,9 @@ def boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int)
         power_off(session, hypervisor)
 
 
-@pytest.mark.parametrize("cpus", [1, 4])
-def test_boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int) -> None:
-    boots_to_a_shell_that_answers(boot, hypervisor, cpus)
+@pytest.mark.parametrize(("cpus", "gic"), [(1, 2), (4, 2), (1, 3), (4, 3)])
+def test_boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int, gic: int) -> None:
+    boots_to_a_shell_that_answers(boot, hypervisor, cpus, gic)
 
 
 @pytest.mark.parametrize("cpus", [1, 4])

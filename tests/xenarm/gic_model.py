@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from xenarm.abi.layout import GUEST_GICD_BASE
+from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE
 from xenarm.arm import instructions
 from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
 from xenarm.gic.registers import Gich, ListRegister, LrState
@@ -104,7 +104,7 @@ class Machine:
         self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
         self.domain.id, self.domain.vcpu_count = 0, cpus
-        self.domain.layout.gicd = int(GUEST_GICD_BASE)
+        self.domain.layout.gicd, self.domain.layout.gicr = int(GUEST_GICD_BASE), int(GUEST_GICR_BASE)
         for i, v in enumerate(self.vcpus):
             v.domain, v.id, v.cpu = self.domain, i, i
             v.gicd_frame = int(GUEST_GICD_BASE) >> 12 << 4

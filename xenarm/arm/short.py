@@ -15,13 +15,14 @@ from xenarm.arm.hw import HVC_CLASS, AbortSyndrome, read_esr_el2, read_far_el2, 
 from xenarm.arm.timer import vtimer_mask
 from xenarm.arm64.registers import Ec, sysreg_key  # a GICv3's registers are AArch64's alone
 from xenarm.config import CONFIG
-from xenarm.core.domain import Vcpu
+from xenarm.core.domain import Domain, Vcpu
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
 from xenarm.gic.registers import INTID_MASK, SGIR_TARGETS_SHIFT, Gicd, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS
 from xenarm.gic.v2 import v2_acknowledge, v2_drop, v2_end, v2_read_lr, v2_write_lr
 from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3_write_lr_inline
 from xenarm.gic.vgicd import vgicd_typer
+from xenarm.gic.vgicd3 import vgicd3_typer
 
 __all__ = ["DONE", "PAGE_OFFSET", "WORD_ACCESS", "WRITE", "ZERO_REGISTER", "timer_or_other_v2", "timer_or_other_v3"]
 
@@ -56,31 +57,38 @@ class Short:
     write_lr: Callable[[u32, u32], None]
 
 
+WordAccess = Callable[[Vcpu, u64, u32, u32], u64]
+
 V2 = Short(v2_acknowledge, v2_end, v2_drop, v2_read_lr, v2_write_lr)
 V3 = Short(v3_acknowledge, v3_end, v3_drop, v3_read_lr_inline, v3_write_lr_inline)
-
-
-@fn(inline=True)
-def short_read(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
-    """GICD_TYPER, GICD_ISENABLER and GICD_ICENABLER: one word, which needs no lock to be read."""
-    d = v.domain
-    if rt >= SHORT_REGISTERS or d is None:
-        return NOT_HERE
-    if offset == Gicd.TYPER:
-        v.regs[rt] = Register(vgicd_typer(d))
-    elif offset >= Gicd.ISENABLER and offset < ENABLES_END and offset & 3 == 0 and (offset >> 2) & 31 <= SHARED_WORDS:
-        n = (offset >> 2) & 31
-        v.regs[rt] = Register(v.vgic.own.enabled if n == 0 else d.vgic.words[n - 1].enabled)
-    else:
-        return NOT_HERE
-    skip_instruction(esr)
-    return DONE
 
 
 @fn(inline=True)
 def is_enable(offset: u32) -> bool:
     """GICD_ISENABLER or GICD_ICENABLER, aligned."""
     return offset >= Gicd.ISENABLER and offset < ENABLES_END and offset & 3 == 0
+
+
+def reading(typer: Callable[[Domain], u32], first: int) -> WordAccess:
+    """`first`: the word that the distributor's registers of a bit for each interrupt begin with."""
+
+    @fn(inline=True)
+    def short_read(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
+        """GICD_TYPER, GICD_ISENABLER and GICD_ICENABLER: one word, which needs no lock to be read."""
+        d = v.domain
+        if rt >= SHORT_REGISTERS or d is None:
+            return NOT_HERE
+        if offset == Gicd.TYPER:
+            v.regs[rt] = Register(typer(d))
+        elif is_enable(offset) and (offset >> 2) & 31 >= first and (offset >> 2) & 31 <= SHARED_WORDS:
+            n = (offset >> 2) & 31
+            v.regs[rt] = Register(v.vgic.own.enabled if n == 0 else d.vgic.words[n - 1].enabled)
+        else:
+            return NOT_HERE
+        skip_instruction(esr)
+        return DONE
+
+    return short_read
 
 
 # ---- an edge of the vCPU's own ----------------------------------------------------------------------------------------
@@ -208,11 +216,10 @@ def short_sgi_v3(v: Vcpu, esr: u64) -> u64:
 
 # ---- the entries ------------------------------------------------------------------------------------------------------
 
-Write = Callable[[Vcpu, u64, u32, u32], u64]
 Sysreg = Callable[[Vcpu, u64], u64]
 
 
-def entries(name: str, short_write: Write, short_sysreg: Sysreg, timer: Callable[[Vcpu], u64]) -> None:
+def entries(name: str, short_read: WordAccess, short_write: WordAccess, short_sysreg: Sysreg, timer: Callable[[Vcpu], u64]) -> None:
     """The functions that the vectors call."""
 
     @export(f"short_sync_{name}", preserve=CONFIG.ARM64)
@@ -240,6 +247,6 @@ def entries(name: str, short_write: Write, short_sysreg: Sysreg, timer: Callable
 
 
 if CONFIG.GICV2:
-    entries("v2", short_write_v2, no_sysreg, timer_or_other_v2)
+    entries("v2", reading(vgicd_typer, 0), short_write_v2, no_sysreg, timer_or_other_v2)
 if CONFIG.GICV3:
-    entries("v3", short_write_v3, short_sgi_v3, timer_or_other_v3)
+    entries("v3", reading(vgicd3_typer, 1), short_write_v3, short_sgi_v3, timer_or_other_v3)

@@ -37,7 +37,7 @@ from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu, domain_name, vcpu_domain
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import guest_message_allowed, log_warning
-from xenarm.gic.vgicd import vgicd_read, vgicd_write
+from xenarm.gic.vgicd3 import distributor_read, distributor_write
 from xenarm.psci.guest import psci_call
 
 if CONFIG.ARM64:
@@ -114,9 +114,9 @@ def trap_word_access(v: Vcpu, esr: u64) -> u64:
     skip_instruction(esr)
     if esr & WRITE != 0:
         value = u32(0) if rt == ZERO_REGISTER else truncate(u32, v.regs[rt])
-        vgicd_write(vcpu_domain(v), v, offset, value)
+        distributor_write(vcpu_domain(v), v, offset, value)
         return DONE
-    loaded = vgicd_read(vcpu_domain(v), v, offset)
+    loaded = distributor_read(vcpu_domain(v), v, offset)
     if rt != ZERO_REGISTER:
         v.regs[rt] = Register(loaded)
     return DONE

@@ -17,7 +17,10 @@ from xenarm.arm.timer import (
     ptimer_write_control,
     ptimer_write_value,
 )
+from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
+from xenarm.gic.host import gic_is_v3
+from xenarm.gic.vgicd3 import vgic_send_sgi
 
 __all__ = ["ROWS", "ID_ROWS", "sysreg_access"]
 
@@ -29,6 +32,7 @@ OP1 = 0x1_C000
 CRN = 0x3C00
 CRM = 0x1E
 EXACT = OP0 | OP1 | CRN | CRM | OP2
+SYSTEM_REGISTERS = 7  # ICC_SRE_EL1: SRE, DFB, DIB
 OSLSR_IMPLEMENTED = 1 << 3  # OS lock implemented, not locked
 
 
@@ -78,6 +82,24 @@ def set_way(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     return True, 0
 
 
+@fn
+def interface_enable(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+    """A GICv3's CPU interface is by system registers and by nothing else; a GICv2 has none of them."""
+    return True, SYSTEM_REGISTERS if gic_is_v3() else u64(0)
+
+
+def sgi_register(group1: bool) -> Handler:
+    @fn
+    def handler(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
+        """Write-only, and not there with a GICv2."""
+        if read or not gic_is_v3():
+            return False, 0
+        vgic_send_sgi(v, value, group1)
+        return True, 0
+
+    return handler
+
+
 def timer_register(read_register: Callable[[Vcpu], u64], write_register: Callable[[Vcpu, u64], None]) -> Handler:
     @fn
     def handler(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
@@ -107,7 +129,8 @@ ROWS = table(
         exact(1, 0, 7, 10, 2, set_way),  # DC CSW
         exact(1, 0, 7, 14, 2, set_way),  # DC CISW
         exact(3, 0, 1, 0, 1, actlr),  # ACTLR_EL1
-        exact(3, 0, 12, 12, 5, raz_wi),  # ICC_SRE_EL1: no system register interface
+        exact(3, 0, 12, 12, 5, interface_enable),  # ICC_SRE_EL1
+        *([exact(3, 0, 12, 11, op2, sgi_register(op2 == 5)) for op2 in (5, 6, 7)] if CONFIG.GICV3 else []),  # ICC_SGI1R, ASGI1R, SGI0R_EL1
         # Debug (op0 = 2)
         exact(2, 0, 1, 0, 0, raz_read_only),  # MDRAR_EL1
         exact(2, 0, 1, 0, 4, write_ignored),  # OSLAR_EL1
@@ -136,7 +159,7 @@ ROWS = table(
         any_of(OP0 | OP1 | CRN | sysreg_key(0, 0, 0, 8, 0), sysreg_key(3, 3, 14, 8, 0), raz_wi),  # PMEVCNTRn, PMEVTYPERn, PMCCFILTR
     ],
 )
-"""Searched in order. What is not here is undefined: implementation-defined registers (HCR_EL2.TIDCP), GICv3's SGI registers and others."""
+"""Searched in order. What is not here is undefined: implementation-defined registers (HCR_EL2.TIDCP), and others."""
 
 
 # ---- identification registers: op0 3, op1 0, CRn 0, CRm 1 to 7 ---------------------------------------------------------
@@ -186,6 +209,8 @@ def id_reader(crm: int, op2: int) -> Callable[[], u64]:
 
 
 ID_ROWS = table(IdRow, [IdRow(id_reader(n >> 3, n & 7), VISIBLE.get((n >> 3, n & 7), fields())) for n in range(8, 64)])
+AA64PFR0 = 4 * 8
+AA64PFR0_GIC = 1 << 24  # system registers of a GICv3
 ID_MASK = OP0 | OP1 | CRN
 ID_KEY = sysreg_key(3, 0, 0, 0, 0)
 
@@ -194,6 +219,8 @@ ID_KEY = sysreg_key(3, 0, 0, 0, 0)
 def id_register(number: u32) -> u64:
     """By CRm times 8 plus op2, from 8 on."""
     row = ID_ROWS[number - 8]
+    if number == AA64PFR0 and gic_is_v3():
+        return row.read() & row.visible | AA64PFR0_GIC
     return row.read() & row.visible
 
 

@@ -1,7 +1,7 @@
 """Domains out of the host's device tree: each is planned, then built; what is wrong with one does not touch the others."""
 
 from freestanding import Array, Ptr, Struct, address_of, array, fn, offset_of, place, size_of, u8, u32, u64, usize, zeroed
-from xenarm.abi.layout import GUEST_GICD_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE, GUEST_RAM1_BASE
+from xenarm.abi.layout import GUEST_GICD3_SIZE, GUEST_GICD_SIZE, GUEST_GICR_FRAME, GUEST_PL011_SIZE, GUEST_RAM0_BASE, GUEST_RAM1_BASE
 from xenarm.arch import arch_vcpu_boot, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release, window_claim
 from xenarm.arm.schedule import vcpu_breathe
 from xenarm.config import CONFIG
@@ -30,8 +30,11 @@ from xenarm.core.vpl011 import VPL011S, vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_compatible, fdt_find
-from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables
+from xenarm.gic.host import gic_is_v3
+from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables, vgic_vcpu_forget
 from xenarm.gic.vgicd import vgicd_access
+from xenarm.gic.vgicd3 import vgicd3_access
+from xenarm.gic.vgicr import vgicr_access
 from xenarm.p2m.stage2 import ROOT_PAGES, p2m_clear, p2m_discard, p2m_empty, p2m_forget_stage1, p2m_init
 from xenarm.p2m.state import Vmid
 
@@ -87,8 +90,10 @@ def make_tree(d: Domain, plan: Plan) -> Result:
     """Write the domain's tree, once for all of its lives."""
     tree = zeroed(GuestTree)
     tree.vcpus = plan.vcpus
+    tree.gic_v3 = gic_is_v3()
     tree.gicd = d.layout.gicd
     tree.gicc = d.layout.gicc
+    tree.gicr = d.layout.gicr
     tree.uart = d.layout.uart
     tree.uart_intid = d.layout.uart_intid
     load_banks(tree, plan)
@@ -123,14 +128,30 @@ def load(d: Domain, plan: Plan) -> Result:
 
 
 @fn
-def add_devices(d: Domain, plan: Plan) -> Result:
-    """The distributor and the serial port; stage 2 shows the CPU interface."""
-    mmio_reset(d)
-    vgic_init(d)
-    VPL011S[d.id].present = False
+def add_gic_v2(d: Domain) -> Result:
+    """The distributor; stage 2 shows the CPU interface."""
     result = vgic_map_cpu_interface(d)
     if result == Result.OK:
         result = mmio_register(d, GuestPhys(d.layout.gicd), GUEST_GICD_SIZE, vgicd_access)
+    return result
+
+
+@fn
+def add_gic_v3(d: Domain, plan: Plan) -> Result:
+    """The distributor and the redistributors; the CPU interface is the hardware's own."""
+    result = mmio_register(d, GuestPhys(d.layout.gicd), GUEST_GICD3_SIZE, vgicd3_access)
+    if result == Result.OK:
+        result = mmio_register(d, GuestPhys(d.layout.gicr), u64(plan.vcpus) * GUEST_GICR_FRAME, vgicr_access)
+    return result
+
+
+@fn
+def add_devices(d: Domain, plan: Plan) -> Result:
+    """The interrupt controller and the serial port."""
+    mmio_reset(d)
+    vgic_init(d)
+    VPL011S[d.id].present = False
+    result = add_gic_v3(d, plan) if CONFIG.GICV3 and gic_is_v3() else add_gic_v2(d)
     if result == Result.OK and plan.vpl011 and CONFIG.VPL011:
         vpl011_reset(VPL011S[d.id])
         result = mmio_register(d, GuestPhys(d.layout.uart), GUEST_PL011_SIZE, vpl011_mmio)

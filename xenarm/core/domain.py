@@ -123,7 +123,8 @@ class GuestLayout(Struct):
     """Where a domain finds its devices: guest-physical addresses of whole pages, and the serial port's interrupt."""
 
     gicd: u64
-    gicc: u64
+    gicc: u64  # of a GICv2
+    gicr: u64  # of a GICv3
     uart: u64
     uart_intid: u32
 

@@ -22,6 +22,7 @@ from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
+from xenarm.gic.controller import gic_most
 
 if CONFIG.ARM64:
     from xenarm.core.kernel import kernel_check
@@ -63,7 +64,7 @@ def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
         return refuse(fdt, plan, plan.node, b"cpus is missing", b"give the number of virtual CPUs, for one <1>")
     if result != Result.OK or cpus == 0:
         return refuse(fdt, plan, plan.node, b"cpus is no number of virtual CPUs", b"give it as one cell, for one <1>")
-    most = min(vcpus_left, u32(CONFIG.MAX_DOMAIN_CPUS))
+    most = min(vcpus_left, gic_most(CONFIG.MAX_DOMAIN_CPUS))
     if cpus > u64(most):
         return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", b"ask for less, or have virtual CPUs share CPUs: sched=credit2 in xen,xen-bootargs, up to CONFIG_MAX_VCPUS")
     plan.vcpus = u32(cpus)

@@ -1,7 +1,7 @@
 """A domain's memory and the places of its devices, as its node asks for them (Xen's docs/misc/arm/device-tree/booting.txt)."""
 
 from freestanding import fn, u32, u64
-from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
+from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_FRAME, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.console import console_place
 from xenarm.core.memory import memory_conflict, memory_free, memory_holds
@@ -10,8 +10,8 @@ from xenarm.core.result import Result
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.reader import Fdt, fdt_property
 from xenarm.devicetree.values import fdt_u64
+from xenarm.gic.controller import GIC, gic_is_v3
 from xenarm.gic.state import VGIC_INTIDS
-from xenarm.gic.controller import GIC
 from xenarm.p2m.stage2 import IPA_BITS
 
 __all__ = ["plan_layout", "plan_memory", "plan_tables"]
@@ -82,6 +82,7 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
     """Where the devices are: as in Xen's guest memory map; where guest memory is machine memory, as in the machine, where none of it can be."""
     plan.layout.gicd = u64(GUEST_GICD_BASE)
     plan.layout.gicc = u64(GUEST_GICC_BASE)
+    plan.layout.gicr = u64(GUEST_GICR_BASE)
     plan.layout.uart = u64(GUEST_PL011_BASE)
     plan.layout.uart_intid = GUEST_VPL011_SPI
     direct, _ = fdt_property(fdt, plan.node, b"direct-map")
@@ -90,8 +91,11 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
         return True
     plan.layout.gicd = GIC.gicd
     plan.layout.gicc = GIC.gicc
-    if GIC.gicc == 0 or (GIC.gicd | GIC.gicc) & (PAGE_SIZE - 1) != 0:
-        return refuse(fdt, plan, plan.node, b"direct-map: the machine has no GICv2 on page boundaries", b"leave direct-map out")
+    plan.layout.gicr = GIC.gicr
+    if (GIC.gicd | GIC.gicc | GIC.gicr) & (PAGE_SIZE - 1) != 0:
+        return refuse(fdt, plan, plan.node, b"direct-map: the machine's interrupt controller is not on page boundaries", b"leave direct-map out")
+    if gic_is_v3() and u64(plan.vcpus) * GUEST_GICR_FRAME > GIC.gicr_size:
+        return refuse(fdt, plan, plan.node, b"direct-map: the machine has fewer redistributors in a row than the domain has CPUs", b"leave direct-map out")
     return plan_layout_uart(fdt, plan) if plan.vpl011 else True
 
 

@@ -7,7 +7,9 @@ Nodes and values follow what Xen 4.17 hands to a dom0less guest, read back from 
 from freestanding import Array, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import (
     GUEST_GICC_SIZE,
+    GUEST_GICD3_SIZE,
     GUEST_GICD_SIZE,
+    GUEST_GICR_FRAME,
     GUEST_PL011_SIZE,
     GUEST_TIMER_PHYS_NS_PPI,
     GUEST_TIMER_PHYS_S_PPI,
@@ -71,8 +73,10 @@ class GuestTree(Struct):
     """What the tree says."""
 
     vcpus: u32
+    gic_v3: bool
     gicd: u64
-    gicc: u64
+    gicc: u64  # of a GICv2
+    gicr: u64  # of a GICv3
     uart: u64
     uart_intid: u32  # of an SPI
     bank_count: u32
@@ -140,15 +144,16 @@ def write_psci(w: FdtWriter) -> None:
 
 @fn
 def write_cpus(w: FdtWriter, vcpus: u32) -> None:
-    """`reg` is Aff0 of the vCPU's MPIDR."""
+    """`reg` is the affinity of the vCPU's MPIDR: sixteen share affinity 1."""
     fdt_begin(w, b"cpus")
     fdt_cell(w, b"#address-cells", 1)
     fdt_cell(w, b"#size-cells", 0)
     for n in range(vcpus):
-        fdt_begin_at(w, b"cpu", u64(n))
+        affinity = (n & 0xF) | (n >> 4) << 8
+        fdt_begin_at(w, b"cpu", u64(affinity))
         fdt_text(w, b"compatible", CPU_COMPATIBLE)
         fdt_text(w, b"device_type", b"cpu")
-        fdt_cell(w, b"reg", n)
+        fdt_cell(w, b"reg", affinity)
         fdt_text(w, b"enable-method", b"psci")
         fdt_end(w)
     fdt_end(w)
@@ -189,17 +194,26 @@ def write_shares(w: FdtWriter, tree: GuestTree) -> None:
 
 
 @fn
+def write_gic_place(w: FdtWriter, tree: GuestTree) -> None:
+    """Distributor and CPU interface of a GICv2, distributor and redistributors of a GICv3."""
+    if tree.gic_v3:
+        fdt_text(w, b"compatible", b"arm,gic-v3")
+    else:
+        fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
+    fdt_head(w, b"reg", 32)
+    fdt_put64(w, tree.gicd)
+    fdt_put64(w, u64(GUEST_GICD3_SIZE) if tree.gic_v3 else u64(GUEST_GICD_SIZE))
+    fdt_put64(w, tree.gicr if tree.gic_v3 else tree.gicc)
+    fdt_put64(w, u64(tree.vcpus) * GUEST_GICR_FRAME if tree.gic_v3 else u64(GUEST_GICC_SIZE))
+
+
+@fn
 def write_gic(w: FdtWriter, tree: GuestTree) -> None:
     fdt_begin_at(w, b"interrupt-controller", tree.gicd)
     fdt_cell(w, b"#address-cells", 0)
     fdt_cell(w, b"#interrupt-cells", 3)
     fdt_flag(w, b"interrupt-controller")
-    fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
-    fdt_head(w, b"reg", 32)
-    fdt_put64(w, tree.gicd)
-    fdt_put64(w, GUEST_GICD_SIZE)
-    fdt_put64(w, tree.gicc)
-    fdt_put64(w, GUEST_GICC_SIZE)
+    write_gic_place(w, tree)
     fdt_cell(w, b"linux,phandle", GIC_PHANDLE)
     fdt_cell(w, b"phandle", GIC_PHANDLE)
     fdt_end(w)

@@ -5,7 +5,18 @@ from freestanding import Struct, fn, u32, u64, zeroed
 from xenarm.config import CONFIG
 from xenarm.core.addresses import HostPhys
 
-__all__ = ["GIC", "PPI_HYP_TIMER", "PPI_VIRTUAL_TIMER", "PRIORITIES_DEFAULT", "PRIORITY_MASK_ALL", "SGI_KICK", "SGI_STOP", "Gic", "gic_is_v3"]
+__all__ = [
+    "GIC",
+    "PPI_HYP_TIMER",
+    "PPI_VIRTUAL_TIMER",
+    "PRIORITIES_DEFAULT",
+    "PRIORITY_MASK_ALL",
+    "SGI_KICK",
+    "SGI_STOP",
+    "Gic",
+    "gic_is_v3",
+    "gic_most",
+]
 
 PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numbers
 PPI_VIRTUAL_TIMER = 27
@@ -26,6 +37,8 @@ class Gic(Struct):
     gich: u64
     gicv: HostPhys
     gicv_size: u64
+    gicr: u64  # the first region of a GICv3's redistributors
+    gicr_size: u64
     intids: u32
     list_registers: u32
     list_mask: u32  # one bit for each
@@ -37,7 +50,17 @@ class Gic(Struct):
 GIC = zeroed(Gic)
 
 
+GICV2_CPUS = 8
+"""A GICv2, virtual ones too, has a bit for each CPU in registers of eight."""
+
+
 @fn(inline=True)
 def gic_is_v3() -> bool:
     """Whether the machine has a GICv3. A constant where Kconfig leaves no choice."""
     return CONFIG.GICV3 and (GIC.v3 or not CONFIG.GICV2)
+
+
+@fn
+def gic_most(cpus: u32) -> u32:
+    """So many CPUs of a machine, or vCPUs of a domain, as the interrupt controller has room for."""
+    return cpus if gic_is_v3() else min(cpus, u32(GICV2_CPUS))

@@ -8,7 +8,7 @@ from freestanding import ctz, fn, u8, u32, wrapping_sub
 
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
-from xenarm.gic.host import gic_deactivate, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_deactivate, gic_is_v3, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
 from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
 
@@ -26,6 +26,7 @@ __all__ = [
     "own_ready",
     "own_strip",
     "release",
+    "route_target",
     "shared_list",
     "shared_ready",
     "shared_strip",
@@ -37,6 +38,7 @@ HCR_RUN = int(GichControl(EN=True))
 HCR_RUN_SHORT = int(GichControl(EN=True, UIE=True))
 WORST_PRIORITY = 0xFF
 NOTHING = 0xFFFF_FFFF
+NO_AFFINITY = 0xFF_00F0  # vCPUs have affinity 0 up to 15 (a GICv3 SGI reaches so many), affinity 1, and no other
 
 
 @fn(inline=True)
@@ -226,6 +228,14 @@ def own_strip(v: Vcpu, bits: u32, state: u32, keep: bool) -> None:
 
 
 @fn(inline=True)
+def route_target(route: u32) -> u32:
+    """The vCPU that a shared interrupt goes to: the first target of a GICv2's, the one with the affinity of a GICv3's, if there is one."""
+    if not gic_is_v3():
+        return ctz(route)
+    return (route & 0xF) | (route >> 8 & 0xFF) << 4 if route & NO_AFFINITY == 0 else u32(NOTHING)
+
+
+@fn(inline=True)
 def shared_ready(w: IrqWord) -> u32:
     """Shared interrupts that are pending and on, or active outside a list register."""
     return (w.pending | (w.level & ~w.edge)) & w.on | w.active
@@ -349,7 +359,7 @@ def free_of_others(v: Vcpu, w: IrqWord, ready: u32) -> u32:
     while rest != 0:
         bit_index = ctz(rest)
         rest &= rest - 1
-        if w.holder[bit_index] == 0 and ctz(w.targets[bit_index]) == v.id:
+        if w.holder[bit_index] == 0 and route_target(w.route[bit_index]) == v.id:
             mine |= u32(1) << bit_index
     return mine
 

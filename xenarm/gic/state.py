@@ -1,4 +1,4 @@
-"""What the virtual GICv2 remembers: words of 32 interrupts, the shared distributor, one vCPU's part.
+"""What the virtual GIC remembers: words of 32 interrupts, the shared distributor, one vCPU's part.
 
 A vCPU's own word (SGIs and PPIs), its list registers and their cached values are touched only by the CPU that runs it, without a lock;
 others leave mail. Shared words belong to the distributor's lock.
@@ -9,9 +9,10 @@ from freestanding import Array, Atomic, Struct, array, atomic, u8, u32, u64
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
 
-__all__ = ["LIST_REGISTERS", "SGIS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "Vgicd", "VgicCpu"]
+__all__ = ["LIST_REGISTERS", "Errand", "SGIS", "SGI_BITS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "Vgicd", "VgicCpu", "Wish"]
 
 SGIS = 16
+SGI_BITS = 0xFFFF
 VGIC_INTIDS: int = CONFIG.VGIC_INTIDS
 SHARED_WORDS = VGIC_INTIDS // 32 - 1
 LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, GICv3 16, implementations have 4
@@ -37,7 +38,7 @@ class IrqWord(Struct):
     drop: u32  # pending state to be forgotten there
     deactivate: u32  # active state to be forgotten there
     priority: Array[u8] = array(u8, 32)
-    targets: Array[u8] = array(u8, 32)
+    route: Array[u32] = array(u32, 32)  # shared ones: their byte of GICD_ITARGETSR, or affinities 0 to 2 of a GICv3's GICD_IROUTER
     holder: Array[u8] = array(u8, 32)  # shared ones: whose list register holds it, a vCPU's id plus one. Only that vCPU's CPU clears it
     template: Array[u32] = array(u32, 32)  # list-register value less its state bits
 
@@ -54,6 +55,23 @@ class Mail(Struct):
     """SGIs from other vCPUs: one bit for each sender."""
 
     senders: Atomic[u32] = atomic(u32)
+
+
+class Wish(Struct):
+    """Bits to set and bits to clear; none is in both: the later store counts."""
+
+    set: u32
+    clear: u32
+
+
+class Errand(Struct):
+    """What other vCPUs stored to this one's redistributor (GICv3). Belongs to the distributor's lock; carried out by the CPU that runs the vCPU."""
+
+    waits: bool
+    refresh: bool  # priorities or groups changed
+    enabled: Wish
+    pending: Wish
+    active: Wish
 
 
 class VgicCpu(Struct):
@@ -73,3 +91,5 @@ class VgicCpu(Struct):
     sgi_self: u64  # what names this vCPU alone in GICD_SGIR, or in a GICv3's ICC_SGI1R_EL1
     active0: Array[u32] = array(u32, ACTIVE_REGISTERS)  # a GICv3's ICH_AP0R<n>_EL2 and ICH_AP1R<n>_EL2, while no CPU has the vCPU
     active1: Array[u32] = array(u32, ACTIVE_REGISTERS)
+    waker: u32  # GICR_WAKER
+    errand: Errand

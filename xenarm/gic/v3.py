@@ -181,6 +181,8 @@ def find_parts(fdt: Fdt, node: Node) -> Result:
     for index in range(min(regions, u32(MOST_REGIONS))):
         if not add_region(fdt, node, index):
             break
+    GIC.gicr = REDIST.regions[0].base
+    GIC.gicr_size = REDIST.regions[0].size
     return Result.OK if REDIST.count > 0 else Result.NOT_FOUND
 
 

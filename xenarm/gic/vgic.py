@@ -1,6 +1,6 @@
-"""The virtual GICv2's doings: interrupts raised, delivered to the right vCPU, looked at again.
+"""The virtual GIC's doings: interrupts raised, delivered to the right vCPU, looked at again.
 
-A vCPU's own interrupts are raised by the CPU that runs it, without a lock; another CPU leaves mail and kicks. Shared interrupts
+A vCPU's own interrupts are raised by the CPU that runs it, without a lock; another CPU leaves mail or an errand and kicks. Shared interrupts
 are raised under the distributor's lock, from any CPU.
 """
 
@@ -29,18 +29,21 @@ from xenarm.gic.lists import (
     own_list,
     own_ready,
     own_strip,
+    route_target,
     shared_list,
     shared_ready,
     shared_strip,
 )
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
-from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT
-from xenarm.gic.state import SGIS, SHARED_WORDS, VGIC_INTIDS, IrqWord
+from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT, GicrWaker
+from xenarm.gic.state import SGI_BITS, SGIS, SHARED_WORDS, VGIC_INTIDS, Errand, IrqWord, Wish
 from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
 __all__ = [
     "cpus_kick",
+    "clear_own_pending",
     "refill_if_short",
+    "set_own_pending",
     "shared_deliver",
     "vcpu_has_interrupt",
     "vcpu_kick",
@@ -57,13 +60,14 @@ __all__ = [
     "vgic_set_spi_level",
     "vgic_tables",
     "vgic_update_on",
+    "vgic_vcpu_forget",
     "vgic_vcpu_reset",
     "word_update_template",
 ]
 
+WAKER_ASLEEP = int(GicrWaker(PROCESSOR_SLEEP=True, CHILDREN_ASLEEP=True))
 GROUP0 = 1
 GROUP1 = 2
-SGI_BITS = 0xFFFF
 
 
 # ---- state ------------------------------------------------------------------------------------------------------------
@@ -92,7 +96,7 @@ def word_reset(w: IrqWord, first: u32) -> None:
     w.deactivate = 0
     for i in range(u32(32)):
         w.priority[i] = 0
-        w.targets[i] = 0
+        w.route[i] = 0
         w.holder[i] = 0
         word_update_template(w, first, i)
 
@@ -101,9 +105,30 @@ def word_reset(w: IrqWord, first: u32) -> None:
 def vgic_init(d: Domain) -> None:
     """The distributor as after reset: everything off, priority 0, SPIs level-sensitive and aimed at no vCPU."""
     with d.vgic.lock:
+        for i in range(d.vcpu_count):
+            v = d.vcpus[i]
+            if v is not None:
+                vgic_vcpu_forget(v)
         d.vgic.ctlr = 0
         for n in range(u32(SHARED_WORDS)):
             word_reset(d.vgic.words[n], n * 32 + 32)
+
+
+@fn
+def own_word_reset(v: Vcpu) -> None:
+    word_reset(v.vgic.own, 0)
+    v.vgic.own.edge = SGI_BITS
+    v.vgic.own.enabled = u32(0) if gic_is_v3() else u32(SGI_BITS)
+    v.vgic.waker = WAKER_ASLEEP
+    for sgi in range(u32(SGIS)):
+        v.vgic.sgi_senders[sgi] = 0
+
+
+@fn
+def vgic_vcpu_forget(v: Vcpu) -> None:
+    """What other vCPUs see of one that is off: as after reset, until they store something else. The lock is held, or the domain is being built."""
+    own_word_reset(v)
+    errand_done(v.vgic.errand)
 
 
 @fn
@@ -118,13 +143,11 @@ def sgi_to_self(v: Vcpu) -> u64:
 def vgic_vcpu_reset(v: Vcpu) -> None:
     """A vCPU's banked registers as after reset; on its own CPU, its list registers and CPU interface too.
 
-    SGIs are edge-triggered and always enabled. What came after `vgic_park` may be listed still: forgotten here, it would show in the
+    SGIs are edge-triggered, and a GICv2's always enabled. What came after `vgic_park` may be listed still: forgotten here, it would show in the
     next life, or ask for maintenance without end.
     """
     gic_lists_reset()
-    word_reset(v.vgic.own, 0)
-    v.vgic.own.edge = SGI_BITS
-    v.vgic.own.enabled = SGI_BITS
+    own_word_reset(v)
     v.vgic.listed = 0
     v.vgic.lr_used = 0
     v.vgic.short = False
@@ -132,7 +155,6 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     v.vgic.attention.store(0)
     v.vgic.sgi_self = sgi_to_self(v)
     for sgi in range(u32(SGIS)):
-        v.vgic.sgi_senders[sgi] = 0
         v.vgic.mail[sgi].senders.store(0)
     vgic_update_on(v.vgic.own, vcpu_domain(v).vgic.ctlr)
 
@@ -145,7 +167,9 @@ def vgic_map_cpu_interface(d: Domain) -> Result:
 
 @fn
 def vgic_tables(d: Domain) -> u64:
-    """Pages of stage-2 tables that showing it takes at most."""
+    """Pages of stage-2 tables that showing it takes at most. A GICv3's is no memory."""
+    if gic_is_v3():
+        return 0
     return p2m_tables_for(d.layout.gicc, u64(GIC.gicv), min(GIC.gicv_size, u64(GUEST_GICC_SIZE)))
 
 
@@ -159,6 +183,7 @@ def vgic_park(v: Vcpu) -> None:
             for i in range(u32(32)):
                 if u32(d.vgic.words[n].holder[i]) == v.id + 1:
                     shared_strip(v, d.vgic.words[n], n * 32 + 32 + i, LrState.MASK, True)
+        vgic_vcpu_forget(v)
 
 
 @fn
@@ -259,8 +284,64 @@ def vgic_attend(v: Vcpu) -> None:
 
 @fn
 def vgic_look(v: Vcpu) -> None:
-    """A vCPU has just been turned on: shared interrupts may wait for it."""
+    """A vCPU has just been turned on: shared interrupts and errands may wait for it."""
     shared_attend(vcpu_domain(v), v)
+    own_flush(v)
+
+
+# ---- errands ----------------------------------------------------------------------------------------------------------
+
+
+@fn
+def set_own_pending(v: Vcpu, bits: u32) -> None:
+    """ISPENDR of a vCPU's own; `own_flush` has still to be called."""
+    v.vgic.own.pending |= bits
+    rest = bits & SGI_BITS
+    while rest != 0:
+        v.vgic.sgi_senders[ctz(rest)] |= 1
+        rest &= rest - 1
+
+
+@fn
+def clear_own_pending(v: Vcpu, bits: u32) -> None:
+    """ICPENDR of a vCPU's own."""
+    v.vgic.own.pending &= ~bits
+    own_strip(v, bits, LrState.PENDING, False)
+    rest = bits & SGI_BITS
+    while rest != 0:
+        v.vgic.sgi_senders[ctz(rest)] = 0
+        rest &= rest - 1
+
+
+@fn
+def wish_done(w: Wish) -> None:
+    w.set = 0
+    w.clear = 0
+
+
+@fn
+def errand_done(e: Errand) -> None:
+    e.waits = False
+    e.refresh = False
+    wish_done(e.enabled)
+    wish_done(e.pending)
+    wish_done(e.active)
+
+
+@fn
+def run_errand(v: Vcpu) -> None:
+    """Store to this vCPU's registers what others asked for. The lock is held; `own_flush` has still to be called."""
+    e = v.vgic.errand
+    own = v.vgic.own
+    own.enabled = own.enabled & ~e.enabled.clear | e.enabled.set
+    clear_own_pending(v, e.pending.clear)
+    set_own_pending(v, e.pending.set)
+    own.active = own.active & ~e.active.clear | e.active.set & ~v.vgic.listed
+    own_strip(v, e.active.clear, LrState.ACTIVE, False)
+    if e.refresh:
+        for i in range(u32(32)):
+            word_update_template(own, 0, i)
+    errand_done(e)
 
 
 # ---- own interrupts ---------------------------------------------------------------------------------------------------
@@ -301,9 +382,10 @@ def vgic_set_own_level(v: Vcpu, intid: u32, level: bool) -> None:
 
 
 @fn
-def vgic_raise_sgi(target: Vcpu, sgi: u32, sender: u32) -> None:
-    """An SGI from the vCPU that this CPU runs, to itself or to another of its domain."""
-    if target.id == sender:
+def vgic_raise_sgi(v: Vcpu, target: Vcpu, sgi: u32) -> None:
+    """An SGI from the vCPU that this CPU runs, to itself or to another of its domain. A GICv3's has no sender: 0 stands for all."""
+    sender = u32(0) if gic_is_v3() else v.id
+    if target is v:
         target.vgic.sgi_senders[sgi] |= u8(1) << sender
         vgic_raise_own(target, sgi)
         return
@@ -319,7 +401,7 @@ def vgic_raise_sgi(target: Vcpu, sgi: u32, sender: u32) -> None:
 def shared_vcpu(d: Domain, w: IrqWord, bit_index: u32) -> Vcpu | None:
     """Who is to have a shared interrupt: whoever holds it, else the first of its targets."""
     holder = u32(w.holder[bit_index])
-    index = holder - 1 if holder != 0 else ctz(w.targets[bit_index])
+    index = holder - 1 if holder != 0 else route_target(w.route[bit_index])
     return d.vcpus[index] if index < d.vcpu_count else None
 
 
@@ -367,6 +449,8 @@ def take_back(v: Vcpu, w: IrqWord, first: u32) -> None:
 def shared_attend(d: Domain, v: Vcpu) -> None:
     """Look at all shared interrupts on behalf of the vCPU that this CPU runs."""
     with d.vgic.lock:
+        if v.vgic.errand.waits:
+            run_errand(v)
         vgic_update_on(v.vgic.own, d.vgic.ctlr)
         own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)
         lists_collect(v)

@@ -1,4 +1,4 @@
-"""The virtual distributor's registers: a table of what lies in each 128 bytes, and how it is read and written (ARM IHI 0048B, 4.3)."""
+"""The virtual GICv2's distributor: a table of what lies in each 128 bytes, and how it is read and written (ARM IHI 0048B, 4.3)."""
 
 from collections.abc import Callable
 
@@ -6,26 +6,43 @@ from freestanding import Struct, ctz, fn, table, truncate, u8, u32, u64
 
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
-from xenarm.gic.lists import forget_requests, lists_states, own_flush, own_strip, shared_ready, shared_strip
+from xenarm.gic.lists import own_flush, own_strip
 from xenarm.gic.registers import Gicd, LrState, Typer
-from xenarm.gic.state import SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.vgic import refill_if_short, shared_deliver, vcpu_kick, vgic_raise_sgi, vgic_update_on, word_update_template
+from xenarm.gic.state import VGIC_INTIDS
+from xenarm.gic.vgic import refill_if_short, vgic_raise_sgi
+from xenarm.gic.words import (
+    ALL,
+    WORDS,
+    Read,
+    Write,
+    clear_active,
+    clear_pending,
+    control_write,
+    enable,
+    read_active,
+    read_config,
+    read_enabled,
+    read_group,
+    read_pending,
+    read_priority,
+    read_zero,
+    route_write,
+    set_active,
+    set_pending,
+    word_of,
+    write_config,
+    write_group,
+    write_ignored,
+    write_priority,
+)
 
-__all__ = ["BLOCKS", "vgicd_access", "vgicd_read", "vgicd_write"]
+__all__ = ["BLOCKS", "BLOCK_SHIFT", "Block", "REGISTERS", "blocks", "vgicd_access", "vgicd_read", "vgicd_typer", "vgicd_write"]
 
-WORDS = SHARED_WORDS + 1
 BLOCK_SHIFT = 7
 IIDR = 0x0200_043B  # Arm's GIC-400 r0p0
-ALL = 0xFFFF_FFFF
-SGI_BITS = 0xFFFF
-CTLR_MASK = 3
 FILTER_LIST = 0
 FILTER_OTHERS = 1
 FILTER_SELF = 2
-PRIORITY_MASK = 0xF8F8_F8F8  # a list register holds five bits
-
-Read = Callable[[Domain, Vcpu, u32], u32]
-Write = Callable[[Domain, Vcpu, u32, u32, u32], None]
 
 
 class Block(Struct, frozen=True):
@@ -38,22 +55,6 @@ class Block(Struct, frozen=True):
     bytes: bool
     read: Callable[[Domain, Vcpu, u32], u32]
     write: Callable[[Domain, Vcpu, u32, u32, u32], None]
-
-
-@fn(inline=True)
-def word_of(d: Domain, v: Vcpu, n: u32) -> IrqWord:
-    """Word 0 is the vCPU's own; callers have checked n."""
-    return v.vgic.own if n == 0 else d.vgic.words[n - 1]
-
-
-@fn
-def read_zero(d: Domain, v: Vcpu, n: u32) -> u32:
-    return 0
-
-
-@fn
-def write_ignored(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    pass
 
 
 # ---- control ----------------------------------------------------------------------------------------------------------
@@ -76,253 +77,11 @@ def read_head(d: Domain, v: Vcpu, n: u32) -> u32:
 
 @fn
 def write_head(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """GICD_CTLR: what was forwarded and no longer is comes back from the list registers; every vCPU looks for itself."""
-    if n != Gicd.CTLR // 4:
-        return
-    if d.vgic.ctlr == value & CTLR_MASK:
-        return  # every vCPU's look at everything is dear: a guest could have the others do nothing else
-    with d.vgic.lock:
-        d.vgic.ctlr = value & CTLR_MASK
-        for i in range(u32(SHARED_WORDS)):
-            w = d.vgic.words[i]
-            before = w.on
-            vgic_update_on(w, d.vgic.ctlr)
-            recall_shared(d, v, i, before & ~w.on)
-            shared_deliver(d, i, ALL)
-    for i in range(d.vcpu_count):
-        other = d.vcpus[i]
-        if other is not None and other is not v:
-            other.vgic.attention.store_release(1)
-            vcpu_kick(other)
-    vgic_update_on(v.vgic.own, d.vgic.ctlr)
-    own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)
-    own_flush(v)
-    refill_if_short()
+    if n == Gicd.CTLR // 4:
+        control_write(d, v, value)
 
 
-@fn
-def recall_shared(d: Domain, v: Vcpu, i: u32, bits: u32) -> None:
-    """Pending interrupts of shared word i that may no longer be shown come back, here or on the CPU that holds them. The lock is held."""
-    w = d.vgic.words[i]
-    w.recall |= bits
-    tell_holders(d, v, i, bits)
-
-
-@fn
-def tell_holders(d: Domain, v: Vcpu, i: u32, bits: u32) -> None:
-    """`recall`, `drop` or `deactivate` bits were set: carry them out here, or have the holder's CPU do it. The lock is held."""
-    w = d.vgic.words[i]
-    rest = bits
-    while rest != 0:
-        bit_index = ctz(rest)
-        rest &= rest - 1
-        holder = u32(w.holder[bit_index])
-        if holder == v.id + 1:
-            carry_out(v, w, i * 32 + 32 + bit_index)
-        elif holder != 0 and holder <= d.vcpu_count:
-            other = d.vcpus[holder - 1]
-            if other is not None:
-                other.vgic.attention.store_release(1)
-                vcpu_kick(other)
-        else:
-            forget_requests(w, bit_index)
-
-
-@fn
-def carry_out(v: Vcpu, w: IrqWord, intid: u32) -> None:
-    bit = u32(1) << (intid & 31)
-    if (w.recall | w.drop) & bit != 0:
-        shared_strip(v, w, intid, LrState.PENDING, w.drop & bit == 0)
-    if w.deactivate & bit != 0:
-        shared_strip(v, w, intid, LrState.ACTIVE, False)
-    forget_requests(w, intid & 31)
-
-
-# ---- one bit for each interrupt ---------------------------------------------------------------------------------------
-
-
-@fn
-def read_enabled(d: Domain, v: Vcpu, n: u32) -> u32:
-    return word_of(d, v, n).enabled if n < WORDS else u32(0)
-
-
-@fn
-def own_on_changed(d: Domain, v: Vcpu) -> None:
-    vgic_update_on(v.vgic.own, d.vgic.ctlr)
-    own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)
-    own_flush(v)
-
-
-@fn
-def shared_on_changed(d: Domain, v: Vcpu, i: u32) -> None:
-    w = d.vgic.words[i]
-    before = w.on
-    vgic_update_on(w, d.vgic.ctlr)
-    recall_shared(d, v, i, before & ~w.on)
-    shared_deliver(d, i, w.on & ~before)
-
-
-def enable(on: bool) -> Write:
-    """GICD_ISENABLER or GICD_ICENABLER. SGIs are always enabled."""
-
-    @fn
-    def write(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-        if n >= WORDS:
-            return
-        w = word_of(d, v, n)
-        if n == 0:
-            w.enabled = w.enabled | value if on else w.enabled & ~value | SGI_BITS
-            own_on_changed(d, v)
-            return
-        with d.vgic.lock:
-            w.enabled = w.enabled | value if on else w.enabled & ~value
-            shared_on_changed(d, v, n - 1)
-        refill_if_short()
-
-    return write
-
-
-@fn
-def read_group(d: Domain, v: Vcpu, n: u32) -> u32:
-    return word_of(d, v, n).group1 if n < WORDS else u32(0)
-
-
-@fn
-def write_group(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    if n >= WORDS:
-        return
-    w = word_of(d, v, n)
-    with d.vgic.lock:
-        w.group1 = value
-        for i in range(u32(32)):
-            word_update_template(w, n * 32, i)
-        if n != 0:
-            shared_on_changed(d, v, n - 1)
-    if n == 0:
-        own_on_changed(d, v)
-    refill_if_short()
-
-
-@fn
-def read_pending(d: Domain, v: Vcpu, n: u32) -> u32:
-    """Pending in the distributor or in a list register of this CPU; another CPU's are known as they were listed."""
-    if n >= WORDS:
-        return 0
-    w = word_of(d, v, n)
-    return w.pending | (w.level & ~w.edge) | lists_states(v, n, LrState.PENDING) | remote_listed(d, v, n)
-
-
-@fn
-def remote_listed(d: Domain, v: Vcpu, n: u32) -> u32:
-    """Shared interrupts in other CPUs' list registers."""
-    if n == 0:
-        return 0
-    w = d.vgic.words[n - 1]
-    found = u32(0)
-    for i in range(u32(32)):
-        if w.holder[i] != 0 and u32(w.holder[i]) != v.id + 1:
-            found |= u32(1) << i
-    return found
-
-
-@fn
-def set_pending(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """GICD_ISPENDR; the bits of SGIs are read-only."""
-    if n >= WORDS:
-        return
-    if n == 0:
-        v.vgic.own.pending |= value & ~u32(SGI_BITS)
-        own_flush(v)
-        return
-    with d.vgic.lock:
-        d.vgic.words[n - 1].pending |= value
-        shared_deliver(d, n - 1, value)
-    refill_if_short()
-
-
-@fn
-def clear_pending(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """GICD_ICPENDR; a level-sensitive interrupt stays pending while its line is high."""
-    if n >= WORDS:
-        return
-    if n == 0:
-        v.vgic.own.pending &= ~value | SGI_BITS
-        own_strip(v, value & ~u32(SGI_BITS), LrState.PENDING, False)
-        own_flush(v)
-        return
-    with d.vgic.lock:
-        w = d.vgic.words[n - 1]
-        w.pending &= ~value
-        w.drop |= value
-        tell_holders(d, v, n - 1, value)
-        shared_deliver(d, n - 1, value & w.level)
-    refill_if_short()
-
-
-@fn
-def read_active(d: Domain, v: Vcpu, n: u32) -> u32:
-    if n >= WORDS:
-        return 0
-    return word_of(d, v, n).active | lists_states(v, n, LrState.ACTIVE)
-
-
-@fn
-def set_active(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """GICD_ISACTIVER: such an interrupt is listed as active, so that the guest can end it."""
-    if n >= WORDS:
-        return
-    fresh = value & ~lists_states(v, n, LrState.ACTIVE)
-    if n == 0:
-        v.vgic.own.active |= fresh & ~v.vgic.listed
-        own_flush(v)
-        return
-    with d.vgic.lock:
-        d.vgic.words[n - 1].active |= fresh & ~remote_listed(d, v, n)
-        shared_deliver(d, n - 1, fresh)
-    refill_if_short()
-
-
-@fn
-def clear_active(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """GICD_ICACTIVER."""
-    if n >= WORDS:
-        return
-    if n == 0:
-        v.vgic.own.active &= ~value
-        own_strip(v, value, LrState.ACTIVE, False)
-        own_flush(v)
-        return
-    with d.vgic.lock:
-        w = d.vgic.words[n - 1]
-        w.active &= ~value
-        w.deactivate |= value
-        tell_holders(d, v, n - 1, value)
-    refill_if_short()
-
-
-# ---- one byte for each interrupt --------------------------------------------------------------------------------------
-
-
-@fn
-def read_priority(d: Domain, v: Vcpu, n: u32) -> u32:
-    if n >= VGIC_INTIDS // 4:
-        return 0
-    w = word_of(d, v, n >> 3)
-    first = (n & 7) * 4
-    return u32(w.priority[first]) | u32(w.priority[first + 1]) << 8 | u32(w.priority[first + 2]) << 16 | u32(w.priority[first + 3]) << 24
-
-
-@fn
-def write_priority(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """Takes effect when the interrupt is listed next."""
-    if n >= VGIC_INTIDS // 4:
-        return
-    w = word_of(d, v, n >> 3)
-    first = (n & 7) * 4
-    merged = (read_priority(d, v, n) & ~mask | value & mask) & PRIORITY_MASK
-    for lane in range(u32(4)):
-        w.priority[first + lane] = truncate(u8, merged >> (lane * 8))
-        word_update_template(w, (n >> 3) * 32, first + lane)
+# ---- targets ----------------------------------------------------------------------------------------------------------
 
 
 @fn
@@ -334,66 +93,20 @@ def read_targets(d: Domain, v: Vcpu, n: u32) -> u32:
         return (u32(1) << v.id) * 0x0101_0101
     w = word_of(d, v, n >> 3)
     first = (n & 7) * 4
-    return u32(w.targets[first]) | u32(w.targets[first + 1]) << 8 | u32(w.targets[first + 2]) << 16 | u32(w.targets[first + 3]) << 24
+    return w.route[first] | w.route[first + 1] << 8 | w.route[first + 2] << 16 | w.route[first + 3] << 24
 
 
 @fn
 def write_targets(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """Bits of CPUs that the domain does not have are dropped. An interrupt under way stays where it is."""
+    """Bits of CPUs that the domain does not have are dropped. An active interrupt stays where it is."""
     if n >= VGIC_INTIDS // 4 or n < 8:
         return
-    w = word_of(d, v, n >> 3)
-    first = (n & 7) * 4
     merged = read_targets(d, v, n) & ~mask | value & mask
-    present = truncate(u8, (u32(1) << d.vcpu_count) - 1)
+    present = (u32(1) << d.vcpu_count) - 1
     with d.vgic.lock:
         for lane in range(u32(4)):
-            w.targets[first + lane] = truncate(u8, merged >> (lane * 8)) & present
-        shared_deliver(d, (n >> 3) - 1, u32(0xF) << first & shared_ready(w))
+            route_write(d, v, n * 4 + lane, (merged >> (lane * 8)) & 0xFF & present)
     refill_if_short()
-
-
-# ---- two bits for each interrupt --------------------------------------------------------------------------------------
-
-
-@fn
-def spread(bits: u32) -> u32:
-    """Sixteen bits to the upper bits of sixteen pairs."""
-    x = bits & 0xFFFF
-    x = (x | x << 8) & 0x00FF_00FF
-    x = (x | x << 4) & 0x0F0F_0F0F
-    x = (x | x << 2) & 0x3333_3333
-    x = (x | x << 1) & 0x5555_5555
-    return x << 1
-
-
-@fn
-def gather(pairs: u32) -> u32:
-    """The upper bits of sixteen pairs to sixteen bits."""
-    x = (pairs >> 1) & 0x5555_5555
-    x = (x | x >> 1) & 0x3333_3333
-    x = (x | x >> 2) & 0x0F0F_0F0F
-    x = (x | x >> 4) & 0x00FF_00FF
-    return (x | x >> 8) & 0xFFFF
-
-
-@fn
-def read_config(d: Domain, v: Vcpu, n: u32) -> u32:
-    """GICD_ICFGR: SGIs are edge-triggered."""
-    if n >= WORDS * 2:
-        return 0
-    return spread(word_of(d, v, n >> 1).edge >> ((n & 1) * 16))
-
-
-@fn
-def write_config(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """The configuration of SGIs and PPIs is fixed, as it is on Arm's own controllers."""
-    if n >= WORDS * 2 or n < 2:
-        return
-    half = (n & 1) * 16
-    with d.vgic.lock:
-        w = word_of(d, v, n >> 1)
-        w.edge = w.edge & ~(u32(0xFFFF) << half) | gather(value) << half
 
 
 # ---- software-generated interrupts ------------------------------------------------------------------------------------
@@ -428,7 +141,7 @@ def send_sgi(d: Domain, v: Vcpu, value: u32) -> None:
     filter = (value >> 24) & 3
     self_bit = u32(1) << v.id
     if filter == FILTER_SELF:
-        vgic_raise_sgi(v, sgi, v.id)
+        vgic_raise_sgi(v, v, sgi)
         return
     present = (u32(1) << d.vcpu_count) - 1
     targets = (value >> 16) & 0xFF if filter == FILTER_LIST else ~self_bit
@@ -437,7 +150,7 @@ def send_sgi(d: Domain, v: Vcpu, value: u32) -> None:
         target = d.vcpus[ctz(rest)]
         rest &= rest - 1
         if target is not None:
-            vgic_raise_sgi(target, sgi, v.id)
+            vgic_raise_sgi(v, target, sgi)
 
 
 @fn
@@ -500,16 +213,16 @@ REGISTERS: list[tuple[int, int, bool, Read, Write]] = [
 """Offset, length in bytes, whether bytes may be accessed, read, write."""
 
 
-def blocks() -> list[Block]:
-    """The register table by blocks of 128 bytes, so that an access finds its row by a shift."""
-    rows = [Block(base, bytes_, read, write) for base, size, bytes_, read, write in REGISTERS for _ in range(size >> BLOCK_SHIFT)]
-    starts = [base for base, *_ in REGISTERS]
-    ends = [base + size for base, size, *_ in REGISTERS]
+def blocks(registers: list[tuple[int, int, bool, Read, Write]]) -> list[Block]:
+    """A register table by blocks of 128 bytes, so that an access finds its row by a shift."""
+    rows = [Block(base, bytes_, read, write) for base, size, bytes_, read, write in registers for _ in range(size >> BLOCK_SHIFT)]
+    starts = [base for base, *_ in registers]
+    ends = [base + size for base, size, *_ in registers]
     assert starts == [0, *ends[:-1]] and ends[-1] == Gicd.SIZE, "the distributor's registers leave a gap or overlap"
     return rows
 
 
-BLOCKS = table(Block, blocks())
+BLOCKS = table(Block, blocks(REGISTERS))
 
 
 @fn(inline=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from xenarm.tools.paths import shown
 
 KIB = 1024
 MIB = 1024 * KIB
+GIC_OPTION = re.compile(r"gic-version=\d")  # of QEMU's -M
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class Board:
     def machine_options(self, *more: str) -> list[str]:
         """What QEMU is told to be."""
         return ["-M", ",".join((self.machine, *more)), *(["-cpu", self.cpu] if self.cpu else [])]
+
+    def with_gic(self, version: int) -> Board:
+        """The same board with another interrupt controller, where QEMU has a choice."""
+        if version not in (2, 3) or GIC_OPTION.search(self.machine) is None:
+            raise ToolError(f"board {self.name} has no GICv{version}")
+        return replace(self, machine=GIC_OPTION.sub(f"gic-version={version}", self.machine))
 
 
 class ModuleKind(Enum):

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--guest", default="hello", help=f"one of: {', '.join(GUEST_NAMES)}")
     parser.add_argument("--cpus", type=int, default=1, help="virtual CPUs of the guest, and CPUs of the machine")
     parser.add_argument("--mem", type=int, help="the guest's memory in MiB")
+    parser.add_argument("--gic", type=int, default=2, help="version of the machine's interrupt controller: 2 or 3")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
     if arguments.guest not in GUEST_NAMES:
@@ -62,7 +63,7 @@ def main() -> None:
         build.build(arguments.board, () if arguments.guest == "debian" else (arguments.guest,))
     domain = guest_domain(arguments.board, arguments.guest, arguments.cpus, arguments.mem)
     machine = Machine(
-        board=board_named(arguments.board),
+        board=board_named(arguments.board).with_gic(arguments.gic),
         hypervisor=build.hypervisor_job(arguments.board).output,
         domains=(domain,),
         cpus=arguments.cpus,
