@@ -19,16 +19,21 @@ from guests.bench.kernels import (
     loop_no_yield,
     loop_nothing,
     loop_ping,
+    loop_ping_v3,
     loop_pong,
+    loop_pong_v3,
     loop_store,
     loop_yield,
     sample_sgi,
+    sample_sgi_v3,
     sample_timer,
+    sample_timer_v3,
     start_other,
     use_bench_vectors,
+    use_bench_vectors_v3,
 )
 from guests.runtime.console import console_init, printk
-from guests.runtime.gic import GIC, gic_cpu_init, gic_enable, gic_init, gic_own_target
+from guests.runtime.gic import GIC, HAS_V3, gic_cpu_init, gic_enable, gic_init, gic_own_target, gic_sgi_value
 from guests.runtime.link import LINKER_SCRIPT
 from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
@@ -37,7 +42,7 @@ from xenarm.arm.instructions import mmio_read32, wait_for_event
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, FdtError
 from xenarm.devicetree.values import fdt_find_compatible, fdt_interrupt
-from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicd
+from xenarm.gic.registers import Gicd
 
 __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
@@ -90,14 +95,24 @@ def report_exits() -> None:
 
 
 @fn
+def one_sgi(value: usize, delay: usize) -> u64:
+    return sample_sgi_v3(0, value, 0, delay) if HAS_V3 and GIC.v3 else sample_sgi(usize(GIC.gicd + Gicd.SGIR), value, usize(GIC.gicc), delay)
+
+
+@fn
+def one_expiry(ahead: usize, sleep: usize, delay: usize) -> u64:
+    return sample_timer_v3(ahead, sleep, 0, delay) if HAS_V3 and GIC.v3 else sample_timer(ahead, sleep, usize(GIC.gicc), delay)
+
+
+@fn
 def report_sgi() -> None:
-    value = u64(gic_own_target()) << SGIR_TARGETS_SHIFT | SGI
+    value = gic_sgi_value(gic_own_target(), SGI)
     least = u64(NEVER)
     for _ in range(ROUNDS):
         steps = u64(0)
         for sample in range(u64(SAMPLES)):
             # An odd stride: the counter's phase takes every value equally often, whatever a sample takes.
-            steps += sample_sgi(usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc), usize((sample * 7 + sample // SLIDE) % SLIDE))
+            steps += one_sgi(usize(value), usize((sample * 7 + sample // SLIDE) % SLIDE))
         least = min(least, steps)
     printk(f"bench sgi_self {nanoseconds(least, SAMPLES) - SGI_OVERHEAD:d}")
 
@@ -108,7 +123,7 @@ def report_timer(name: View[u8], ahead: u64, sleep: u64) -> None:
     for _ in range(ROUNDS):
         steps = u64(0)
         for delay in range(u64(SLIDE)):
-            steps += sample_timer(usize(ahead), usize(sleep), usize(GIC.gicc), usize(delay))
+            steps += one_expiry(usize(ahead), usize(sleep), usize(delay))
         least = min(least, steps)
     printk(f"bench {name} {nanoseconds(least, SLIDE) - HANDLER_OVERHEAD:d}")
 
@@ -126,9 +141,9 @@ def report_timers() -> None:
 
 
 class Own(Struct):
-    """The first vCPU's bit in GICD_SGIR."""
+    """What names the first vCPU to the GIC."""
 
-    target: u32
+    target: u64
 
 
 OWN = zeroed(Own)
@@ -138,7 +153,7 @@ class Partner(Struct):
     """What two vCPUs tell each other."""
 
     started: Atomic[u64] = atomic(u64)  # the counter at the other one's first instruction
-    target: Atomic[u32] = atomic(u32)  # its bit in GICD_SGIR
+    target: Atomic[u64] = atomic(u64)  # what names it to the GIC
     sleeps: Atomic[u32] = atomic(u32)  # it is to answer interrupts now
 
 
@@ -155,6 +170,11 @@ def partner_start() -> None:
 
 
 @fn
+def round_of_pings(value: usize) -> u64:
+    return loop_ping_v3(LOOPS, 0, value, 0) if HAS_V3 and GIC.v3 else loop_ping(LOOPS, usize(GIC.gicd + Gicd.SGIR), value, usize(GIC.gicc))
+
+
+@fn
 def report_sharing() -> None:
     """Two vCPUs on one CPU."""
     base = fastest(loop_no_yield, 0, 0)
@@ -162,10 +182,10 @@ def report_sharing() -> None:
     printk(f"bench yield {nanoseconds(steps, 2 * LOOPS):d}")
     PARTNER.sleeps.store_release(1)
     loop_yield(16, 0, 0)
-    value = u64(PARTNER.target.load()) << SGIR_TARGETS_SHIFT | SGI
+    value = gic_sgi_value(PARTNER.target.load(), SGI)
     least = u64(NEVER)
     for _ in range(ROUNDS):
-        least = min(least, loop_ping(LOOPS, usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc)))
+        least = min(least, round_of_pings(usize(value)))
     printk(f"bench ping_pong {nanoseconds(least, LOOPS):d}")
 
 
@@ -179,13 +199,16 @@ def guest_main(tree: u64, image: u64) -> None:
             gic_enable(SGI)
             PARTNER.target.store(0)
             if MACHINE.cpus > 1:
-                OWN.target = u32(gic_own_target())
+                OWN.target = gic_own_target()
                 partner_start()
                 report_sharing()
                 printk(f"bench end")
                 psci_system_off()
             report_exits()
-            use_bench_vectors()
+            if HAS_V3 and GIC.v3:
+                use_bench_vectors_v3()
+            else:
+                use_bench_vectors()
             report_sgi()
             report_timers()
         printk(f"bench end")
@@ -198,9 +221,12 @@ def guest_secondary(number: u64) -> None:
     PARTNER.started.store_release(read_tpidr_el0())
     gic_cpu_init()
     gic_enable(SGI)
-    PARTNER.target.store_release(u32(gic_own_target()))
+    PARTNER.target.store_release(gic_own_target())
     while PARTNER.sleeps.load_acquire() == 0:
         loop_yield(1, 0, 0)
-    value = u64(OWN.target) << SGIR_TARGETS_SHIFT | SGI
+    value = gic_sgi_value(OWN.target, SGI)
     while True:
-        loop_pong(LOOPS, usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc))
+        if HAS_V3 and GIC.v3:
+            loop_pong_v3(LOOPS, 0, usize(value), 0)
+        else:
+            loop_pong(LOOPS, usize(GIC.gicd + Gicd.SGIR), usize(value), usize(GIC.gicc))

@@ -23,13 +23,18 @@ __all__ = [
     "loop_no_yield",
     "loop_nothing",
     "loop_ping",
+    "loop_ping_v3",
     "loop_pong",
+    "loop_pong_v3",
     "loop_store",
     "loop_yield",
     "sample_sgi",
+    "sample_sgi_v3",
     "sample_timer",
+    "sample_timer_v3",
     "start_other",
     "use_bench_vectors",
+    "use_bench_vectors_v3",
 ]
 
 HANDLER_OVERHEAD = 1  # the branch into the slide
@@ -72,15 +77,33 @@ def sample_sgi(sgir: usize, value: usize, gicc: usize, delay: usize) -> u64:
     raise NotImplementedError
 
 
+@external("sample_sgi_v3")
+def sample_sgi_v3(sgir: usize, value: usize, gicc: usize, delay: usize) -> u64:
+    """The same with a GICv3."""
+    raise NotImplementedError
+
+
 @external("sample_timer")
 def sample_timer(steps: usize, sleep: usize, gicc: usize, delay: usize) -> u64:
     """One expiry of the virtual timer `steps` from now; the result counts from then."""
     raise NotImplementedError
 
 
+@external("sample_timer_v3")
+def sample_timer_v3(steps: usize, sleep: usize, gicc: usize, delay: usize) -> u64:
+    """The same with a GICv3."""
+    raise NotImplementedError
+
+
 @external("use_bench_vectors")
 def use_bench_vectors() -> None:
     """From now on interrupts go to the samples' handler."""
+    raise NotImplementedError
+
+
+@external("use_bench_vectors_v3")
+def use_bench_vectors_v3() -> None:
+    """The same with a GICv3."""
     raise NotImplementedError
 
 
@@ -102,9 +125,21 @@ def loop_ping(count: usize, sgir: usize, value: usize, gicc: usize) -> u64:
     raise NotImplementedError
 
 
+@external("loop_ping_v3")
+def loop_ping_v3(count: usize, sgir: usize, value: usize, gicc: usize) -> u64:
+    """The same with a GICv3."""
+    raise NotImplementedError
+
+
 @external("loop_pong")
 def loop_pong(count: usize, sgir: usize, value: usize, gicc: usize) -> None:
     """The other side of `loop_ping`."""
+    raise NotImplementedError
+
+
+@external("loop_pong_v3")
+def loop_pong_v3(count: usize, sgir: usize, value: usize, gicc: usize) -> None:
+    """The same with a GICv3."""
     raise NotImplementedError
 
 

@@ -1,5 +1,7 @@
 """The measured instructions of `kernels.py` for AArch64."""
 
+from dataclasses import dataclass
+
 from freestanding import assembly
 from guests.runtime.head64 import fault
 from xenarm.arm64.registers import TimerControl
@@ -36,53 +38,69 @@ def loop(name: str, body: str) -> str:
 """
 
 
-def slide(register: str, delay: str) -> str:
+@dataclass(frozen=True)
+class Gic:
+    """How a controller's interrupts are acknowledged and ended, by the CPU interface's register, and sent: number of the register with the value, GICD_SGIR's."""
+
+    suffix: str
+    acknowledge: str
+    end: str
+    send: str
+
+
+GICV2 = Gic("", f"ldr w11, [{{}}, #{Gicc.IAR}]", f"str w11, [{{}}, #{Gicc.EOIR}]", "str w{}, [{}]")
+GICV3 = Gic("_v3", "mrs x11, icc_iar1_el1", "msr icc_eoir1_el1, x11", "msr icc_sgi1r_el1, x{0}")
+
+
+def slide(gic: Gic, register: str, delay: str) -> str:
     """The address that runs through `delay` NOPs before what follows the slide."""
     return f"""
-    ldr {register}, =slide_end
+    ldr {register}, =slide_end{gic.suffix}
     sub {register}, {register}, {delay}, lsl #2
 """
 
 
 # x9: when it began, or the timer was to expire; x10: when the handler ran; x12: whether it has; x4: its way into the slide; x2: the CPU interface.
-HANDLER = f"""
+def handler(gic: Gic) -> str:
+    return f"""
     .section .vectors.text, "ax"
     .balign 2048
-    .global bench_vectors
-bench_vectors:
+    .global bench_vectors{gic.suffix}
+bench_vectors{gic.suffix}:
     .space 0x200
     {fault(4)}
     .balign 128
     br x4
-slide:
     .rept {SLIDE}
     nop
     .endr
-slide_end:
+slide_end{gic.suffix}:
     mrs x10, cntvct_el0
     msr cntv_ctl_el0, xzr
     isb
-    ldr w11, [x2, #{Gicc.IAR}]
-    str w11, [x2, #{Gicc.EOIR}]
+    {gic.acknowledge.format("x2")}
+    {gic.end.format("x2")}
     mov x12, #1
     eret
     .balign 2048
 """
 
+
 # x0: how often; x1: GICD_SGIR; x2: what to write; x3: the CPU interface. Interrupts are masked: WFI ends without a handler.
-PING = f"""
-    .global loop_ping
+def ping(gic: Gic) -> str:
+    return f"""
+    .global loop_ping{gic.suffix}
     .balign 64
-loop_ping:
+loop_ping{gic.suffix}:
     isb
     mrs x9, cntvct_el0
-1:  str w2, [x1]
+1:  {gic.send.format("2", "x1")}
 2:  wfi
-    ldr w11, [x3, #{Gicc.IAR}]
+    {gic.acknowledge.format("x3")}
     and w12, w11, #0x3ff
     cmp w12, #1020
     b.hs 2b
-    str w11, [x3, #{Gicc.EOIR}]
+    {gic.end.format("x3")}
     subs x0, x0, #1
     b.ne 1b
     isb
@@ -90,20 +108,23 @@ loop_ping:
     sub x0, x0, x9
     ret
 
-    .global loop_pong
+    .global loop_pong{gic.suffix}
     .balign 64
-loop_pong:
+loop_pong{gic.suffix}:
 2:  wfi
-    ldr w11, [x3, #{Gicc.IAR}]
+    {gic.acknowledge.format("x3")}
     and w12, w11, #0x3ff
     cmp w12, #1020
     b.hs 2b
-    str w11, [x3, #{Gicc.EOIR}]
-    str w2, [x1]
+    {gic.end.format("x3")}
+    {gic.send.format("2", "x1")}
     subs x0, x0, #1
     b.ne 2b
     ret
+"""
 
+
+OTHER = f"""
     .global bench_secondary
 bench_secondary:
     mrs x1, cntvct_el0
@@ -128,11 +149,13 @@ start_other:
     ret
 """
 
+
 # x0: GICD_SGIR; x1: what to write; x2: the CPU interface; x3: NOPs before it begins.
-SAMPLE_SGI = f"""
-    .global sample_sgi
-sample_sgi:
-    ldr x4, =slide_end
+def sample_self(gic: Gic) -> str:
+    return f"""
+    .global sample_sgi{gic.suffix}
+sample_sgi{gic.suffix}:
+    ldr x4, =slide_end{gic.suffix}
     mov x12, xzr
     adr x5, 1f
     sub x5, x5, x3, lsl #2
@@ -141,17 +164,19 @@ sample_sgi:
     nop
     .endr
 1:  mrs x9, cntvct_el0
-    str w1, [x0]
+    {gic.send.format("1", "x0")}
 2:  cbz x12, 2b
     sub x0, x10, x9
     ret
 """
 
+
 # x0: steps until it expires; x1: whether to sleep; x2: the CPU interface; x3: NOPs in the handler.
-SAMPLE_TIMER = f"""
-    .global sample_timer
-sample_timer:
-    {slide("x4", "x3")}
+def sample_expiry(gic: Gic) -> str:
+    return f"""
+    .global sample_timer{gic.suffix}
+sample_timer{gic.suffix}:
+    {slide(gic, "x4", "x3")}
     mov x12, xzr
     isb
     mrs x9, cntvct_el0
@@ -168,9 +193,9 @@ sample_timer:
 4:  sub x0, x10, x9
     ret
 
-    .global use_bench_vectors
-use_bench_vectors:
-    ldr x0, =bench_vectors
+    .global use_bench_vectors{gic.suffix}
+use_bench_vectors{gic.suffix}:
+    ldr x0, =bench_vectors{gic.suffix}
     msr vbar_el1, x0
     isb
     msr daifclr, #2
@@ -178,20 +203,26 @@ use_bench_vectors:
     .ltorg
 """
 
+
 assembly(
     f"""
-{HANDLER}
+{handler(GICV2)}
+{handler(GICV3)}
     .section .text.bench_kernels, "ax"
 {loop("loop_empty", f"movz w0, #{PSCI_VERSION}, lsl #16")}
 {loop("loop_hvc", f"movz w0, #{PSCI_VERSION}, lsl #16" + chr(10) + "    hvc #0")}
 {loop("loop_nothing", "")}
 {loop("loop_no_yield", YIELD)}
 {loop("loop_yield", YIELD + chr(10) + "    hvc #0xea1")}
-{PING}
+{ping(GICV2)}
+{ping(GICV3)}
+{OTHER}
 {loop("loop_load", "ldr w0, [x1]")}
 {loop("loop_store", "str w2, [x1]")}
-{SAMPLE_SGI}
-{SAMPLE_TIMER}
+{sample_self(GICV2)}
+{sample_self(GICV3)}
+{sample_expiry(GICV2)}
+{sample_expiry(GICV3)}
 """,
     arch="aarch64",
 )

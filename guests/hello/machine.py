@@ -98,7 +98,9 @@ def show_memory() -> None:
 
 @fn
 def show_devices() -> None:
-    if GIC.gicd != 0:
+    if GIC.gicd != 0 and GIC.v3:
+        printk(f"gic       GICv3, distributor at {GIC.gicd:#x}, redistributors at {GIC.gicr:#x}")
+    elif GIC.gicd != 0:
         printk(f"gic       distributor at {GIC.gicd:#x}, CPU interface at {GIC.gicc:#x}")
     sound, kind = fdt_string(FDT, CONSOLE.node, b"compatible")
     if sound:

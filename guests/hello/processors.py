@@ -1,6 +1,6 @@
 """The guest's other CPUs: started by PSCI CPU_ON, and asked for a sign of life by a software-generated interrupt."""
 
-from freestanding import Array, Atomic, Struct, array, atomic, fn, u8, u32, u64, zeroed
+from freestanding import Array, Atomic, Struct, array, atomic, fn, u32, u64, zeroed
 from guests.runtime.console import printk
 from guests.runtime.cpu import counter, interrupts_on
 from guests.runtime.gic import gic_cpu_init, gic_enable, gic_own_target, gic_send
@@ -18,9 +18,9 @@ SECONDS_OF_PATIENCE = 1
 
 
 class Processor(Struct):
-    """`target`: its bit in the GIC's target lists, 0 until it has come up."""
+    """`target`: what names it to the GIC, 0 until it has come up."""
 
-    target: Atomic[u32] = atomic(u32)
+    target: Atomic[u64] = atomic(u64)
 
 
 class Processors(Struct):
@@ -35,7 +35,7 @@ def secondary_main(number: u64) -> None:
     """Another CPU: ready for interrupts, then asleep for good."""
     gic_cpu_init()
     gic_enable(SGI_PING)
-    CPUS.cpu[number].target.store_release(u32(gic_own_target()))
+    CPUS.cpu[number].target.store_release(gic_own_target())
     interrupts_on()
     while True:
         wait_for_interrupt()
@@ -57,7 +57,7 @@ def answer(number: u32) -> tuple[bool, u64]:
     before = INTERRUPTS.pings[number]
     start = counter()
     limit = start + read_cntfrq_el0() * SECONDS_OF_PATIENCE
-    gic_send(u8(CPUS.cpu[number].target.load()), SGI_PING)
+    gic_send(CPUS.cpu[number].target.load(), SGI_PING)
     while INTERRUPTS.pings[number] == before:
         if counter() > limit:
             return False, 0

@@ -8,7 +8,7 @@ from guests.hostile.engine import DEVICE_ALIAS, RAM_ALIAS, Values, run_kernel, r
 from guests.hostile.hypercalls import draw_hypercall
 from guests.runtime.console import CONSOLE, console_write
 from guests.runtime.cpu import counter, interrupts_off, interrupts_on, write_cntv_ctl_el0, write_cntv_cval_el0
-from guests.runtime.gic import GIC, gic_acknowledge, gic_cpu_init, gic_end, intid_of
+from guests.runtime.gic import GIC, gic_acknowledge, gic_control, gic_cpu_init, gic_end, gic_registers, gic_route, intid_of
 from guests.runtime.machine import MACHINE, memory_banks, secondary_entry
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on
 from xenarm.abi.hypercall import HYPERCALL_TAG
@@ -16,6 +16,7 @@ from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction, Smccc
 from xenarm.arm.instructions import instruction_sync, mmio_read32, mmio_write8, mmio_write32, wait_for_interrupt
 from xenarm.arm64.registers import write_elr_el1, write_spsr_el1
 from xenarm.gic.registers import Gicd
+from xenarm.gic.registers3 import Gicd3, Gicr, write_icc_sgi1r
 
 __all__ = ["arm_timer", "attack", "attacks_init"]
 
@@ -86,8 +87,11 @@ def attacks_init() -> None:
 @fn
 def arm_timer(cpu: u32) -> None:
     """Something must end a WFI, whatever became of the distributor: the virtual timer, enabled, inactive and forwarded."""
-    mmio_write32(GIC.gicd + Gicd.ICACTIVER, VIRTUAL_TIMER)
-    mmio_write32(GIC.gicd + Gicd.ISENABLER, VIRTUAL_TIMER)
+    own = gic_registers(0)
+    mmio_write32(own + Gicd.ICACTIVER, VIRTUAL_TIMER)
+    if GIC.v3:
+        mmio_write32(own + Gicd.IGROUPR, mmio_read32(own + Gicd.IGROUPR) | VIRTUAL_TIMER)
+    mmio_write32(own + Gicd.ISENABLER, VIRTUAL_TIMER)
     mmio_write32(GIC.gicd + Gicd.CTLR, 3)
     write_cntv_cval_el0(counter() + TIMER_TICKS + (draw(cpu) & 0xFFF))
     write_cntv_ctl_el0(1)
@@ -117,7 +121,7 @@ def device_offset(cpu: u32) -> u64:
         case 0 | 1 | 2:
             return GIC.gicd + offset
         case 3:
-            return GIC.gicc + offset + (draw(cpu) & 0x1000)
+            return (GIC.gicr + (draw(cpu) & 0x3_F000) if GIC.v3 else GIC.gicc + (draw(cpu) & 0x1000)) + offset
         case 4:
             return CONSOLE.base + (offset & 0x7F)
         case 5:
@@ -281,14 +285,28 @@ def attack_flood(cpu: u32, values: Values) -> None:
 
 
 @fn
+def gic_frame(cpu: u32) -> u64:
+    """The distributor; of a GICv3 as often any CPU's redistributor, or the page of GICD_IROUTER<n>."""
+    if not GIC.v3:
+        return GIC.gicd
+    match draw_below(cpu, 4):
+        case 0:
+            return GIC.gicd + Gicd3.IROUTER
+        case 1:
+            return GIC.gicr + u64(draw_below(cpu, MACHINE.cpus)) * Gicr.FRAME + (draw(cpu) & Gicr.SGI_BASE)
+        case _:
+            return GIC.gicd
+
+
+@fn
 def attack_distributor(cpu: u32, values: Values) -> None:
-    """Words of the distributor, as fast as they go: enables, pending and active bits, targets, configuration."""
+    """Words of the distributor and the redistributors, as fast as they go: enables, pending and active bits, targets, configuration."""
     for _ in range(draw_below(cpu, 32)):
         offset = draw(cpu) & 0xFFC
         if draw_below(cpu, 2) == 0:
-            mmio_write32(GIC.gicd + offset, truncate(u32, draw_value(cpu)))
+            mmio_write32(gic_frame(cpu) + offset, truncate(u32, draw_value(cpu)))
         else:
-            mmio_read32(GIC.gicd + offset)
+            mmio_read32(gic_frame(cpu) + offset)
 
 
 @fn
@@ -296,14 +314,18 @@ def attack_lists(cpu: u32, values: Values) -> None:
     """Everything enabled and pending at random priorities, some of it active: far more than there are list registers; some is taken."""
     mmio_write32(GIC.gicd + Gicd.CTLR, 3)
     for n in range(u64(GIC_WORDS)):
-        mmio_write32(GIC.gicd + Gicd.ISENABLER + n * 4, 0xFFFF_FFFF)
-        mmio_write32(GIC.gicd + Gicd.ISPENDR + n * 4, truncate(u32, draw(cpu)))
-        mmio_write32(GIC.gicd + Gicd.ISACTIVER + n * 4, truncate(u32, draw(cpu) & draw(cpu) & draw(cpu)))
+        base = gic_registers(u32(n) * 32)
+        mmio_write32(base + Gicd.ISENABLER + n * 4, 0xFFFF_FFFF)
+        mmio_write32(base + Gicd.ISPENDR + n * 4, truncate(u32, draw(cpu)))
+        mmio_write32(base + Gicd.ISACTIVER + n * 4, truncate(u32, draw(cpu) & draw(cpu) & draw(cpu)))
     for _ in range(PENDED):
-        intid = draw(cpu) & 0xFF
-        mmio_write8(GIC.gicd + Gicd.IPRIORITYR + intid, truncate(u8, draw(cpu)))
-        mmio_write8(GIC.gicd + Gicd.ITARGETSR + intid, truncate(u8, draw(cpu)))
-    mmio_write32(GIC.gicd + Gicd.SGIR, truncate(u32, draw(cpu)))
+        intid = u32(draw(cpu) & 0xFF)
+        mmio_write8(gic_registers(intid) + u64(Gicd.IPRIORITYR + intid), truncate(u8, draw(cpu)))
+        gic_route(intid, draw(cpu))
+    if GIC.v3:
+        write_icc_sgi1r(draw(cpu) & draw_value(cpu))
+    else:
+        mmio_write32(GIC.gicd + Gicd.SGIR, truncate(u32, draw(cpu)))
     take_some(draw_below(cpu, 40))
     if draw_below(cpu, 2) == 0:
         interrupts_on()
@@ -327,9 +349,10 @@ def calm(cpu: u32) -> None:
     """Let everything go, so that the next attack does not start from a GIC in which all is active for good."""
     gic_cpu_init()
     for n in range(u64(GIC_WORDS)):
-        mmio_write32(GIC.gicd + Gicd.ICPENDR + n * 4, 0xFFFF_FFFF)
-        mmio_write32(GIC.gicd + Gicd.ICACTIVER + n * 4, 0xFFFF_FFFF)
-    mmio_write32(GIC.gicd + Gicd.CTLR, 1)
+        base = gic_registers(u32(n) * 32)
+        mmio_write32(base + Gicd.ICPENDR + n * 4, 0xFFFF_FFFF)
+        mmio_write32(base + Gicd.ICACTIVER + n * 4, 0xFFFF_FFFF)
+    gic_control(True)
 
 
 @fn

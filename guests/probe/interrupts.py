@@ -2,9 +2,9 @@
 
 from freestanding import fn, u8, u32, u64
 from guests.probe.report import expect, expect_true
-from guests.runtime.gic import GIC, gic_acknowledge, gic_end, gic_own_target
+from guests.runtime.gic import GIC, gic_acknowledge, gic_control, gic_end, gic_own_target, gic_registers, gic_route, gic_send
 from xenarm.arm.instructions import mmio_read32, mmio_write8, mmio_write32
-from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS, SGIR_TARGETS_SHIFT, Gicd
+from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS, Gicd
 
 __all__ = ["SPURIOUS", "disable", "enable_at", "pend", "probe_interrupts", "take"]
 
@@ -25,12 +25,12 @@ def take() -> u32:
 
 @fn
 def set_bit(register: u32, intid: u32) -> None:
-    mmio_write32(GIC.gicd + u64(register + (intid >> 5) * 4), u32(1) << (intid & 31))
+    mmio_write32(gic_registers(intid) + u64(register + (intid >> 5) * 4), u32(1) << (intid & 31))
 
 
 @fn
 def bit(register: u32, intid: u32) -> u64:
-    return u64(mmio_read32(GIC.gicd + u64(register + (intid >> 5) * 4)) >> (intid & 31) & 1)
+    return u64(mmio_read32(gic_registers(intid) + u64(register + (intid >> 5) * 4)) >> (intid & 31) & 1)
 
 
 @fn
@@ -44,13 +44,16 @@ def disable(intid: u32) -> None:
 
 
 @fn
-def enable_at(intid: u32, priority: u8, targets: u8) -> None:
-    """Edge-triggered, so that only what is pended here comes."""
+def enable_at(intid: u32, priority: u8, target: u64) -> None:
+    """Edge-triggered, so that only what is pended here comes; of a GICv3 in group 1."""
     config = GIC.gicd + u64(Gicd.ICFGR + (intid >> 4) * 4)
     if intid >= 32:
         mmio_write32(config, mmio_read32(config) | u32(2) << ((intid & 15) * 2))
-        mmio_write8(GIC.gicd + u64(Gicd.ITARGETSR + intid), targets)
-    mmio_write8(GIC.gicd + u64(Gicd.IPRIORITYR + intid), priority)
+        gic_route(intid, target)
+    if GIC.v3:
+        group = gic_registers(intid) + u64(Gicd.IGROUPR + (intid >> 5) * 4)
+        mmio_write32(group, mmio_read32(group) | u32(1) << (intid & 31))
+    mmio_write8(gic_registers(intid) + u64(Gicd.IPRIORITYR + intid), priority)
     set_bit(Gicd.ISENABLER, intid)
 
 
@@ -113,7 +116,10 @@ def probe_sgis() -> None:
     complete = True
     for sgi in range(u32(16)):
         enable_at(sgi, 0xA0, 0)
-        mmio_write32(GIC.gicd + Gicd.SGIR, FILTER_SELF | sgi)
+        if GIC.v3:
+            gic_send(gic_own_target(), sgi)
+        else:
+            mmio_write32(GIC.gicd + Gicd.SGIR, FILTER_SELF | sgi)
     seen = u32(0)
     for _ in range(16):
         intid = take()
@@ -122,8 +128,8 @@ def probe_sgis() -> None:
     expect_true(b"sgis-to-self", complete)
     expect(b"sgis-all", u64(seen), 0xFFFF)
     expect(b"sgis-end", u64(take()), SPURIOUS)
-    mmio_write32(GIC.gicd + Gicd.SGIR, u32(gic_own_target()) << SGIR_TARGETS_SHIFT | 3)
-    mmio_write32(GIC.gicd + Gicd.SGIR, u32(gic_own_target()) << SGIR_TARGETS_SHIFT | 3)
+    gic_send(gic_own_target(), 3)
+    gic_send(gic_own_target(), 3)
     expect(b"sgi-by-list", u64(take()), 3)
     expect(b"sgis-merge", u64(take()), SPURIOUS)
 
@@ -131,9 +137,9 @@ def probe_sgis() -> None:
 @fn
 def probe_control() -> None:
     pend(FIRST_SPI)
-    mmio_write32(GIC.gicd + Gicd.CTLR, 0)
+    gic_control(False)
     expect(b"distributor-off", u64(take()), SPURIOUS)
-    mmio_write32(GIC.gicd + Gicd.CTLR, 1)
+    gic_control(True)
     expect(b"distributor-on", u64(take()), FIRST_SPI)
 
 

@@ -3,20 +3,19 @@
 The others serve: each polls its GIC's CPU interface and notes what it took, unless it is told to look away or to turn itself off.
 """
 
-from freestanding import Array, Atomic, Struct, array, atomic, fn, u8, u32, u64, zeroed
+from freestanding import Array, Atomic, Struct, array, atomic, fn, u32, u64, zeroed
 from guests.probe.interrupts import SPURIOUS, disable, enable_at, pend, take
 from guests.probe.report import expect, expect_true
 from guests.runtime.cpu import counter, cpu_number
-from guests.runtime.gic import GIC, gic_cpu_init, gic_own_target, gic_send
+from guests.runtime.gic import gic_cpu_init, gic_own_target, gic_send, gic_send_others
 from guests.runtime.link import MAX_CPUS
 from guests.runtime.machine import MACHINE, secondary_entry
 from guests.runtime.psci import psci_affinity_info, psci_cpu_on, psci_hvc
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
-from xenarm.arm.instructions import cpu_relax, data_sync_all, mmio_write32
+from xenarm.arm.instructions import cpu_relax
 from xenarm.arm64.registers import read_cntfrq_el0
-from xenarm.gic.registers import Gicd
 
-__all__ = ["probe_processors", "processor_main"]
+__all__ = ["probe_flood", "probe_processors", "processor_main", "took", "took_soon"]
 
 SERVE = 0
 LOOK_AWAY = 1
@@ -24,13 +23,12 @@ TURN_OFF = 2
 SPI = 40
 ROUNDS = 8
 NONE_YET = 0xFFFF_FFFF
-FILTER_OTHERS = 1 << 24
 
 
 class Processor(Struct):
-    """`target` is the CPU's bit in target lists, 0 while it is off; `taken` has a bit for each INTID that it took."""
+    """`target` is what names the CPU to the GIC, 0 while it is off; `taken` has a bit for each INTID that it took."""
 
-    target: Atomic[u32] = atomic(u32)
+    target: Atomic[u64] = atomic(u64)
     order: Atomic[u32] = atomic(u32)
     obeyed: Atomic[u32] = atomic(u32)
     taken: Atomic[u64] = atomic(u64)
@@ -51,7 +49,7 @@ def processor_main(number: u64) -> None:
     for sgi in range(u32(16)):
         enable_at(sgi, 0xA0, 0)
     me.taken.store(0)
-    me.target.store_release(u32(gic_own_target()))
+    me.target.store_release(gic_own_target())
     while True:
         order = me.order.load_acquire()
         me.obeyed.store_release(order)
@@ -116,8 +114,8 @@ def is_off(n: u32) -> bool:
 
 
 @fn
-def target(n: u32) -> u8:
-    return u8(CPUS.cpu[n].target.load())
+def target(n: u32) -> u64:
+    return CPUS.cpu[n].target.load()
 
 
 @fn
@@ -136,8 +134,7 @@ def probe_messages() -> None:
     for n in range(u32(1), MACHINE.cpus):
         gic_send(target(n), n)
         expect_true(b"sgi-to-one", took(n, n))
-    data_sync_all()
-    mmio_write32(GIC.gicd + Gicd.SGIR, FILTER_OTHERS | 9)
+    gic_send_others(9)
     for n in range(u32(1), MACHINE.cpus):
         expect_true(b"sgi-to-others", took(n, 9))
     expect(b"not-to-self", u64(take()), SPURIOUS)
@@ -199,4 +196,3 @@ def probe_processors() -> None:
     probe_power()
     probe_messages()
     probe_moving()
-    probe_flood()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import kconfiglib
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from tests.boards import beacon
 from tests.boards.test_shared_memory import EAST_AT, SIZE, machine_tree, pair, share
@@ -59,6 +61,29 @@ def test_a_configuration_boots(
     with boot(hypervisor, beacon.domain(scratch)) as session:
         session.console.expect(beacon.TEXT, 30)
         session.wait_off(10)
+
+
+@pytest.mark.parametrize(("off", "gic"), [("GICV2", 3), ("GICV3", 2)])
+def test_one_interrupt_controller_alone(
+    boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path, off: str, gic: int
+) -> None:
+    """The other's driver is not in the image, and a machine with the other is refused in one line."""
+    hypervisor = variant({off: "n"})
+    absent = {"GICV2": r"v2_|_v2$|^vgicd_|^INTERFACES$", "GICV3": r"v3|^vgicd3|^vgicr|^REDIST$|vectors_v3"}[off]
+    assert [name for name in symbols(hypervisor.image) if re.search(absent, name)] == []
+    with boot(hypervisor, beacon.domain(scratch), gic=gic) as session:
+        session.console.expect(beacon.TEXT, 30)
+        session.wait_off(10)
+    with boot(hypervisor, beacon.domain(scratch), gic=5 - gic) as session:
+        session.console.expect(f"no GICv{gic} with virtualization in the device tree: NOT_FOUND; the machine cannot be used", 30)
+
+
+def symbols(image: Path) -> list[str]:
+    """The names of what is in an image."""
+    with image.with_suffix(".elf").open("rb") as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        return [symbol.name for symbol in table.iter_symbols()]
 
 
 def test_a_serial_port_that_is_not_there_is_named(

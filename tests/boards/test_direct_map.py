@@ -23,9 +23,9 @@ PORT = 0x0900_0000  # of QEMU's virt machine, on SPI 1
 BASE = 0x6000_0000
 
 
-def direct_tree(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], name: str, *pieces: int, cpus: int = 1) -> bytes:
+def direct_tree(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], name: str, *pieces: int, cpus: int = 1, gic: int = 2) -> bytes:
     """The machine's tree with one domain direct-mapped; `pieces` are addresses and sizes."""
-    tree = Tree(compose(Machine(board(DEFAULT_BOARD), hypervisor.image, domains, cpus, 1024)).dtb)
+    tree = Tree(compose(Machine(board(DEFAULT_BOARD).with_gic(gic), hypervisor.image, domains, cpus, 1024)).dtb)
     path = f"/chosen/{name}"
     tree.set_flag(path, "direct-map")
     if pieces:
@@ -35,12 +35,13 @@ def direct_tree(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], name: s
     return tree.blob()
 
 
-def test_everything_lies_where_the_machine_has_it(boot: Boot, xenarm: Hypervisor) -> None:
+@pytest.mark.parametrize("gic", [2, 3])
+def test_everything_lies_where_the_machine_has_it(boot: Boot, xenarm: Hypervisor, gic: int) -> None:
     """Two pieces; the kernel goes into the first that it fits into. Typing comes by the machine's own interrupt number."""
     domains = (own_domain(DEFAULT_BOARD, "hello", cpus=2),)
     small = 64 * 1024
-    blob = direct_tree(xenarm, domains, "hello", BASE + 64 * MIB, small, BASE, 64 * MIB - small, cpus=2)
-    with boot(xenarm, *domains, cpus=2, dtb=blob) as session:
+    blob = direct_tree(xenarm, domains, "hello", BASE + 64 * MIB, small, BASE, 64 * MIB - small, cpus=2, gic=gic)
+    with boot(xenarm, *domains, cpus=2, dtb=blob, gic=gic) as session:
         console = session.console
         console.expect("> ", SECONDS)
         console.send("memory\r")

@@ -45,11 +45,11 @@ def check_the_hypervisor(session: Session) -> None:
     assert len(lines) <= BURST + PER_SECOND * (int(lines[-1]) + 1) + OF_ITS_OWN, lines
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize(("cpus", "gic"), [(1, 2), (2, 2), (2, 3)])
 @pytest.mark.parametrize("seed", seeds(1))
-def test_alone(boot: Boot, xenarm: Hypervisor, hostile_guest: Path, seed: int, cpus: int) -> None:
+def test_alone(boot: Boot, xenarm: Hypervisor, hostile_guest: Path, seed: int, cpus: int, gic: int) -> None:
     """It comes to its end, and the machine goes off by itself."""
-    with boot(xenarm, hostile_domain(hostile_guest, seed, cpus), cpus=cpus) as session:
+    with boot(xenarm, hostile_domain(hostile_guest, seed, cpus), cpus=cpus, gic=gic) as session:
         session.console.expect(rf"hostile: end of seed {seed}, \d+ operations, \d+ exceptions", SECONDS)
         session.wait_off(30)
         check_the_hypervisor(session)

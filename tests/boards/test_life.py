@@ -33,9 +33,10 @@ def tree_of(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], properties:
     return tree.blob()
 
 
-def test_restarts_leak_nothing(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+@pytest.mark.parametrize("gic", [2, 3])
+def test_restarts_leak_nothing(boot: Boot, xenarm: Hypervisor, scratch: Path, gic: int) -> None:
     """Each life ends while the second vCPU is on its way up. The number of free pages stays as it was."""
-    with boot(xenarm, lives.domain(scratch, "phoenix", lives.RESTARTING, RESTARTS, cpus=2), cpus=2) as session:
+    with boot(xenarm, lives.domain(scratch, "phoenix", lives.RESTARTING, RESTARTS, cpus=2), cpus=2, gic=gic) as session:
         session.console.expect("phoenix done", SECONDS)
         session.wait_off(SECONDS)
         text = session.console.text()

@@ -14,9 +14,9 @@ from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.run import debian_domain, own_domain
 
 
-def debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str) -> None:
+def debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str, gic: int = 2) -> None:
     debian = debian_domain(2, architecture=board(xenarm.board).architecture)
-    with boot(replace(xenarm, bootargs=f"sched={sched}"), debian, cpus=1) as session:
+    with boot(replace(xenarm, bootargs=f"sched={sched}"), debian, cpus=1, gic=gic) as session:
         console = shell(session, xenarm)
         ask(console, "nproc", r"\n2\r")
         for cpu in range(2):
@@ -26,9 +26,12 @@ def debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str)
         power_off(session, xenarm)
 
 
-@pytest.mark.parametrize("sched", ["rr", "credit2", "rtds"])
-def test_debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str) -> None:
-    debian_with_two_vcpus_on_one_cpu(boot, xenarm, sched)
+@pytest.mark.parametrize(
+    ("sched", "gic"),
+    [pytest.param(sched, gic, id=sched if gic == 2 else f"{sched}-gicv3") for sched, gic in (("rr", 2), ("credit2", 2), ("rtds", 2), ("credit2", 3))],
+)
+def test_debian_with_two_vcpus_on_one_cpu(boot: Boot, xenarm: Hypervisor, sched: str, gic: int) -> None:
+    debian_with_two_vcpus_on_one_cpu(boot, xenarm, sched, gic)
 
 
 def test_debian_with_two_vcpus_on_one_cpu_of_arm32(boot: Boot, xenarm32: Hypervisor) -> None:

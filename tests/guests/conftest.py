@@ -79,8 +79,8 @@ def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
     name = re.sub(r"[^\w.-]+", "_", request.node.name)
 
     @contextmanager
-    def start(image: Path, cpus: int = 1, count: bool = False) -> Iterator[Session]:
-        plain = replace(board(DEFAULT_BOARD), machine="virt,gic-version=2")
+    def start(image: Path, cpus: int = 1, count: bool = False, gic: int = 2) -> Iterator[Session]:
+        plain = replace(board(DEFAULT_BOARD), machine=f"virt,gic-version={gic}")
         machine = Machine(plain, image, (), cpus, 256, count_instructions=count)
         with booted(compose(machine), name) as session:
             yield session

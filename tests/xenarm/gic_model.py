@@ -1,4 +1,4 @@
-"""A model of the GICv2 virtual interface: list registers as hardware keeps them, and the guest that acknowledges and ends."""
+"""A model of the virtual interface of a GICv2 or a GICv3: list registers as hardware keeps them, and the guest that acknowledges and ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from contextlib import contextmanager
 
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE
 from xenarm.arm import instructions
+from xenarm.arm64 import registers
 from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
+from xenarm.gic import registers3
 from xenarm.gic.registers import Gich, ListRegister, LrState
 from xenarm.gic.controller import GIC
 from xenarm.gic.v2 import INTERFACES
+from xenarm.gic.v3 import REDIST
 from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
 
 GICH = 0x0803_0000
@@ -95,11 +98,56 @@ class Bus(instructions.ModelBus):
             super().write(address, width, value)
 
 
+FIELDS = [(0, 0, 10), (10, 32, 10), (23, 51, 5), (28, 62, 2), (30, 60, 2)]
+"""Of a list register: where GICH_LR and where ICH_LR<n>_EL2 has it, and its width (IHI 0048B 5.3.12, IHI 0069 12.4.8)."""
+
+
+def ich_lr(lr: int) -> int:
+    return sum((lr >> at & (1 << width) - 1) << to for at, to, width in FIELDS)
+
+
+def gich_lr(lr: int) -> int:
+    assert lr & ~ich_lr(0xFFFF_FFFF) == 0, f"reserved bits of a list register are set: {lr:#x}"
+    return sum((lr >> to & (1 << width) - 1) << at for at, to, width in FIELDS)
+
+
+class SystemRegisters(dict[str, int]):
+    """A GICv3's interface of the CPU that the test plays; other registers are plain."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__()
+        self.bus = bus
+
+    def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]
+        interface = self.bus.current
+        if name.startswith("ich_lr"):
+            return ich_lr(interface.lr[int(name[6:-4])])
+        if name == "ich_vtr_el2":
+            return 4 << 26 | len(interface.lr) - 1
+        if name == "ich_elrsr_el2":
+            return interface.empty_status()
+        if name == "ich_eisr_el2":
+            return interface.ended_status()
+        return super().get(name, default)
+
+    def __setitem__(self, name: str, value: int) -> None:
+        if name.startswith("ich_lr"):
+            self.bus.current.lr[int(name[6:-4])] = gich_lr(value)
+        elif name == "ich_hcr_el2":
+            self.bus.current.hcr = value
+        elif name == "icc_sgi1r_el1":
+            for cpu, interface in enumerate(self.bus.interfaces):
+                interface.kicked |= bool(value >> cpu & 1)
+        else:
+            super().__setitem__(name, value)
+
+
 class Machine:
     """A domain of some vCPUs, one on each CPU, over the model."""
 
     def __init__(self, bus: Bus, cpus: int) -> None:
         self.bus = bus
+        self.v3 = bool(GIC.v3)
         self.domain: Domain = DOMAINS[0]
         self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
@@ -112,6 +160,7 @@ class Machine:
             v.vgic.kicked.value = 0
             v.power.value = int(Power.ON)
             INTERFACES.bit[i] = 1 << i
+            REDIST.kick[i] = 1 << i
         vgic_init(self.domain)
         for i, v in enumerate(self.vcpus):
             self.play(i)
@@ -140,17 +189,21 @@ class Machine:
 
 
 @contextmanager
-def machine(cpus: int = 1, lists: int = 4) -> Iterator[Machine]:
-    """A machine for one test."""
-    before = instructions.BUS
+def machine(cpus: int = 1, lists: int = 4, version: int = 2) -> Iterator[Machine]:
+    """A machine for one test, with one version of the interrupt controller."""
+    before, registers_before = instructions.BUS, registers.MODEL
     bus = Bus(cpus, lists)
     instructions.BUS = bus
-    GIC.v3 = False
+    if version == 3:
+        registers.MODEL = registers3.MODEL = SystemRegisters(bus)
+    GIC.v3 = version == 3
     GIC.gich, GIC.gicd, GIC.list_registers, GIC.list_mask = GICH, GICD, lists, (1 << lists) - 1
     try:
         yield Machine(bus, cpus)
     finally:
         instructions.BUS = before
+        registers.MODEL = registers3.MODEL = registers_before
+        GIC.v3 = False
         instructions.STACK_OFFSET[0] = 0
         for slot in range(cpus):
             SLOTS[slot].vcpu.domain = None

@@ -1,4 +1,4 @@
-"""The virtual GICv2 against a model of the virtual interface: registers, delivery, order, overflow, several vCPUs."""
+"""The virtual GIC against a model of the virtual interface: registers, delivery, order, overflow, several vCPUs. GICv3 alone: test_vgic3.py."""
 
 from __future__ import annotations
 
@@ -9,26 +9,57 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.xenarm.gic_model import Machine, machine
-from xenarm.abi.layout import GUEST_GICD_BASE
+from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_FRAME
+from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.gic.registers import Gicd
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_raise_own, vgic_set_own_level, vgic_set_spi_level
-from xenarm.gic.vgicd import REGISTERS, vgicd_access, vgicd_read, vgicd_write
+from xenarm.gic.registers3 import Gicd3, Gicr
+from xenarm.gic.vgicd import REGISTERS, vgicd_access, vgicd_write
+from xenarm.gic.vgicd3 import distributor_read, distributor_write, vgic_send_sgi, vgicd3_access
+from xenarm.gic.vgicr import vgicr_access
 
 TIMER = 27
 SPI = 40
 
 
+VERSIONS = pytest.mark.parametrize("version", [2, 3])
+
+
+def banked(offset: int) -> bool:
+    """Registers of the distributor that a GICv3 has in each redistributor."""
+    return (
+        (Gicd.IGROUPR <= offset < Gicd.IPRIORITYR and offset % 0x80 == 0)
+        or Gicd.IPRIORITYR <= offset < Gicd.IPRIORITYR + 32
+        or Gicd.ICFGR <= offset < Gicd.ICFGR + 8
+    )
+
+
+def redistributor(m: Machine, owner: int, offset: int, value: int | None = None, width: int = 4) -> int:
+    """A load or store in SGI_base of a vCPU, by the one that the test plays."""
+    address = GuestPhys(int(GUEST_GICR_BASE) + owner * GUEST_GICR_FRAME + Gicr.SGI_BASE + offset)
+    me = m.vcpus[int(this_vcpu().cpu)]
+    outcome, loaded = vgicr_access(m.domain, me, Access(address, width, value is not None, value or 0))
+    assert outcome == Outcome.HANDLED
+    return int(loaded)
+
+
 def write(m: Machine, offset: int, value: int, cpu: int = 0) -> None:
     m.play(cpu)
-    vgicd_write(m.domain, m.vcpus[cpu], offset, value)
+    if m.v3 and banked(offset):
+        redistributor(m, cpu, offset, value)
+    else:
+        distributor_write(m.domain, m.vcpus[cpu], offset, value)
     m.settle()
 
 
 def read(m: Machine, offset: int, cpu: int = 0) -> int:
     m.play(cpu)
-    value = int(vgicd_read(m.domain, m.vcpus[cpu], offset))
+    if m.v3 and banked(offset):
+        value = redistributor(m, cpu, offset)
+    else:
+        value = int(distributor_read(m.domain, m.vcpus[cpu], offset))
     m.play(0)
     return value
 
@@ -42,9 +73,31 @@ def enable(m: Machine, *intids: int) -> None:
 
 
 def target(m: Machine, intid: int, cpu: int) -> None:
+    if m.v3:
+        address = GuestPhys(int(GUEST_GICD_BASE) + Gicd3.IROUTER + intid * 8)
+        vgicd3_access(m.domain, m.vcpus[0], Access(address, 8, True, cpu))
+        m.settle()
+        return
     shift = intid % 4 * 8
     old = read(m, Gicd.ITARGETSR + intid // 4 * 4)
     write(m, Gicd.ITARGETSR + intid // 4 * 4, old & ~(0xFF << shift) | 1 << cpu + shift)
+
+
+def priority(m: Machine, intid: int, value: int) -> None:
+    """A byte of IPRIORITYR."""
+    address = GuestPhys(int(GUEST_GICD_BASE) + Gicd.IPRIORITYR + intid)
+    access = vgicd3_access if m.v3 else vgicd_access
+    assert access(m.domain, m.vcpus[0], Access(address, 1, True, value))[0] == Outcome.HANDLED
+
+
+def send(m: Machine, cpu: int, sgi: int, targets: int) -> None:
+    """An SGI from a vCPU to those of a mask."""
+    if m.v3:
+        m.play(cpu)
+        vgic_send_sgi(m.vcpus[cpu], sgi << 24 | targets, True)
+        m.settle()
+    else:
+        write(m, Gicd.SGIR, targets << 16 | sgi, cpu)
 
 
 def take(m: Machine, cpu: int = 0) -> int | None:
@@ -117,8 +170,9 @@ def test_bytes_of_priorities(intid: int, value: int) -> None:
         assert vgicd_access(m.domain, m.vcpus[0], Access(address, 1, False, 0)) == (Outcome.HANDLED, value & 0xF8)
 
 
-def test_nothing_is_shown_before_it_is_enabled() -> None:
-    with machine() as m:
+@VERSIONS
+def test_nothing_is_shown_before_it_is_enabled(version: int) -> None:
+    with machine(version=version) as m:
         vgic_raise_own(m.vcpus[0], TIMER)
         assert take(m) is None
         write(m, Gicd.ISENABLER, 1 << TIMER)
@@ -128,8 +182,9 @@ def test_nothing_is_shown_before_it_is_enabled() -> None:
         assert take(m) is None
 
 
-def test_disabling_takes_a_pending_interrupt_back() -> None:
-    with machine() as m:
+@VERSIONS
+def test_disabling_takes_a_pending_interrupt_back(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, TIMER, SPI)
         vgic_raise_own(m.vcpus[0], TIMER)
         vgic_set_spi_level(m.domain, SPI, True)
@@ -141,8 +196,9 @@ def test_disabling_takes_a_pending_interrupt_back() -> None:
         assert {take(m), take(m)} == {TIMER, SPI}
 
 
-def test_a_level_comes_again_until_it_falls() -> None:
-    with machine() as m:
+@VERSIONS
+def test_a_level_comes_again_until_it_falls(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, SPI)
         vgic_set_spi_level(m.domain, SPI, True)
         assert [take(m), take(m), take(m)] == [SPI] * 3
@@ -150,8 +206,9 @@ def test_a_level_comes_again_until_it_falls() -> None:
         assert take(m) is None
 
 
-def test_an_own_level_comes_again_until_it_falls() -> None:
-    with machine() as m:
+@VERSIONS
+def test_an_own_level_comes_again_until_it_falls(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, 30)
         vgic_set_own_level(m.vcpus[0], 30, True)
         assert [take(m), take(m)] == [30] * 2
@@ -162,8 +219,9 @@ def test_an_own_level_comes_again_until_it_falls() -> None:
         assert take(m) is None
 
 
-def test_a_level_that_falls_in_time_is_not_seen() -> None:
-    with machine() as m:
+@VERSIONS
+def test_a_level_that_falls_in_time_is_not_seen(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, SPI)
         vgic_set_spi_level(m.domain, SPI, True)
         vgic_set_spi_level(m.domain, SPI, False)
@@ -171,8 +229,9 @@ def test_a_level_that_falls_in_time_is_not_seen() -> None:
         assert not vcpu_has_interrupt(m.vcpus[0])
 
 
-def test_an_edge_while_active_is_kept() -> None:
-    with machine() as m:
+@VERSIONS
+def test_an_edge_while_active_is_kept(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, TIMER)
         vgic_raise_own(m.vcpus[0], TIMER)
         m.bus.interfaces[0].acknowledge()
@@ -183,16 +242,15 @@ def test_an_edge_while_active_is_kept() -> None:
         assert take(m) is None
 
 
-@pytest.mark.parametrize("lists", [2, 4, 16])
+@pytest.mark.parametrize(("version", "lists"), [(2, 2), (2, 4), (2, 16), (3, 4)])
 @given(st.lists(st.tuples(st.integers(32, 95), st.integers(0, 30)), min_size=1, max_size=30, unique_by=lambda x: x[0]))
 @settings(max_examples=40, deadline=None)
-def test_overflow_is_delivered_by_priority(lists: int, interrupts: list[tuple[int, int]]) -> None:
+def test_overflow_is_delivered_by_priority(version: int, lists: int, interrupts: list[tuple[int, int]]) -> None:
     """More pending interrupts than list registers: each comes once, the urgent ones first."""
-    with machine(1, lists) as m:
+    with machine(1, lists, version) as m:
         enable(m, *(intid for intid, _ in interrupts))
-        for intid, priority in interrupts:
-            address = GuestPhys(int(GUEST_GICD_BASE) + Gicd.IPRIORITYR + intid)
-            vgicd_access(m.domain, m.vcpus[0], Access(address, 1, True, priority << 3))
+        for intid, urgency in interrupts:
+            priority(m, intid, urgency << 3)
         for intid, _ in interrupts:
             write(m, Gicd.ISPENDR + intid // 32 * 4, 1 << intid % 32)
         order = []
@@ -239,8 +297,9 @@ def test_pending_sgis_are_read_and_cleared() -> None:
         assert read(m, 0xF20) == 0x0201
 
 
-def test_spi_goes_to_its_target_and_follows_it() -> None:
-    with machine(4) as m:
+@VERSIONS
+def test_spi_goes_to_its_target_and_follows_it(version: int) -> None:
+    with machine(4, version=version) as m:
         enable(m, SPI)
         for cpu in (3, 1, 2):
             target(m, SPI, cpu)
@@ -252,8 +311,34 @@ def test_spi_goes_to_its_target_and_follows_it() -> None:
             m.settle()
 
 
-def test_another_cpu_takes_a_pending_spi_back() -> None:
-    with machine(2) as m:
+@VERSIONS
+def test_a_pending_spi_follows_its_target(version: int) -> None:
+    with machine(3, version=version) as m:
+        enable(m, SPI)
+        target(m, SPI, 1)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        assert m.bus.interfaces[1].used()
+        target(m, SPI, 2)
+        assert [take(m, cpu) for cpu in range(3)] == [None, None, SPI]
+
+
+@VERSIONS
+def test_an_active_spi_stays_where_it_is(version: int) -> None:
+    with machine(3, version=version) as m:
+        enable(m, SPI)
+        target(m, SPI, 1)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        m.bus.interfaces[1].acknowledge()
+        target(m, SPI, 2)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        assert take(m, 2) is None, "active: it cannot be acknowledged elsewhere"
+        m.bus.interfaces[1].end(SPI)
+        m.settle()
+
+
+@VERSIONS
+def test_another_cpu_takes_a_pending_spi_back(version: int) -> None:
+    with machine(2, version=version) as m:
         enable(m, SPI)
         target(m, SPI, 1)
         write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
@@ -265,8 +350,9 @@ def test_another_cpu_takes_a_pending_spi_back() -> None:
         assert take(m, 1) is None
 
 
-def test_set_and_clear_active() -> None:
-    with machine() as m:
+@VERSIONS
+def test_set_and_clear_active(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, SPI)
         write(m, Gicd.ISACTIVER + 4, 1 << SPI - 32)
         assert read(m, Gicd.ICACTIVER + 4) == 1 << SPI - 32
@@ -277,8 +363,9 @@ def test_set_and_clear_active() -> None:
         assert take(m) == SPI
 
 
-def test_groups_are_forwarded_one_by_one() -> None:
-    with machine() as m:
+@VERSIONS
+def test_groups_are_forwarded_one_by_one(version: int) -> None:
+    with machine(version=version) as m:
         enable(m, SPI)
         write(m, Gicd.IGROUPR + 4, 1 << SPI - 32)
         write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
@@ -291,7 +378,7 @@ operations: dict[str, Callable[[Machine, int], None]] = {
     "raise": lambda m, n: vgic_raise_own(m.vcpus[0], 16 + n % 16),
     "level up": lambda m, n: vgic_set_spi_level(m.domain, 32 + n % 64, True),
     "level down": lambda m, n: vgic_set_spi_level(m.domain, 32 + n % 64, False),
-    "sgi": lambda m, n: write(m, Gicd.SGIR, 2 << 24 | n % 16),
+    "sgi": lambda m, n: send(m, 0, n % 16, 1),
     "enable": lambda m, n: write(m, Gicd.ISENABLER + n % 3 * 4, 0xFFFF << n % 32 & 0xFFFF_FFFF),
     "disable": lambda m, n: write(m, Gicd.ICENABLER + n % 3 * 4, 1 << n % 32),
     "pend": lambda m, n: write(m, Gicd.ISPENDR + n % 3 * 4, 1 << n % 32),
@@ -302,13 +389,14 @@ operations: dict[str, Callable[[Machine, int], None]] = {
 }
 
 
+@VERSIONS
 @given(st.lists(st.tuples(st.sampled_from(sorted(operations)), st.integers(0, 255)), max_size=60))
 @settings(max_examples=150, deadline=None)
-def test_any_sequence_keeps_the_invariants(steps: list[tuple[str, int]]) -> None:
+def test_any_sequence_keeps_the_invariants(version: int, steps: list[tuple[str, int]]) -> None:
     """No interrupt is in two list registers, what is listed as pending is enabled, and all ends once levels are down."""
-    with machine(1, 4) as m:
-        for n in range(8, 24):
-            write(m, Gicd.ITARGETSR + n * 4, 0x0101_0101)
+    with machine(1, 4, version) as m:
+        for intid in range(32, 96):
+            target(m, intid, 0)
         for name, n in steps:
             operations[name](m, n)
             m.settle()

@@ -298,11 +298,11 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     plan.vpl011 = present
     plan.primecell = list_contains(kind, b"arm,pl011")  # ours: Xen's property has no value
     return (
-        plan_layout(fdt, plan)
+        plan_cpus(fdt, plan, vcpus_left)
+        and plan_layout(fdt, plan)
         and plan_memory(fdt, plan)
         and plan_tables(fdt, plan)
         and (plan_shared(fdt, plan) if CONFIG.STATIC_SHM else plan_no_shared(fdt, plan))
-        and plan_cpus(fdt, plan, vcpus_left)
         and plan_modules(fdt, plan)
         and plan_kernel(fdt, plan)
         and plan_bootargs(fdt, plan)

@@ -4,6 +4,9 @@ All interrupts are in group 1. Priority drop and deactivation are split (EOImode
 guest. LPIs are not used.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from freestanding import Array, Struct, array, export, fn, truncate, u32, u64, zeroed
 
 from xenarm.arm.instructions import (
@@ -18,6 +21,7 @@ from xenarm.arm.instructions import (
 )
 from xenarm.arm.mmu import mmu_map_device
 from xenarm.arm64.registers import read_aa64pfr0, read_mpidr_el1
+from xenarm.config import CONFIG
 from xenarm.core.addresses import HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.log import log_warning
@@ -68,6 +72,7 @@ __all__ = [
     "v3_deactivate",
     "v3_drop",
     "v3_enable_spi",
+    "v3_find",
     "v3_end",
     "v3_init",
     "v3_kick",
@@ -79,12 +84,15 @@ __all__ = [
     "v3_read_lr",
     "v3_read_lr_inline",
     "v3_save_interface",
+    "v3_start",
     "v3_stop",
     "v3_write_lr",
     "v3_write_lr_inline",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
 MOST_REGIONS = 8
+MOST_STRIDE = 1 << 32
 PATIENCE = 1_000_000  # looks at a register that the controller is to change
 CONTROL_RUN = int(GicdControl(ENABLE_LOW=True, ENABLE_GROUP1=True, ARE=True))
 CONTROL_ARE = int(GicdControl(ARE=True))
@@ -157,7 +165,6 @@ def add_region(fdt: Fdt, node: Node, index: u32) -> bool:
     part = fdt_reg(fdt, node, 1 + index)
     if part.result != Result.OK or part.size < Gicr.FRAME:
         return False
-    mmu_map_device(HostPhys(part.base), part.size)
     REDIST.regions[index].base = part.base
     REDIST.regions[index].size = part.size
     REDIST.count = index + 1
@@ -165,18 +172,17 @@ def add_region(fdt: Fdt, node: Node, index: u32) -> bool:
 
 
 @fn
-def find_parts(fdt: Fdt, node: Node) -> Result:
+def v3_find(fdt: Fdt, node: Node) -> Result:
     """Linux's binding arm,gic-v3.yaml: the distributor, then `#redistributor-regions` regions of redistributors."""
     gicd = fdt_reg(fdt, node, 0)
     if gicd.result != Result.OK or gicd.size < Gicd3.SIZE:
         return Result.NOT_FOUND
-    mmu_map_device(HostPhys(gicd.base), gicd.size)
     GIC.gicd = gicd.base
     regions = fdt_u32(fdt, node, b"#redistributor-regions", 1)
     if regions > MOST_REGIONS:
         log_warning(f"GICv3: {regions} regions of redistributors, of which {MOST_REGIONS} are used: CPUs of others stay off")
     result, stride = fdt_u64(fdt, node, b"redistributor-stride")
-    REDIST.stride = stride if result == Result.OK and stride >= Gicr.FRAME else u64(0)
+    REDIST.stride = stride if result == Result.OK and stride >= Gicr.FRAME and stride <= MOST_STRIDE else u64(0)
     REDIST.count = 0
     for index in range(min(regions, u32(MOST_REGIONS))):
         if not add_region(fdt, node, index):
@@ -192,8 +198,17 @@ def v3_init(fdt: Fdt, node: Node) -> Result:
 
     NOT_FOUND: its registers or its maintenance interrupt are not in the tree, are not those of a GICv3, or EL2 may not use its system registers.
     """
-    if find_parts(fdt, node) != Result.OK:
+    if v3_find(fdt, node) != Result.OK:
         return Result.NOT_FOUND
+    mmu_map_device(HostPhys(GIC.gicd), Gicd3.SIZE)
+    for index in range(REDIST.count):
+        mmu_map_device(HostPhys(REDIST.regions[index].base), REDIST.regions[index].size)
+    return v3_start(fdt, node)
+
+
+@fn
+def v3_start(fdt: Fdt, node: Node) -> Result:
+    """The parts are found and mapped."""
     revision = gicd_read(Gicd3.PIDR2) >> ARCH_REVISION_SHIFT & 0xF
     if revision < 3 or read_aa64pfr0() >> SYSTEM_INTERFACE_SHIFT & 0xF == 0:
         return Result.NOT_FOUND
@@ -396,6 +411,12 @@ def gich_lr(lr: u64) -> u32:
     return truncate(u32, value)
 
 
+def lean(symbol: str) -> Callable[[F], F]:
+    """A function out of line that is cheap for callers that have a GICv2: it leaves them most registers."""
+    chosen: Callable[[F], F] = export(symbol, preserve=True) if CONFIG.GICV3 else fn
+    return chosen
+
+
 @fn(inline=True)
 def v3_read_lr_inline(index: u32) -> u32:
     return gich_lr(read_ich_lr(index))
@@ -406,13 +427,12 @@ def v3_write_lr_inline(index: u32, value: u32) -> None:
     write_ich_lr(index, ich_lr(value))
 
 
-@export("v3_read_lr", preserve=True)
+@lean("v3_read_lr")
 def v3_read_lr(index: u32) -> u32:
-    """Out of line, and cheap for callers that have a GICv2: it leaves them most registers."""
     return v3_read_lr_inline(index)
 
 
-@export("v3_write_lr", preserve=True)
+@lean("v3_write_lr")
 def v3_write_lr(index: u32, value: u32) -> None:
     v3_write_lr_inline(index, value)
 

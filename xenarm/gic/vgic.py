@@ -449,7 +449,7 @@ def take_back(v: Vcpu, w: IrqWord, first: u32) -> None:
 def shared_attend(d: Domain, v: Vcpu) -> None:
     """Look at all shared interrupts on behalf of the vCPU that this CPU runs."""
     with d.vgic.lock:
-        if v.vgic.errand.waits:
+        if gic_is_v3() and v.vgic.errand.waits:
             run_errand(v)
         vgic_update_on(v.vgic.own, d.vgic.ctlr)
         own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)

@@ -71,12 +71,11 @@ class Figures:
     operations: dict[str, int]
 
 
-def machine(board: str, hypervisor: Hypervisor, kernel: Path, count: bool, vcpus: int = 1) -> Machine:
+def machine(board: str, hypervisor: Hypervisor, kernel: Path, count: bool, vcpus: int = 1, gic: int = 2) -> Machine:
     """The board with one CPU and one domain of 64 MiB."""
     domain = DomainSpec("bench", GUEST_MEMORY_KIB, (ModuleSpec(ModuleKind.KERNEL, kernel),), vcpus)
-    return Machine(
-        board_named(board), hypervisor.image, (domain,), 1, MACHINE_MIB, hypervisor.bootargs, count_instructions=count
-    )
+    plain = board_named(board).with_gic(gic)
+    return Machine(plain, hypervisor.image, (domain,), 1, MACHINE_MIB, hypervisor.bootargs, count_instructions=count)
 
 
 def guest_entry(board: str, hypervisor: Hypervisor, kernel: Path) -> int:
@@ -115,10 +114,10 @@ def with_bootargs(hypervisor: Hypervisor, more: str) -> Hypervisor:
     return replace(hypervisor, bootargs=f"{hypervisor.bootargs} {more}".strip())
 
 
-def measure(board: str, hypervisor: Hypervisor, kernel: Path) -> Figures:
+def measure(board: str, hypervisor: Hypervisor, kernel: Path, gic: int = 2) -> Figures:
     """Boot the benchmark guest and take its figures. Clearing its memory is measured by itself."""
-    layout = compose(machine(board, with_bootargs(hypervisor, "bootscrub=0"), kernel, count=True))
-    with booted(layout, f"bench-{hypervisor.name}", paused=True) as session:
+    layout = compose(machine(board, with_bootargs(hypervisor, "bootscrub=0"), kernel, count=True, gic=gic))
+    with booted(layout, f"bench-{hypervisor.name}-v{gic}", paused=True) as session:
         first = instructions_to_guest(session, guest_entry(board, hypervisor, kernel), layout.hypervisor.base)
         session.qemu.resume()
         return Figures(first, read_operations(session))
@@ -131,10 +130,10 @@ def measure_scrubbed(board: str, hypervisor: Hypervisor, kernel: Path) -> int:
         return instructions_to_guest(session, guest_entry(board, hypervisor, kernel), layout.hypervisor.base)
 
 
-def measure_sharing(board: str, hypervisor: Hypervisor, kernel: Path) -> dict[str, int]:
+def measure_sharing(board: str, hypervisor: Hypervisor, kernel: Path, gic: int = 2) -> dict[str, int]:
     """The figures of two vCPUs on one CPU, under round robin or Xen's default scheduler."""
-    layout = compose(machine(board, hypervisor, kernel, count=True, vcpus=2))
-    with booted(layout, f"bench-sharing-{hypervisor.name}") as session:
+    layout = compose(machine(board, hypervisor, kernel, count=True, vcpus=2, gic=gic))
+    with booted(layout, f"bench-sharing-{hypervisor.name}-v{gic}") as session:
         return read_operations(session)
 
 
@@ -179,25 +178,28 @@ def memory_used(board: str, hypervisor: Hypervisor, read: Callable[[Session], in
         return read(session)
 
 
-def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Callable[[str], None]) -> list[Row]:
-    """Measure everything, one machine at a time."""
-    say("counting instructions on xenarm")
-    our_figures = measure(board, mine, kernel)
-    say("counting instructions on Debian's Xen")
-    xen_figures = measure(board, xen, kernel)
+def counts(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, gic: int, say: Callable[[str], None]) -> list[Row]:
+    """What both have cost in instructions, with one version of the interrupt controller; one machine at a time."""
+    say(f"counting instructions on xenarm, GICv{gic}")
+    our_figures = measure(board, mine, kernel, gic)
+    say(f"counting instructions on Debian's Xen, GICv{gic}")
+    xen_figures = measure(board, xen, kernel, gic)
     say("counting instructions of two vCPUs on one CPU")
-    our_sharing = measure_sharing(board, with_bootargs(mine, "sched=rr"), kernel)
-    xen_sharing = measure_sharing(board, xen, kernel)
-    say("comparing memory")
-    table = [
-        Row(what, our_figures.operations.get(name), xen_figures.operations.get(name))
-        for name, what in OPERATIONS.items()
+    our_sharing = measure_sharing(board, with_bootargs(mine, "sched=rr"), kernel, gic)
+    xen_sharing = measure_sharing(board, xen, kernel, gic)
+    return [
+        *(Row(what, our_figures.operations.get(name), xen_figures.operations.get(name)) for name, what in OPERATIONS.items()),
+        *(Row(what, our_sharing.get(name), xen_sharing.get(name)) for name, what in SHARING.items()),
+        Row("reset to the guest's first", our_figures.first_instruction, xen_figures.first_instruction),
     ]
-    shared = [Row(what, our_sharing.get(name), xen_sharing.get(name)) for name, what in SHARING.items()]
+
+
+def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Callable[[str], None]) -> list[Row]:
+    """Measure everything, with the board's own interrupt controller."""
+    table = counts(board, mine, xen, kernel, 2, say)
+    say("comparing memory")
     return [
         *table,
-        *shared,
-        Row("reset to the guest's first", our_figures.first_instruction, xen_figures.first_instruction),
         Row("the same, memory cleared", measure_scrubbed(board, mine, kernel), measure_scrubbed(board, xen, kernel)),
         Row("image, bytes", mine.image.stat().st_size, xen.image.stat().st_size, limit=IMAGE_LIMIT),
         Row(
@@ -220,9 +222,9 @@ def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def show(terminal: Terminal, measured: list[Row], build_seconds: float) -> None:
-    """Print the table, narrow enough for a plain terminal."""
-    table = Table("", "xenarm", "Xen 4.17", "ratio", "", title="xenarm against Debian's Xen")
+def show(terminal: Terminal, measured: list[Row], title: str) -> None:
+    """Print a table, narrow enough for a plain terminal."""
+    table = Table("", "xenarm", "Xen 4.17", "ratio", "", title=title)
     for column in (table.columns[0], table.columns[4]):
         column.no_wrap = True
     for column in table.columns[1:4]:
@@ -231,6 +233,10 @@ def show(terminal: Terminal, measured: list[Row], build_seconds: float) -> None:
         ratio = f"{row.ours / row.xen:.3f}" if row.ours is not None and row.xen else "-"
         table.add_row(row.what, _number(row.ours), _number(row.xen), ratio, verdict(row))
     terminal.print(table)
+
+
+def explain(terminal: Terminal, build_seconds: float) -> None:
+    """What the tables mean."""
     terminal.print(f"Counts are instructions where no unit is given. Target: a third of Xen's, and {IMAGE_LIMIT:,} bytes of image.")
     terminal.print(f"The image was built in {build_seconds:.1f} s; target {BUILD_SECONDS} s.")
 
@@ -246,14 +252,15 @@ def main() -> None:
     doctor.provide("run")
     seconds = 0.0 if arguments.no_build else build.build(board, ("bench",))
     with terminal.status("") as status:
-        measured = rows(
-            board,
-            ours(board),
-            debian_xen("timer_slop=0", board),
-            build.guest_job(board, "bench").output,
-            lambda text: status.update(text),
-        )
-    show(terminal, measured, seconds)
+        kernel = build.guest_job(board, "bench").output
+        both = (ours(board), debian_xen("timer_slop=0", board))
+        measured = rows(board, *both, kernel, lambda text: status.update(text))
+        has_v3 = board_named(board).has_gic(3)
+        measured_v3 = counts(board, *both, kernel, 3, lambda text: status.update(text)) if has_v3 else []
+    show(terminal, measured, "xenarm against Debian's Xen, GICv2")
+    if measured_v3:
+        show(terminal, measured_v3, "the same with GICv3")
+    explain(terminal, seconds)
 
 
 if __name__ == "__main__":

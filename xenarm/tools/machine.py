@@ -73,9 +73,14 @@ class Board:
         """What QEMU is told to be."""
         return ["-M", ",".join((self.machine, *more)), *(["-cpu", self.cpu] if self.cpu else [])]
 
+    def has_gic(self, version: int) -> bool:
+        """Whether QEMU has the board with that version of the interrupt controller."""
+        choice = GIC_OPTION.search(self.machine) is not None and self.architecture is Architecture.ARM64
+        return version in ((2, 3) if choice else (2,))
+
     def with_gic(self, version: int) -> Board:
-        """The same board with another interrupt controller, where QEMU has a choice."""
-        if version not in (2, 3) or GIC_OPTION.search(self.machine) is None:
+        """The same board with another interrupt controller."""
+        if not self.has_gic(version):
             raise ToolError(f"board {self.name} has no GICv{version}")
         return replace(self, machine=GIC_OPTION.sub(f"gic-version={version}", self.machine))
 
