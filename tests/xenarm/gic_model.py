@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE
 from xenarm.arm import instructions
 from xenarm.arm64 import registers
-from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu
+from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu, vcpu_place
 from xenarm.gic import registers3
 from xenarm.gic.registers import Gich, ListRegister, LrState
 from xenarm.gic.controller import GIC
@@ -154,7 +154,8 @@ class Machine:
         self.domain.id, self.domain.vcpu_count = 0, cpus
         self.domain.layout.gicd, self.domain.layout.gicr = int(GUEST_GICD_BASE), int(GUEST_GICR_BASE)
         for i, v in enumerate(self.vcpus):
-            v.domain, v.id, v.cpu = self.domain, i, i
+            v.domain, v.id = self.domain, i
+            vcpu_place(v, i)
             v.gicd_frame = int(GUEST_GICD_BASE) >> 12 << 4
             self.domain.vcpus[i] = v
             v.vgic.kicked.value = 0
@@ -197,7 +198,8 @@ def machine(cpus: int = 1, lists: int = 4, version: int = 2) -> Iterator[Machine
     if version == 3:
         registers.MODEL = registers3.MODEL = SystemRegisters(bus)
     GIC.v3 = version == 3
-    GIC.gich, GIC.gicd, GIC.list_registers, GIC.list_mask = GICH, GICD, lists, (1 << lists) - 1
+    GIC.gich, GIC.lists, GIC.gicd = GICH, GICH + Gich.LR0, GICD
+    GIC.list_registers, GIC.list_mask = lists, (1 << lists) - 1
     try:
         yield Machine(bus, cpus)
     finally:

@@ -325,7 +325,7 @@ def finish(c: SchedCpu, v: SchedVcpu, load: Load) -> None:
     """Its work is done."""
     if load.kind == Kind.YIELDS:
         load.left = draw(load.work_least, load.work_most)
-        sched_yield(c)
+        sched_yield(v)
         pick(c)
         return
     if load.kind == Kind.JOBS:

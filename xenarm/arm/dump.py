@@ -9,7 +9,7 @@ from xenarm.arm.variant import saved_vtimer, say_guest_registers, say_saved_regi
 from xenarm.core.domain import MAX_CPUS, Domain, Power, Vcpu, domain_name
 from xenarm.core.log import printk
 
-__all__ = ["REGISTERS", "TIMERS", "dump_ask", "dump_asked", "dump_saved"]
+__all__ = ["REGISTERS", "TIMERS", "dump_ask", "dump_asked", "dump_saved", "dump_wanted"]
 
 REGISTERS = 0x0000_00FF  # eight CPUs each
 TIMERS = 0x0000_FF00
@@ -31,11 +31,15 @@ def dump_ask(cpu: u32, what: u32) -> None:
     _ = REQUESTS.word.fetch_or(what & u32(0x0101) << cpu)
 
 
+@fn(inline=True)
+def dump_wanted() -> bool:
+    """Whether `dump_asked` may have something to do."""
+    return REQUESTS.word.load() != 0
+
+
 @fn
 def dump_asked(v: Vcpu) -> None:
     """On each kick: this CPU's guest, whose caller-saved registers are in the frame."""
-    if REQUESTS.word.load() == 0:
-        return
     mine = u32(0x0101) << v.cpu
     asked = REQUESTS.word.fetch_and(~mine) & mine
     d = v.domain

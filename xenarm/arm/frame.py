@@ -15,8 +15,8 @@ else:
 """A general register. mypy takes it for 64 bits wide: what both architectures share converts in both directions."""
 
 REGISTERS, SHORT_REGISTERS, TRAP_REGISTERS, SAVED_WORDS, SYSTEM_WORDS, FP_WORDS = {
-    "arm64": (31, 10, 18, 14, 30, 66),  # x0-x30; x0-x9; x0-x17; x18-x30 and SP of EL2; see arm64/switch.py; V0-V31, FPCR, FPSR
-    "arm32": (15, 8, 8, 10, 59, 33),  # r0-r12, LR_usr last; r0-r7, banked in no mode; r4-r11, SP, LR; see arm32/switch.py; D0-D31, FPEXC, FPSCR
+    "arm64": (31, 10, 18, 14, 29, 66),  # x0-x30; x0-x9; x0-x17; x18-x30 and SP of EL2; see arm64/switch.py; V0-V31, FPCR, FPSR
+    "arm32": (15, 8, 8, 10, 58, 33),  # r0-r12, LR_usr last; r0-r7, banked in no mode; r4-r11, SP, LR; see arm32/switch.py; D0-D31, FPEXC, FPSCR
 }[CONFIG.ARCH]
 """General registers, and the first ones of them that every trap leaves in the frame, on the short way and beyond it; what the switch keeps of
 the hypervisor's own registers, of system registers, and of FP state in units of 64 bits."""

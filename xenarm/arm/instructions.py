@@ -30,11 +30,15 @@ __all__ = [
     "mmio_read8",
     "mmio_read16",
     "mmio_read32",
+    "mmio_read32_of",
     "mmio_read64",
+    "mmio_reader32",
     "mmio_write8",
     "mmio_write16",
     "mmio_write32",
+    "mmio_write32_of",
     "mmio_write64",
+    "mmio_writer32",
     "read_stack_pointer",
     "send_event",
     "tlb_invalidate_all_guests",
@@ -168,6 +172,37 @@ def mmio_write32(address: u64, value: u32) -> None:
 @operation(aarch64="str {value}, [{address}]", armv7="strd {value:lo}, {value:hi}, [{address:lo}]")
 def mmio_write64(address: u64, value: u64) -> None:
     BUS.write(int(address), 8, int(value))
+
+
+@operation(aarch64="ldr {ret:w}, [{base}, {index}, lsl #2]", armv7="ldr {ret}, [{base:lo}, {index:lo}, lsl #2]")
+def mmio_read32_of(base: u64, index: u64) -> u32:
+    """One of an array of registers."""
+    return u32(BUS.read(int(base) + 4 * int(index), 4))
+
+
+@operation(aarch64="str {value:w}, [{base}, {index}, lsl #2]", armv7="str {value}, [{base:lo}, {index:lo}, lsl #2]")
+def mmio_write32_of(base: u64, index: u64, value: u32) -> None:
+    BUS.write(int(base) + 4 * int(index), 4, int(value))
+
+
+def mmio_reader32(offset: int) -> Any:
+    """The operation that reads a register at a fixed offset from its device's base: `(base: u64) -> u64`."""
+
+    def model(base: u64) -> u64:
+        return u64(BUS.read(int(base) + offset, 4))
+
+    model.__name__ = model.__qualname__ = f"mmio_read32_at_{offset:x}"
+    return operation(aarch64=f"ldr {{ret:w}}, [{{base}}, #{offset}]", armv7=f"ldr {{ret:lo}}, [{{base:lo}}, #{offset}]\n    mov {{ret:hi}}, #0")(model)
+
+
+def mmio_writer32(offset: int) -> Any:
+    """The operation that writes the low half of a value to it: `(base: u64, value: u64) -> None`."""
+
+    def model(base: u64, value: u64) -> None:
+        BUS.write(int(base) + offset, 4, int(value) & 0xFFFF_FFFF)
+
+    model.__name__ = model.__qualname__ = f"mmio_write32_at_{offset:x}"
+    return operation(aarch64=f"str {{value:w}}, [{{base}}, #{offset}]", armv7=f"str {{value:lo}}, [{{base:lo}}, #{offset}]")(model)
 
 
 STACK_OFFSET = [0]

@@ -3,11 +3,11 @@
 from freestanding import fn, u32, u64
 
 from xenarm.arm.cpu import SHARING
-from xenarm.arm.dump import dump_asked
+from xenarm.arm.dump import dump_asked, dump_wanted
 from xenarm.arm.timer import alarm_expired, vtimer_expired
 from xenarm.arm.traced import tracing_attend
 from xenarm.config import CONFIG
-from xenarm.core.console import console_interrupt, console_irq, console_poll
+from xenarm.core.console import console_interrupt, console_irq, console_poll, console_waits
 from xenarm.core.domain import Vcpu
 from xenarm.core.halt import halt
 from xenarm.core.log import log_warning
@@ -60,8 +60,10 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
             vgic_attend(v)
         if SHARING.on:
             v.choose = 1
-        console_poll()
-        dump_asked(v)
+        if console_waits():
+            console_poll()
+        if dump_wanted():
+            dump_asked(v)
         return True
     if intid == PPI_HYP_TIMER:
         alarm_expired(v)

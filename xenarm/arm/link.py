@@ -15,7 +15,7 @@ from xenarm.core.domain import SLOT_SIZE
 __all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE"]
 
 CFLAGS, FLOATING_POINT = {
-    "arm64": (("-ffixed-x18", "-mbranch-protection=none"), ("context_switch", "fp_restore")),  # the short way out of a guest does not save x18
+    "arm64": (("-ffixed-x18", "-mbranch-protection=none"), ("fp_save", "fp_restore", "fp_clear")),  # the short way out of a guest does not save x18
     "arm32": ((), ("context_switch", "fp_restore", "mvfr0", "mvfr1")),
 }[CONFIG.ARCH]
 """What the compiler must be told beside the flags that keep it off FP and SIMD registers; the only code that may name those: the FP switch."""

@@ -5,22 +5,30 @@ from collections.abc import Callable
 from freestanding import Atomic, Struct, atomic, export, fn, truncate, u32, u64, zeroed
 
 from xenarm.arm.cpu import SHARING, cpu_index, this_vcpu
-from xenarm.arm.hw import read_cntpct_el0, write_hcr_el2
+from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
 from xenarm.arm.instructions import instruction_sync, wait_for_interrupt
 from xenarm.arm.irq import irq_acknowledged, irq_handle
 from xenarm.arm.mmu import icache_invalidate
 from xenarm.arm.once import once_release
-from xenarm.arm.schedule import domain_runs, vcpu_choose, vcpu_reconsider, vcpu_resumed, vcpu_switch, vcpu_wait, vcpu_yield_to_others
+from xenarm.arm.schedule import (
+    domain_runs,
+    settle,
+    vcpu_choose,
+    vcpu_reconsider,
+    vcpu_resumed,
+    vcpu_switch,
+    vcpu_wait,
+)
 from xenarm.arm.short import DONE, timer_or_other_v2, timer_or_other_v3
 from xenarm.arm.timer import alarms_init, timers_control, timers_reset
-from xenarm.arm.variant import HCR_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_prepare
+from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare
 from xenarm.arm.vcpu import cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.console import console_poll
-from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Power, Vcpu, vcpu_domain
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Extra, Power, Vcpu, vcpu_domain, vcpu_place
 from xenarm.core.event_channel import channels_vcpu_starts
-from xenarm.core.sched.scheduler import sched_wake
-from xenarm.core.sched.state import NEVER
+from xenarm.core.sched.scheduler import sched_wake, sched_yield
+from xenarm.core.sched.state import NEVER, SCHED_CPUS
 from xenarm.core.scrub import scrub_help
 from xenarm.core.shutdown import domain_vcpu_left
 from xenarm.core.trace import trace_exit_end, trace_irq, trace_power
@@ -28,8 +36,19 @@ from xenarm.gic.controller import PPI_VIRTUAL_TIMER
 from xenarm.gic.host import gic_is_v3, gic_kick_others
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_look, vgic_park, vgic_vcpu_reset
 
-__all__ = ["arch_start_domains", "cpu_run", "vcpu_checkpoint", "vcpu_mpidr", "vcpu_off", "vcpu_wait_for_interrupt", "vcpu_yield"]
+__all__ = [
+    "arch_start_domains",
+    "cpu_run",
+    "vcpu_checkpoint",
+    "vcpu_mpidr",
+    "vcpu_off",
+    "vcpu_reconsidered",
+    "vcpu_to_check",
+    "vcpu_wait_for_interrupt",
+    "vcpu_yield",
+]
 
+TWE = int(Hcr(TWE=True))
 MPIDR_RES1 = 1 << 31
 
 
@@ -42,7 +61,8 @@ def vcpu_mpidr(v: Vcpu) -> u64:
 @fn
 def vcpu_load(v: Vcpu) -> None:
     """Registers as at a start, by `power` ON_PENDING."""
-    write_hcr_el2(HCR_GUEST)
+    v.extra &= ~u32(Extra.SERROR)
+    write_hcr_el2(HCR_GUEST | read_hcr_el2() & TWE)
     load_system(v)
     timers_reset(v)
     vgic_vcpu_reset(v)
@@ -107,6 +127,13 @@ def vcpu_off(v: Vcpu) -> None:
     vcpu_run(v)
 
 
+@fn(inline=True)
+def vcpu_to_check(v: Vcpu) -> bool:
+    """Whether `vcpu_checkpoint` would do anything."""
+    d = vcpu_domain(v)
+    return d.paused.load_acquire() != 0 or d.state.load_acquire() != u32(DomainState.RUNNING)
+
+
 @fn
 def vcpu_checkpoint(v: Vcpu) -> None:
     """After a kick: wait while the domain is paused. Does not return when it ends."""
@@ -134,9 +161,16 @@ def vcpu_wait_for_interrupt(v: Vcpu) -> None:
 @fn(inline=False)
 def wait_shared(v: Vcpu) -> None:
     vcpu_wait(v, False)
+    vcpu_reconsidered(v)
+
+
+@fn
+def vcpu_reconsidered(v: Vcpu) -> None:
+    """Before the guest goes on, where anything may have happened: ask the scheduler if need be, and look at the domain."""
     if v.choose != 0:
         vcpu_reconsider(v)
-    vcpu_checkpoint(v)
+    if vcpu_to_check(v):
+        vcpu_checkpoint(v)
 
 
 def waiting_alone(timer_or_other: Callable[[Vcpu], u64]) -> Callable[[Vcpu], None]:
@@ -150,7 +184,7 @@ def waiting_alone(timer_or_other: Callable[[Vcpu], u64]) -> Callable[[Vcpu], Non
             if other == DONE:
                 trace_irq(PPI_VIRTUAL_TIMER, 0)
                 return
-            if irq_acknowledged(v, truncate(u32, other)):
+            if irq_acknowledged(v, truncate(u32, other)) and vcpu_to_check(v):
                 vcpu_checkpoint(v)
 
     return wait_alone
@@ -164,7 +198,8 @@ wait_alone_v3 = waiting_alone(timer_or_other_v3)
 def vcpu_yield(v: Vcpu) -> None:
     """Others go first, once. Does not return when its domain ends."""
     if SHARING.on:
-        vcpu_yield_to_others(v)
+        sched_yield(v.sched)
+        vcpu_reconsider(v)
         vcpu_checkpoint(v)
 
 
@@ -185,6 +220,8 @@ def cpu_run() -> None:
     """A CPU on its own stack: it turns to its vCPUs, and is here while the scheduler has none for it. Does not return."""
     me = this_vcpu()
     me.due = NEVER
+    vcpu_place(me, me.cpu)
+    SCHED_CPUS[me.cpu].own = vcpu_address(me)
     cpu_control()
     timers_control()
     while True:
@@ -196,9 +233,11 @@ def cpu_run() -> None:
             continue
         chosen = vcpu_choose(me)
         if chosen is not None:
+            write_hcr_el2(HCR_GUEST | read_hcr_el2() & TWE)
             vcpu_switch(me, chosen)
+            write_hcr_el2(HCR_NO_GUEST | read_hcr_el2() & TWE)
             continue
-        vcpu_resumed(me)
+        settle(me)
         if not console_poll():
             wait_for_interrupt()
         irq_handle(me)
@@ -230,8 +269,8 @@ def domain_start(d: Domain) -> None:
     for i in range(d.vcpu_count):
         v = d.vcpus[i]
         if v is not None:
-            vcpu_prepare(v, vcpu_mpidr(v), d.p2m.vttbr, HCR_GUEST)
+            vcpu_prepare(v, vcpu_mpidr(v), d.p2m.vttbr)
             v.due = NEVER
-            v.cpu = v.sched.cpu
+            vcpu_place(v, v.sched.cpu)
             if not SHARING.on or v.power.load() == u32(Power.ON_PENDING):
                 _ = sched_wake(v.sched, read_cntpct_el0())

@@ -3,9 +3,12 @@
 A vCPU that waits with nobody to take its place keeps its CPU's registers: it goes on without a switch. When another CPU is to run it, that one
 kicks this, which gives the registers up. Order: a vCPU sets its state and then looks at `kicked`; who kicks sets `kicked` and then
 looks at its state. Whoever comes second sees the other.
+
+A guest that yields or waits by a plain trap is left and gone back to by the vectors, with nothing on its stack (`run.py`). All else switches by
+`vcpu_switch`, from any depth of the stack.
 """
 
-from freestanding import fn, u8, u32, u64
+from freestanding import fn, u32, u64
 
 from xenarm.arm.cpu import SHARING, this_vcpu
 from xenarm.arm.instructions import (
@@ -17,20 +20,37 @@ from xenarm.arm.instructions import (
 )
 from xenarm.arm.irq import irq_handle
 from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
-from xenarm.arm.variant import context_switch
-from xenarm.arm.timer import alarm_choose_at, alarm_chooses, alarm_set, timers_loaded, timers_look, timers_watch
+from xenarm.arm.variant import context_switch, fp_give, vcpu_of
+from xenarm.arm.timer import alarm_choose_at, alarm_set, timers_load, timers_look, timers_unload, timers_watch
 from xenarm.core.console import console_poll
-from xenarm.core.domain import SLOTS, DomainState, Power, Vcpu, domain_all_left, vcpu_domain
-from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake, sched_yield
-from xenarm.core.sched.state import SCHED_CPUS, STOP_WAITS
+from xenarm.core.domain import SLOTS, DomainState, Extra, Power, Vcpu, domain_all_left, vcpu_domain, vcpu_here
+from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake
+from xenarm.core.sched.state import STOP_WAITS, SchedCpu, SchedVcpu
 from xenarm.core.trace import trace_schedule, trace_wake
-from xenarm.gic.context import vgic_load, vgic_save
+from xenarm.gic.context import vgic_finished, vgic_load, vgic_save
 from xenarm.gic.host import gic_kick
 from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
 
-__all__ = ["domain_runs", "vcpu_breathe", "vcpu_choose", "vcpu_give_way", "vcpu_reconsider", "vcpu_resumed", "vcpu_switch", "vcpu_wait", "vcpu_yield_to_others"]
+__all__ = [
+    "domain_runs",
+    "leaving",
+    "load_extra",
+    "own_translations",
+    "pick",
+    "picked",
+    "settle",
+    "unload_extra",
+    "vcpu_breathe",
+    "vcpu_choose",
+    "vcpu_give_way",
+    "vcpu_reconsider",
+    "vcpu_resumed",
+    "vcpu_switch",
+    "vcpu_wait",
+    "wake",
+]
 
-TWE = int(Hcr(TWE=True))
+VSE = int(Hcr(VSE=True))
 
 
 @fn
@@ -39,63 +59,102 @@ def domain_runs(v: Vcpu) -> bool:
     return d is not None and d.state.load_acquire() == u32(DomainState.RUNNING)
 
 
-@fn
-def vcpu_choose(v: Vcpu) -> Vcpu | None:
-    """What the CPU that has `v` is to run now."""
-    c = SCHED_CPUS[v.cpu]
-    v.choose = 0
-    chosen, until = sched_pick(c, read_cntpct_el0())
-    alarm_choose_at(v.cpu, until)
-    if c.kick != 0:
-        kick = c.kick
-        c.kick = 0
-        cpus_kick(kick)
-    return trace_schedule(SLOTS[chosen.index].vcpu if chosen is not None else None)
+@fn(inline=True)
+def pick(c: SchedCpu) -> tuple[SchedVcpu | None, u64]:
+    """What the CPU is to run now, and until when. `picked` must follow."""
+    return sched_pick(c, read_cntpct_el0())
 
 
 @fn(inline=True)
+def picked(c: SchedCpu, until: u64) -> None:
+    alarm_choose_at(c, until)
+    if c.kick != 0:
+        send_kicks(c)
+
+
+@fn(inline=False)
+def vcpu_choose(v: Vcpu) -> Vcpu | None:
+    """What the CPU that has `v` is to run now."""
+    c = vcpu_here(v)
+    v.choose = 0
+    chosen, until = pick(c)
+    picked(c, until)
+    return trace_schedule(vcpu_of(chosen) if chosen is not None else None)
+
+
+@fn(inline=False)
+def send_kicks(c: SchedCpu) -> None:
+    kick = c.kick
+    c.kick = 0
+    cpus_kick(kick)
+
+
+@fn
 def settle(v: Vcpu) -> None:
-    """After the choice: set the alarm, and have the guest's WFE trap while others wait for this CPU."""
-    alarm_set(v.cpu)
-    others = alarm_chooses(v.cpu)
-    hcr = read_hcr_el2()
-    if (hcr & TWE != 0) != others:
-        write_hcr_el2(hcr ^ TWE)
+    """The vCPU goes on where it is: nothing may be left of what was set for others."""
+    alarm_set(vcpu_here(v))
 
 
 # ---- switching ---------------------------------------------------------------------------------------------------------
 
 
+@fn(inline=True)
+def leaving(v: Vcpu, c: SchedCpu) -> None:
+    """The vCPU's registers are about to leave this CPU, which turns to another vCPU."""
+    unload_extra(v, c)
+    if vgic_save(v):
+        vgic_finished(v)
+
+
+@fn(inline=False)
+def unload_extra(v: Vcpu, c: SchedCpu) -> None:
+    if v.extra & Extra.FP != 0:
+        fp_give(v)
+    if v.extra & Extra.SERROR != 0:
+        hcr = read_hcr_el2()
+        if hcr & VSE == 0:
+            v.extra &= ~u32(Extra.SERROR)
+        write_hcr_el2(hcr & ~u64(VSE))
+    timers_unload(v, c)
+
+
+@fn(inline=False)
+def load_extra(v: Vcpu, c: SchedCpu) -> None:
+    if v.extra & Extra.SERROR != 0:
+        write_hcr_el2(read_hcr_el2() | VSE)
+    timers_load(v, c)
+
+
 @fn(inline=False)
 def vcpu_switch(before: Vcpu, after: Vcpu) -> None:
     """This CPU goes on with another vCPU. Returns when `before` runs again, on whatever CPU."""
+    c = vcpu_here(before)
     if before.sched.stopped.load() & STOP_WAITS != 0:
-        timers_watch(before)
-    vgic_save(before)
+        timers_watch(before, c)
+    leaving(before, c)
     if after.sched.on_cpu.load_acquire() != 0:
         gic_kick(after.cpu)  # a CPU that idles still has its registers
     context_switch(before, after)
     vcpu_resumed(before)
 
 
-@fn(inline=True)
+@fn(inline=False)
 def vcpu_resumed(v: Vcpu) -> None:
-    """The vCPU's registers are in this CPU; the rest follows."""
+    c = vcpu_here(v)
     vgic_load(v)
-    own_translations(v)
-    timers_loaded(v)
-    settle(v)
+    own_translations(v, c)
+    load_extra(v, c)
     data_memory_barrier()
     if v.vgic.kicked.load() != 0 and v.domain is not None:
         vgic_attend(v)
 
 
 @fn(inline=True)
-def own_translations(v: Vcpu) -> None:
+def own_translations(v: Vcpu, c: SchedCpu) -> None:
     """The TLB tells domains apart, not their vCPUs, whose translations of one ASID may differ: it must not hold another's (Arm ARM D8.14.1)."""
     d = v.domain
-    if d is not None and u32(d.last_ran[v.cpu]) != v.id + 1:
-        d.last_ran[v.cpu] = u8(v.id + 1)
+    if d is not None and d.last_ran[c.id] != v.tag:
+        d.last_ran[c.id] = v.tag
         instruction_sync()
         tlb_invalidate_guest_stage1_local()
         data_sync_local()
@@ -134,12 +193,6 @@ def vcpu_breathe() -> None:
         _ = irq_handle(v)
         if SHARING.on and v.choose != 0:
             vcpu_reconsider(v)
-
-
-@fn
-def vcpu_yield_to_others(v: Vcpu) -> None:
-    sched_yield(SCHED_CPUS[v.cpu])
-    vcpu_reconsider(v)
 
 
 # ---- waiting -----------------------------------------------------------------------------------------------------------

@@ -7,11 +7,22 @@ they do not answer they leave as it was, for `trap_sync` and `trap_irq`. Each pa
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from freestanding import ctz, export, fn, truncate, u8, u32, u64
+from freestanding import ctz, export, fn, truncate, u8, u32, u64, wrapping_add
 
+from xenarm.abi.hypercall import HYPERCALL_TAG, Hypercall, SchedOp
 from xenarm.abi.psci import PSCI_BASE, PSCI_VERSION_1_1, PsciFunction
 from xenarm.arm.frame import SHORT_REGISTERS, Register
-from xenarm.arm.hw import HVC_CLASS, AbortSyndrome, read_esr_el2, read_far_el2, read_hpfar_el2, skip_instruction
+from xenarm.arm.hw import (
+    HVC_CLASS,
+    WFX_CLASS,
+    AbortSyndrome,
+    read_elr_el2,
+    read_esr_el2,
+    read_far_el2,
+    read_hpfar_el2,
+    skip_instruction,
+    write_elr_el2,
+)
 from xenarm.arm.timer import vtimer_mask
 from xenarm.arm64.registers import Ec, sysreg_key  # a GICv3's registers are AArch64's alone
 from xenarm.config import CONFIG
@@ -24,18 +35,48 @@ from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3
 from xenarm.gic.vgicd import vgicd_typer
 from xenarm.gic.vgicd3 import vgicd3_typer
 
-__all__ = ["DONE", "PAGE_OFFSET", "WORD_ACCESS", "WRITE", "ZERO_REGISTER", "timer_or_other_v2", "timer_or_other_v3"]
+__all__ = [
+    "DONE",
+    "NOT_HERE_BIT",
+    "PAGE_OFFSET",
+    "SENDS",
+    "SENDS_BIT",
+    "SHORT_SYNC",
+    "VALUE_SHIFT",
+    "WAITS",
+    "WAITS_BIT",
+    "WORD_ACCESS",
+    "WRITE",
+    "YIELDS_BIT",
+    "ZERO_REGISTER",
+    "timer_or_other_v2",
+    "timer_or_other_v3",
+]
 
 DONE = 0
-NOT_HERE = 1
+NOT_HERE_BIT = 0
+NOT_HERE = 1 << NOT_HERE_BIT
+WAITS_BIT = 1
+YIELDS_BIT = 2
+SENDS_BIT = 3
+WAITS = 1 << WAITS_BIT  # WFI, skipped: `guest_waits` does the rest
+YIELDS = 1 << YIELDS_BIT  # WFE, skipped, or Xen's SCHEDOP_yield: `guest_yields`
+SENDS = 1 << SENDS_BIT  # a store to GICD_SGIR, skipped, its value in the upper half: `guest_sends`
+VALUE_SHIFT = 32
 ACKNOWLEDGED = 1 << 32  # short_irq left this interrupt, acknowledged, to trap_irq
 WORD_ACCESS = 0x49C  # ESR_EL2 bits 31:21 of a data abort by a 32-bit instruction on a word, syndrome valid, no sign extension
 PAGE_OFFSET = 0xFFF
 ZERO_REGISTER = 31
 WRITE = int(AbortSyndrome(WNR=True))
-HVC0 = HVC_CLASS << 26 | 1 << 25  # ESR_EL2 of HVC #0
+EC_SHIFT = 26
+PSCI_CALL = HVC_CLASS << EC_SHIFT | 1 << 25  # ESR_EL2 of HVC #0
+XEN_CALL = PSCI_CALL | HYPERCALL_TAG
+ABORTS = 1 << 31  # exception classes from 0x20 on
+WFE = 1
 VERSION_CALL = PSCI_BASE | PsciFunction.VERSION
-ENABLES_END = Gicd.ICENABLER + 0x80
+SHORT_WORDS = 1 << (SHARED_WORDS + 1).bit_length() - 1  # so many words at most, and a power of two
+IN_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | (SHORT_WORDS - 1) * 4  # offsets from ISENABLER0 that differ in these bits alone are of enables
+ALL_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | 31 * 4
 SENDER_SHIFT = 10
 FILTER_SELF = 2 << 24
 SGIR_FILTER = 3 << 24
@@ -64,9 +105,18 @@ V3 = Short(v3_acknowledge, v3_end, v3_drop, v3_read_lr_inline, v3_write_lr_inlin
 
 
 @fn(inline=True)
+def skip_word(esr: u64) -> None:
+    """Go on after the trapped instruction: WORD_ACCESS says that it has 32 bits."""
+    if CONFIG.ARM64:
+        write_elr_el2(wrapping_add(read_elr_el2(), 4))
+    else:
+        skip_instruction(esr)
+
+
+@fn(inline=True)
 def is_enable(offset: u32) -> bool:
     """GICD_ISENABLER or GICD_ICENABLER, aligned."""
-    return offset >= Gicd.ISENABLER and offset < ENABLES_END and offset & 3 == 0
+    return offset & ~u32(ALL_ENABLES) == Gicd.ISENABLER
 
 
 def reading(typer: Callable[[Domain], u32], first: int) -> WordAccess:
@@ -80,12 +130,12 @@ def reading(typer: Callable[[Domain], u32], first: int) -> WordAccess:
             return NOT_HERE
         if offset == Gicd.TYPER:
             v.regs[rt] = Register(typer(d))
-        elif is_enable(offset) and (offset >> 2) & 31 >= first and (offset >> 2) & 31 <= SHARED_WORDS:
-            n = (offset >> 2) & 31
+        elif offset & ~u32(IN_ENABLES) == Gicd.ISENABLER and (offset >> 2) & (SHORT_WORDS - 1) >= first:
+            n = (offset >> 2) & (SHORT_WORDS - 1)
             v.regs[rt] = Register(v.vgic.own.enabled if n == 0 else d.vgic.words[n - 1].enabled)
         else:
             return NOT_HERE
-        skip_instruction(esr)
+        skip_word(esr)
         return DONE
 
     return short_read
@@ -165,6 +215,12 @@ def short_sgi_v2(v: Vcpu, value: u32) -> bool:
 
 
 @fn(inline=True)
+def sends(esr: u64, value: u32) -> u64:
+    skip_word(esr)
+    return SENDS | u64(value) << VALUE_SHIFT
+
+
+@fn(inline=True)
 def short_write_v2(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
     """GICD_SGIR to the vCPU itself; and zero to the enables, which changes nothing."""
     if rt >= SHORT_REGISTERS and rt != ZERO_REGISTER:
@@ -172,10 +228,10 @@ def short_write_v2(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
     value = u32(0) if rt == ZERO_REGISTER else truncate(u32, v.regs[rt])
     if offset == Gicd.SGIR:
         if not short_sgi_v2(v, value):
-            return NOT_HERE
+            return sends(esr, value) if CONFIG.ARM64 else u64(NOT_HERE)
     elif value != 0 or not is_enable(offset):
         return NOT_HERE
-    skip_instruction(esr)
+    skip_word(esr)
     return DONE
 
 
@@ -197,7 +253,7 @@ def short_write_v3(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
     value = u32(0) if rt == ZERO_REGISTER else truncate(u32, v.regs[rt])
     if value != 0 or not is_enable(offset):
         return NOT_HERE
-    skip_instruction(esr)
+    skip_word(esr)
     return DONE
 
 
@@ -217,15 +273,43 @@ def short_sgi_v3(v: Vcpu, esr: u64) -> u64:
 # ---- the entries ------------------------------------------------------------------------------------------------------
 
 Sysreg = Callable[[Vcpu, u64], u64]
+SHORT_SYNC: dict[str, Callable[[Vcpu], u64]] = {}
+
+
+@fn(inline=True)
+def short_turn(v: Vcpu, esr: u32) -> u64:
+    """Xen's SCHEDOP_yield, WFE, WFI."""
+    if esr == XEN_CALL:
+        if v.regs[16] != Hypercall.SCHED_OP or v.regs[0] != SchedOp.YIELD:
+            return NOT_HERE
+        v.regs[0] = 0
+        return YIELDS
+    if esr >> EC_SHIFT != WFX_CLASS:
+        return NOT_HERE
+    skip_instruction(u64(esr))
+    return YIELDS if esr & WFE != 0 else u64(WAITS)
 
 
 def entries(name: str, short_read: WordAccess, short_write: WordAccess, short_sysreg: Sysreg, timer: Callable[[Vcpu], u64]) -> None:
     """The functions that the vectors call."""
 
+    @fn(inline=True)
+    def short_other(v: Vcpu, esr: u64) -> u64:
+        if short_sysreg(v, esr) == DONE:
+            return DONE
+        return short_turn(v, truncate(u32, esr)) if CONFIG.ARM64 else u64(NOT_HERE)
+
     @export(f"short_sync_{name}", preserve=CONFIG.ARM64)
     def short_sync(v: Vcpu) -> u64:
-        """A synchronous exception: DONE, or NOT_HERE with nothing changed."""
+        """A synchronous exception: DONE, NOT_HERE with nothing changed, or what is left to do."""
         esr = read_esr_el2()
+        if esr & ABORTS == 0:
+            if truncate(u32, esr) != PSCI_CALL:
+                return short_other(v, read_esr_el2())  # read again, the compiler keeps to this order
+            if v.regs[0] != VERSION_CALL:
+                return NOT_HERE
+            v.regs[0] = PSCI_VERSION_1_1
+            return DONE
         if esr >> 21 == WORD_ACCESS:
             # Stage 2 maps nothing at the distributor: a plain load or store of a word there can only be a translation fault.
             offset = truncate(u32, read_far_el2()) & PAGE_OFFSET
@@ -235,10 +319,9 @@ def entries(name: str, short_read: WordAccess, short_write: WordAccess, short_sy
             if esr & WRITE != 0:
                 return short_write(v, esr, offset, rt)
             return short_read(v, esr, offset, rt)
-        if esr == HVC0 and v.regs[0] == VERSION_CALL:
-            v.regs[0] = PSCI_VERSION_1_1
-            return DONE
-        return short_sysreg(v, esr)
+        return NOT_HERE
+
+    SHORT_SYNC[name] = short_sync
 
     @export(f"short_irq_{name}", preserve=CONFIG.ARM64)
     def short_irq(v: Vcpu) -> u64:

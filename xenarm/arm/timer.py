@@ -1,21 +1,23 @@
 """A guest's timers: the virtual one is the hardware's own, the physical one is emulated on EL2's.
 
 EL2's timer of a CPU is its alarm: for the physical timer of the vCPU that it has, for the timers of vCPUs that wait and that it had last,
-and for the end of a time slice.
+and for the end of a time slice. It may be set too soon: then it is set anew when it fires, so that a slice which begins needs no new setting.
 
 The virtual timer's line stays high until the guest moves its comparator. Where its list register is not linked to the physical interrupt,
 EL2 masks it at the timer (CNTV_CTL.IMASK), which the guest undoes when it sets the timer anew.
 """
 
-from freestanding import Atomic, Struct, array, atomic, ctz, fn, truncate, u32, u64, wrapping_add, wrapping_sub
+from freestanding import ctz, fn, truncate, u32, u64, wrapping_add, wrapping_sub
 
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm.hw import (
     Cnthctl,
+    Hcr,
     TimerControl,
     read_cntpct_el0,
     read_cntv_ctl_el0,
     read_cntv_cval_el0,
+    read_hcr_el2,
     write_cnthctl_el2,
     write_cnthp_ctl_el2,
     write_cnthp_cval_el2,
@@ -23,18 +25,18 @@ from xenarm.arm.hw import (
     write_cntv_ctl_el0,
     write_cntv_cval_el0,
     write_cntvoff_el2,
+    write_hcr_el2,
 )
 from xenarm.abi.layout import GUEST_TIMER_PHYS_NS_PPI, GUEST_TIMER_VIRT_PPI
-from xenarm.core.domain import MAX_CPUS, SLOTS, Vcpu
+from xenarm.core.domain import MAX_CPUS, SLOTS, Extra, Vcpu, vcpu_here
 from xenarm.core.sched.scheduler import sched_wake
-from xenarm.core.sched.state import NEVER
-from xenarm.core.trace import trace_wake
+from xenarm.core.sched.state import NEVER, SCHED_CPUS, STOP_WAITS, Alarm, SchedCpu
+from xenarm.core.trace import trace_on_schedule, trace_wake
 from xenarm.gic.vgic import cpus_kick, vgic_raise_own, vgic_set_own_level
 
 __all__ = [
     "alarm_by",
     "alarm_choose_at",
-    "alarm_chooses",
     "alarm_expired",
     "alarm_set",
     "alarms_init",
@@ -45,9 +47,12 @@ __all__ = [
     "ptimer_write_control",
     "ptimer_write_value",
     "timers_control",
-    "timers_loaded",
+    "timers_load",
     "timers_look",
+    "timers_off",
+    "timers_quiet",
     "timers_reset",
+    "timers_unload",
     "timers_watch",
     "vtimer_expired",
     "vtimer_mask",
@@ -58,61 +63,57 @@ IMASK = int(TimerControl(IMASK=True))
 ISTATUS = int(TimerControl(ISTATUS=True))
 COUNTER_ONLY = int(Cnthctl(EL1PCTEN=True))
 SIGN = 1 << 31
-
-
-class Alarm(Struct, align=64):
-    """What a CPU's EL2 timer is for: the soonest of three times. Only `waiting` is touched by other CPUs."""
-
-    choose_at: u64  # the scheduler wants to be asked
-    soonest: u64  # of the waiting ones
-    ptimer: u64
-    waiting: Atomic[u64] = atomic(u64)  # vCPUs, by slot, whose timers this CPU watches
-
-
-ALARMS = array(Alarm, MAX_CPUS)
+TWE = int(Hcr(TWE=True))
 
 
 @fn
 def alarms_init() -> None:
     for i in range(MAX_CPUS):
-        ALARMS[i].choose_at = NEVER
-        ALARMS[i].soonest = NEVER
-        ALARMS[i].ptimer = NEVER
+        a = SCHED_CPUS[i].alarm
+        a.choose_at = NEVER
+        a.enough = NEVER
+        a.set_for = NEVER
+        a.ptimer = NEVER
+        a.soonest = NEVER
 
 
 @fn(inline=True)
-def alarm_chooses(cpu: u32) -> bool:
-    """Whether the scheduler wants to be asked at some time: others wait for this CPU."""
-    return ALARMS[cpu].choose_at != NEVER
+def alarm_choose_at(c: SchedCpu, at: u64) -> None:
+    """When the scheduler wants to be asked. A timer that is set for sooner may stay: asking is then put off when it fires."""
+    c.alarm.choose_at = at
+    if at < c.alarm.enough:
+        alarm_set(c)
 
 
-@fn(inline=True)
-def alarm_choose_at(cpu: u32, at: u64) -> None:
-    """`alarm_set` has still to be called."""
-    ALARMS[cpu].choose_at = at
-
-
-@fn(inline=True)
-def alarm_set(cpu: u32) -> None:
-    a = ALARMS[cpu]
+@fn(inline=False)
+def alarm_set(c: SchedCpu) -> None:
+    """Set the timer, and have the guest's WFE trap while others wait for this CPU."""
+    a = c.alarm
     at = min(min(a.choose_at, a.soonest), a.ptimer)
     write_cnthp_cval_el2(at)
     write_cnthp_ctl_el2(u64(ENABLE) if at != NEVER else u64(0))
     instruction_sync()
+    a.set_for = at
+    others = a.choose_at != NEVER
+    a.enough = at if others and not trace_on_schedule() else u64(NEVER)
+    hcr = read_hcr_el2()
+    if (hcr & TWE != 0) != others:
+        write_hcr_el2(hcr ^ TWE)
 
 
 @fn
 def alarm_by(cpu: u32, at: u64) -> None:
     """On the CPU itself: `alarm_expired` is to be called at that time, or sooner."""
-    a = ALARMS[cpu]
-    a.soonest = min(a.soonest, at)
-    alarm_set(cpu)
+    c = SCHED_CPUS[cpu]
+    c.alarm.soonest = min(c.alarm.soonest, at)
+    alarm_set(c)
 
 
 @fn
 def alarm_expired(v: Vcpu) -> None:
     """EL2's timer has fired on the CPU that has `v`."""
-    a = ALARMS[v.cpu]
+    c = vcpu_here(v)
+    a = c.alarm
     now = read_cntpct_el0()
     if a.soonest <= now:
         wake_due(a, now)
@@ -122,7 +123,7 @@ def alarm_expired(v: Vcpu) -> None:
     if a.ptimer <= now and v.domain is not None:
         ptimer_update(v)
     else:
-        alarm_set(v.cpu)
+        alarm_set(c)
 
 
 @fn
@@ -143,29 +144,62 @@ def wake_due(a: Alarm, now: u64) -> None:
     a.soonest = soonest
 
 
-@fn
-def timers_watch(v: Vcpu) -> None:
-    """The vCPU waits, and its registers are about to leave this CPU, which wakes it when a timer of its is due."""
-    due = u64(NEVER)
-    if read_cntv_ctl_el0() & (ENABLE | IMASK) == ENABLE:
-        due = read_cntv_cval_el0()
-    if v.ptimer_control & (ENABLE | IMASK) == ENABLE:
-        due = min(due, v.ptimer_compare)
-    v.due = due
-    if due != NEVER:
-        a = ALARMS[v.cpu]
-        v.due_cpu = v.cpu
-        a.soonest = min(a.soonest, due)
-        _ = a.waiting.fetch_or(u64(1) << (v.number - MAX_CPUS))
+@fn(inline=True)
+def timers_off() -> bool:
+    """Whether the virtual timer of the vCPU that this CPU has is off."""
+    return read_cntv_ctl_el0() & ENABLE == 0
 
 
 @fn(inline=True)
-def timers_loaded(v: Vcpu) -> None:
-    """This CPU has the vCPU's registers, and its timers with them."""
-    if v.due != NEVER:
+def timers_watch(v: Vcpu, c: SchedCpu) -> None:
+    """The vCPU waits, and its registers are about to leave this CPU, which wakes it when a timer of its is due."""
+    if not timers_off():
+        watch(v, c)
+
+
+@fn(inline=False)
+def watch(v: Vcpu, c: SchedCpu) -> None:
+    due = v.ptimer_compare if v.extra & Extra.PTIMER != 0 else u64(NEVER)
+    if read_cntv_ctl_el0() & (ENABLE | IMASK) == ENABLE:
+        due = min(due, read_cntv_cval_el0())
+    if due != NEVER:
+        a = c.alarm
+        v.extra |= Extra.WATCHED
+        v.due = due
+        v.due_cpu = c.id
+        a.soonest = min(a.soonest, due)
+        _ = a.waiting.fetch_or(u64(1) << (v.number - MAX_CPUS))
+        if due < a.set_for:
+            alarm_set(c)
+
+
+@fn(inline=True)
+def timers_unload(v: Vcpu, c: SchedCpu) -> None:
+    """The vCPU's registers are about to leave this CPU; it has something in `extra`."""
+    if v.extra & Extra.PTIMER != 0:
+        c.alarm.ptimer = NEVER
+        if v.sched.stopped.load() & STOP_WAITS != 0:
+            watch(v, c)
+
+
+@fn(inline=True)
+def timers_load(v: Vcpu, c: SchedCpu) -> None:
+    """This CPU has the vCPU's registers, and its timers with them; it has something in `extra`."""
+    if v.extra & Extra.WATCHED != 0:
+        v.extra &= ~u32(Extra.WATCHED)
         v.due = NEVER
-        _ = ALARMS[v.due_cpu].waiting.fetch_and(~(u64(1) << (v.number - MAX_CPUS)))
-    ALARMS[v.cpu].ptimer = v.ptimer_compare if v.ptimer_control & (ENABLE | IMASK) == ENABLE else u64(NEVER)
+        _ = SCHED_CPUS[v.due_cpu].alarm.waiting.fetch_and(~(u64(1) << (v.number - MAX_CPUS)))
+    if v.extra & Extra.PTIMER != 0:
+        c.alarm.ptimer = v.ptimer_compare
+        if v.ptimer_compare < c.alarm.set_for:
+            alarm_set(c)
+
+
+@fn(inline=True)
+def timers_quiet(v: Vcpu) -> bool:
+    """Whether `timers_look` would find nothing. False too where it takes long to tell."""
+    control = read_cntv_ctl_el0()
+    return (control & ENABLE == 0 or control & (IMASK | ISTATUS) != ISTATUS) and v.extra & Extra.PTIMER == 0
 
 
 @fn(inline=True)
@@ -190,11 +224,11 @@ def timers_reset(v: Vcpu) -> None:
     """Both timers of the vCPU that this CPU has are off."""
     v.ptimer_control = 0
     v.ptimer_compare = 0
+    v.extra &= ~u32(Extra.PTIMER)
     write_cntv_ctl_el0(0)
     write_cntv_cval_el0(0)
     write_cntkctl_el1(0)
-    ALARMS[v.cpu].ptimer = NEVER
-    alarm_set(v.cpu)
+    vcpu_here(v).alarm.ptimer = NEVER
 
 
 @fn(inline=True)
@@ -222,8 +256,14 @@ def ptimer_update(v: Vcpu) -> None:
     armed = v.ptimer_control & (ENABLE | IMASK) == ENABLE
     due = met(v)
     vgic_set_own_level(v, GUEST_TIMER_PHYS_NS_PPI, armed and due)
-    ALARMS[v.cpu].ptimer = v.ptimer_compare if armed and not due else u64(NEVER)
-    alarm_set(v.cpu)
+    c = vcpu_here(v)
+    if armed and not due:
+        v.extra |= Extra.PTIMER
+        c.alarm.ptimer = v.ptimer_compare
+    else:
+        v.extra &= ~u32(Extra.PTIMER)
+        c.alarm.ptimer = NEVER
+    alarm_set(c)
 
 
 @fn

@@ -29,18 +29,21 @@ from xenarm.arm.hw import (
     write_hcr_el2,
 )
 from xenarm.arm.irq import irq_acknowledged
-from xenarm.arm.run import vcpu_checkpoint, vcpu_wait_for_interrupt, vcpu_yield
+from xenarm.arm.run import vcpu_checkpoint, vcpu_to_check, vcpu_wait_for_interrupt, vcpu_yield
 from xenarm.arm.schedule import vcpu_reconsider
 from xenarm.arm.short import DONE, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
+from xenarm.arm.variant import fp_take
 from xenarm.arm.verdict import Verdict, VerdictHandler
+from xenarm.arm64.registers import Ec
 from xenarm.config import CONFIG
-from xenarm.core.domain import Vcpu, domain_name, vcpu_domain
+from xenarm.core.domain import Extra, Vcpu, domain_name, vcpu_domain
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import guest_message_allowed, log_warning
 from xenarm.gic.vgicd3 import distributor_read, distributor_write
 from xenarm.psci.guest import psci_call
 
 if CONFIG.ARM64:
+    import xenarm.arm64.turns  # noqa: F401  # for the vectors
     from xenarm.arm64.system_traps import CONDITIONAL, SYSTEM_TRAPS
 else:
     from xenarm.arm32.system_traps import CONDITIONAL, SYSTEM_TRAPS
@@ -48,6 +51,7 @@ else:
 __all__ = ["HANDLERS"]
 
 NEEDS_FULL = 1
+FP_CLASS = Ec.FP
 INSTRUCTION_SIZE = 4
 WFE = 1
 HCR_VSE = int(Hcr(VSE=True))
@@ -82,6 +86,9 @@ def trap_call(v: Vcpu, esr: u64) -> u64:
         return trap_hvc(v, esr)
     if esr >> 21 == WORD_ACCESS:
         return trap_word_access(v, esr)
+    if CONFIG.ARM64 and ec == FP_CLASS:
+        fp_take(v)
+        return DONE
     if ec == SMC_CLASS and not trapped_in_vain(esr):
         skip_instruction(esr)
         v.regs[0] = truncate(Register, psci_call(v))
@@ -125,7 +132,7 @@ def trap_word_access(v: Vcpu, esr: u64) -> u64:
 @export("trap_irq")
 def trap_irq(v: Vcpu, acknowledged: u64) -> None:
     """What `short_irq` gave."""
-    if irq_acknowledged(v, truncate(u32, acknowledged)):
+    if irq_acknowledged(v, truncate(u32, acknowledged)) and vcpu_to_check(v):
         vcpu_checkpoint(v)
     if v.choose != 0:
         reconsider(v)
@@ -150,6 +157,7 @@ def trap_serror(v: Vcpu) -> None:
     d = vcpu_domain(v)
     if guest_message_allowed(d.id):
         log_warning(f"domain {domain_name(d)} vcpu {v.id} pc {read_elr_el2():#x}: SError, syndrome {read_esr_el2():#x}")
+    v.extra |= Extra.SERROR
     write_hcr_el2(read_hcr_el2() | HCR_VSE)
 
 

@@ -1,6 +1,6 @@
 """The pool of vCPUs, and how a vCPU is told to start."""
 
-from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
+from freestanding import Atomic, Struct, atomic, fn, u8, u32, u64, zeroed
 
 from xenarm.arm.cpu import SHARING
 from xenarm.arm.frame import BOOT_CONTEXT_SHIFT
@@ -62,6 +62,7 @@ def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
             v.domain = d
             v.number = number
             v.id = d.vcpu_count
+            v.tag = u8(v.id + 1)
             v.gicd_frame = d.layout.gicd >> 12 << 4
             v.power.store(u32(Power.OFF))
             d.vcpus[v.id] = v

@@ -19,10 +19,10 @@ from xenarm.arm32.registers import (
     write_spsr_el2,
     write_vpidr,
 )
-from xenarm.arm32.switch import HCR, SCTLR, VMPIDR, fp_restore, system_restore
+from xenarm.arm32.switch import SCTLR, VMPIDR, fp_restore, system_restore
 from xenarm.core.domain import Vcpu
 
-__all__ = ["HCR_GUEST", "HDCR_GUEST", "cpu_control", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "HDCR_GUEST", "cpu_control", "load_general", "load_system"]
 
 HCR_GUEST = int(
     Hcr(
@@ -41,7 +41,9 @@ HCR_GUEST = int(
         TSW=True,
     )
 )
-"""WFE does not trap but while others wait for the CPU."""
+"""WFE traps besides while others wait for the CPU."""
+
+HCR_NO_GUEST = 0
 
 HDCR_GUEST = int(Hdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True))
 NO_MACHINE_TYPE = 0xFFFF_FFFF
@@ -63,7 +65,6 @@ def load_system(v: Vcpu) -> None:
     for i in range(VMPIDR):
         v.system[i] = 0
     v.system[SCTLR] = SCTLR_RESET
-    v.system[HCR] = HCR_GUEST
     system_restore(v)
 
 

@@ -4,14 +4,14 @@ What is saved here lies in the `Vcpu`; list registers are `gic/context.py`'s. Be
 loaded the CPU has no stack: only so can the one be handed over before the other is waited for.
 """
 
-from freestanding import address_of, assembly, external, fn, offset_of, u32, u64
+from freestanding import Ptr, address_of, assembly, external, fn, offset_of, u32, u64, usize, wrapping_sub
 
 from xenarm.arm.frame import SAVED_WORDS, SYSTEM_WORDS, Register
 from xenarm.arm32.registers import BANKED, BANKED_FIQ, CP14, CP15, CP15_WIDE, coprocessor, coprocessor_wide
 from xenarm.core.domain import Vcpu
 from xenarm.core.sched.state import SchedVcpu
 
-__all__ = ["HCR", "LOADED_REGISTERS", "SAVED_REGISTERS", "SCTLR", "VMPIDR", "context_switch", "fp_restore", "mvfr0", "mvfr1", "system_restore", "vcpu_prepare"]
+__all__ = ["LOADED_REGISTERS", "SAVED_REGISTERS", "SCTLR", "VMPIDR", "context_switch", "fp_restore", "fp_give", "fp_take", "mvfr0", "mvfr1", "system_restore", "vcpu_address", "vcpu_of", "vcpu_prepare"]
 
 MAPS_MEMORY = True
 
@@ -48,7 +48,6 @@ SAVED_REGISTERS = (
     "cntkctl",
     "cntv_ctl",
     "cntv_cval",
-    "hcr",
 )
 """A guest's state. Not here: what every guest finds alike (ACTLR and debug trap; FCSEIDR is fixed where there is LPAE; CNTVOFF is 0)."""
 
@@ -65,7 +64,6 @@ def place(register: str) -> int:
     return sum(words(r) for r in LOADED_REGISTERS[: LOADED_REGISTERS.index(register)])
 
 
-HCR = place("hcr")
 SCTLR = place("sctlr")
 VMPIDR = place("vmpidr")
 VTTBR = place("vttbr")
@@ -75,7 +73,10 @@ assert sum(words(r) for r in LOADED_REGISTERS) == SYSTEM_WORDS
 SAVED = offset_of(Vcpu, "saved")
 SYSTEM = offset_of(Vcpu, "system")
 FP = offset_of(Vcpu, "fp")
+HERE = offset_of(Vcpu, "here")
 CPU = offset_of(Vcpu, "cpu")
+CHOOSE = offset_of(Vcpu, "choose")
+SCHED = offset_of(Vcpu, "sched")
 ON_CPU = offset_of(Vcpu, "sched") + offset_of(SchedVcpu, "on_cpu")
 STACK = 8  # in `saved`, behind r4 to r11
 LINK = 9
@@ -154,6 +155,7 @@ context_switch:
 {SAVE_SYSTEM}
 {SAVE_FP}
     ldr r5, [r0, #{CPU}]
+    ldr r7, [r0, #{HERE}]
     movw r6, #{ON_CPU}
     add r2, r0, r6
     mov r3, #0
@@ -167,6 +169,8 @@ context_switch:
     dmb ish
     str r4, [r2]
     str r5, [r1, #{CPU}]
+    str r7, [r1, #{HERE}]
+    str r3, [r1, #{CHOOSE}]
 {load_fp("r1")}
 {load_system(LOADED_REGISTERS, "r1")}
 {at_field("r2", "r1", SAVED)}
@@ -243,6 +247,27 @@ def mvfr1() -> u32:
     return u32(0)
 
 
+@fn
+def fp_give(v: Vcpu) -> None:
+    """The switch itself takes FP registers."""
+
+
+@fn
+def fp_take(v: Vcpu) -> None:
+    """They never trap."""
+
+
+@fn(inline=True)
+def vcpu_of(s: SchedVcpu) -> Vcpu:
+    """The vCPU that a scheduler's vCPU is part of."""
+    return Ptr[Vcpu](wrapping_sub(address_of(s), usize(SCHED))).ref()
+
+
+@fn(inline=True)
+def vcpu_address(v: Vcpu) -> u64:
+    return u64(address_of(v))
+
+
 @external("vcpu_begin")
 def vcpu_begin() -> None:
     """Where a vCPU's stack begins: `vcpu_main`."""
@@ -250,13 +275,12 @@ def vcpu_begin() -> None:
 
 
 @fn
-def vcpu_prepare(v: Vcpu, vmpidr: u64, vttbr: u64, hcr: u64) -> None:
+def vcpu_prepare(v: Vcpu, vmpidr: u64, vttbr: u64) -> None:
     """A vCPU that has never run: the first switch to it enters `vcpu_main` on an empty stack."""
     for i in range(SYSTEM_WORDS):
         v.system[i] = 0
     v.saved[LINK] = Register(address_of(vcpu_begin))
     v.saved[STACK] = Register(address_of(v))
-    v.system[HCR] = Register(hcr)
     v.system[VMPIDR] = Register(vmpidr)
     v.system[VTTBR] = Register(vttbr & 0xFFFF_FFFF)
     v.system[VTTBR + 1] = Register(vttbr >> 32)

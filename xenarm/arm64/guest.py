@@ -2,9 +2,10 @@
 
 from freestanding import fn, u32, u64
 
-from xenarm.arm.frame import FP_WORDS, REGISTERS
+from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import (
     CPTR_GUEST,
+    CPTR_GUEST_NO_FP,
     PSR_RESET,
     SCTLR_EL1_RES1,
     Hcr,
@@ -40,10 +41,10 @@ from xenarm.arm64.registers import (
     write_vbar_el1,
     write_vpidr_el2,
 )
-from xenarm.arm64.switch import fp_restore
+from xenarm.arm64.switch import fp_clear, fp_reset
 from xenarm.core.domain import Vcpu
 
-__all__ = ["HCR_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
 
 HCR_GUEST = int(
     Hcr(
@@ -65,7 +66,9 @@ HCR_GUEST = int(
         TERR=True,
     )
 )
-"""WFE does not trap but while others wait for the CPU."""
+"""WFE traps besides while others wait for the CPU."""
+
+HCR_NO_GUEST = int(Hcr(RW=True))
 
 MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True, TPMS=True, TTRF=True))
 ZERO_REGISTER = 31
@@ -88,6 +91,9 @@ def cpu_control() -> None:
     """EL2's controls over guests, on every CPU alike. What differs among vCPUs comes with the switch."""
     write_vpidr_el2(read_midr_el1())
     write_cptr_el2(CPTR_GUEST)
+    instruction_sync()
+    fp_clear()
+    write_cptr_el2(CPTR_GUEST_NO_FP)
     write_mdcr_el2(MDCR_GUEST)
     write_hstr_el2(0)
 
@@ -123,11 +129,8 @@ def load_system(v: Vcpu) -> None:
 @fn
 def load_general(v: Vcpu) -> None:
     """Registers as PSCI promises them (DEN0022 6.4): EL1h, all masked, the context in x0."""
-    for i in range(REGISTERS):
-        v.regs[i] = 0
-    for i in range(FP_WORDS):
-        v.fp[i] = 0
+    v.regs.fill(0)
     v.regs[0] = v.context
-    fp_restore(v)
+    fp_reset(v)
     write_elr_el2(v.entry)
     write_spsr_el2(PSR_RESET)

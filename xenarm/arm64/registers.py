@@ -198,6 +198,8 @@ SCTLR_EL1_RES1 = 0x30D0_0980
 CPTR_RES1 = int(Cptr(RES1_LOW=0xFF, RES1_9=True, RES1_13=True))
 CPTR_GUEST = CPTR_RES1 | int(Cptr(TZ=True, TSM=True, TTA=True, TAM=True))
 """SVE, SME, trace and activity monitors trap where they exist: nothing switches their state, and the monitors tell of other guests."""
+CPTR_GUEST_NO_FP = CPTR_GUEST | int(Cptr(TFP=True))
+"""The first use of FP or SIMD traps too."""
 
 PSR_MODE_EL1H = 0b0101
 PSR_MODE_EL1T = 0b0100

@@ -1,16 +1,32 @@
-"""The switch of a CPU from one vCPU to another: system registers, FP/SIMD, the stack.
+"""The switch of a CPU from one vCPU to another: system registers, the stack; and FP/SIMD registers, when the guest first uses them.
 
 What is saved here lies in the `Vcpu`; list registers are `gic/context.py`'s. Between a vCPU's registers being saved and another's being
-loaded the CPU has no stack: only so can the one be handed over before the other is waited for.
+loaded the CPU has no vCPU's stack: only so can the one be handed over before the other is waited for, on the CPU's own.
 """
 
-from freestanding import assembly, external, fn, offset_of, u64, usize, address_of
+from freestanding import Ptr, address_of, assembly, export, external, fn, offset_of, u32, u64, usize, wrapping_sub
 
 from xenarm.arm.frame import SYSTEM_WORDS
-from xenarm.core.domain import Vcpu
-from xenarm.core.sched.state import SchedVcpu
+from xenarm.arm.instructions import cpu_relax, instruction_sync
+from xenarm.arm64.registers import CPTR_GUEST, CPTR_GUEST_NO_FP, write_cptr_el2
+from xenarm.arm64.vectors import GICS, LEAVE, NL
+from xenarm.core.domain import Extra, Vcpu
+from xenarm.core.sched.state import SchedCpu, SchedVcpu
+from xenarm.gic.host import gic_kick
 
-__all__ = ["CNTV_CTL", "CNTV_CVAL", "HCR", "VMPIDR", "VTTBR", "context_switch", "fp_restore", "vcpu_prepare"]
+__all__ = [
+    "CNTV_CTL",
+    "CNTV_CVAL",
+    "VMPIDR",
+    "VTTBR",
+    "context_switch",
+    "fp_give",
+    "fp_reset",
+    "fp_take",
+    "vcpu_address",
+    "vcpu_of",
+    "vcpu_prepare",
+]
 
 MAPS_MEMORY = True
 
@@ -42,28 +58,32 @@ SAVED_REGISTERS = (
     "cntkctl_el1",
     "cntv_ctl_el0",
     "cntv_cval_el0",
-    "hcr_el2",
 )
-"""A guest's state. Not here: what every guest finds alike (MDSCR_EL1, ACTLR_EL1 and the PMU trap; CNTVOFF_EL2 is 0)."""
+"""A guest's state. Not here: what every guest finds alike (HCR_EL2 but for `Extra.SERROR`, MDSCR_EL1, ACTLR_EL1, the PMU trap; CNTVOFF_EL2 is 0)."""
 
 LOADED_REGISTERS = (*SAVED_REGISTERS, "vmpidr_el2", "vttbr_el2")
 """The last ones are EL2's, and constant for a vCPU."""
 
 CNTV_CTL = LOADED_REGISTERS.index("cntv_ctl_el0")
 CNTV_CVAL = LOADED_REGISTERS.index("cntv_cval_el0")
-HCR = LOADED_REGISTERS.index("hcr_el2")
 VMPIDR = LOADED_REGISTERS.index("vmpidr_el2")
 VTTBR = LOADED_REGISTERS.index("vttbr_el2")
 
-assert len(LOADED_REGISTERS) == SYSTEM_WORDS and len(SAVED_REGISTERS) % 2 == 0
+assert len(LOADED_REGISTERS) == SYSTEM_WORDS
 
 SAVED = offset_of(Vcpu, "saved")
 SYSTEM = offset_of(Vcpu, "system")
+RESUME = offset_of(Vcpu, "resume")
 FP = offset_of(Vcpu, "fp")
-CPU = offset_of(Vcpu, "cpu")
-ON_CPU = offset_of(Vcpu, "sched") + offset_of(SchedVcpu, "on_cpu")
+HERE = offset_of(Vcpu, "here")  # and `cpu`, `choose`
+SCHED = offset_of(Vcpu, "sched")
+OWN = offset_of(SchedCpu, "own")
+ON_CPU = SCHED + offset_of(SchedVcpu, "on_cpu")
 LINK = 12  # x30 in `saved`
 STACK = 13
+
+assert HERE % 8 == 0 and offset_of(Vcpu, "cpu") == HERE + 8 and offset_of(Vcpu, "choose") == HERE + 12
+assert SYSTEM + 8 * SYSTEM_WORDS <= 512, "LDP and STP reach them from the vCPU's address"
 
 
 def move_saved(pair: str, vcpu: str) -> str:
@@ -72,63 +92,121 @@ def move_saved(pair: str, vcpu: str) -> str:
     return "\n".join([f"    add x2, {vcpu}, #{SAVED}", *lines, f"    {pair} x30, x3, [x2, #{8 * LINK}]"])
 
 
-def save_system() -> str:
-    pairs = range(0, len(SAVED_REGISTERS), 2)
-    lines = [
-        f"    mrs x3, {SAVED_REGISTERS[n]}\n    mrs x4, {SAVED_REGISTERS[n + 1]}\n    stp x3, x4, [x2, #{8 * n}]" for n in pairs
-    ]
-    return f"    add x2, x0, #{SYSTEM}\n" + "\n".join(lines)
+def move_guest(pair: str, vcpu: str) -> str:
+    """x18 to x29 of the guest, in its frame: nothing has used them."""
+    return "\n".join(f"    {pair} x{n}, x{n + 1}, [{vcpu}, #{8 * n}]" for n in range(18, 30, 2))
 
 
-def load_system() -> str:
-    pairs = range(0, len(LOADED_REGISTERS), 2)
-    lines = [
-        f"    ldp x3, x4, [x2, #{8 * n}]\n    msr {LOADED_REGISTERS[n]}, x3\n    msr {LOADED_REGISTERS[n + 1]}, x4" for n in pairs
-    ]
-    return f"    add x2, x1, #{SYSTEM}\n" + "\n".join(lines)
+def save_system(registers: tuple[str, ...] = SAVED_REGISTERS) -> str:
+    lines = []
+    for n in range(0, len(registers) - 1, 2):
+        lines.append(f"    mrs x3, {registers[n]}\n    mrs x4, {registers[n + 1]}\n    stp x3, x4, [x1, #{SYSTEM + 8 * n}]")
+    if len(registers) % 2:
+        lines.append(f"    mrs x3, {registers[-1]}\n    str x3, [x1, #{SYSTEM + 8 * len(registers) - 8}]")
+    return "\n".join(lines)
 
 
-def move_fp(pair: str, vcpu: str) -> str:
+def load_system(registers: tuple[str, ...] = LOADED_REGISTERS) -> str:
+    lines = []
+    for n in range(0, len(registers) - 1, 2):
+        lines.append(f"    ldp x3, x4, [x0, #{SYSTEM + 8 * n}]\n    msr {registers[n]}, x3\n    msr {registers[n + 1]}, x4")
+    if len(registers) % 2:
+        lines.append(f"    ldr x3, [x0, #{SYSTEM + 8 * len(registers) - 8}]\n    msr {registers[-1]}, x3")
+    return "\n".join(lines)
+
+
+def move_fp(pair: str) -> str:
     """V0 to V31, then FPCR and FPSR."""
     lines = [f"    {pair} q{n}, q{n + 1}, [x2, #{16 * n}]" for n in range(0, 32, 2)]
     special = ["mrs x3, fpcr", "mrs x4, fpsr", "stp x3, x4, [x2, #512 - 16]"]
     if pair == "ldp":
         special = ["ldp x3, x4, [x2, #512 - 16]", "msr fpcr, x3", "msr fpsr, x4"]
-    return "\n".join([f"    add x2, {vcpu}, #{FP}", *lines, "    add x2, x2, #16", *(f"    {line}" for line in special)])
+    return "\n".join([f"    add x2, x0, #{FP}", *lines, "    add x2, x2, #16", *(f"    {line}" for line in special)])
 
 
+CLEAR_FP = "\n".join([f"    movi v{n}.2d, #0" for n in range(32)]) + "\n    msr fpcr, xzr\n    msr fpsr, xzr"
+
+def resume_guest(gic: str) -> str:
+    return f"""
+resume_guest_{gic}:
+    mov sp, x0
+    bl vcpu_return_{gic}
+{move_guest("ldp", "sp")}
+{LEAVE}
+"""
+
+
+def guest_turn(gic: str) -> str:
+    return f"""
+    .global guest_turn_{gic}
+guest_turn_{gic}:
+    mov x1, sp
+{move_guest("stp", "x1")}
+    adr x30, resume_guest_{gic}"""
+
+
+# x0: the vCPU that comes; x1: the one that goes. The guests' exits are at guest_turn, C functions call context_switch.
 CODE = f"""
-    .section .text.fp_switch, "ax"
-    .arch_extension fp
-    .arch_extension simd
+    .section .text.context_switch, "ax"
     .global context_switch
 context_switch:
+    mov x2, x0
+    mov x0, x1
+    mov x1, x2
     mov x3, sp
-{move_saved("stp", "x0")}
-{save_system()}
-{move_fp("stp", "x0")}
-    ldr w5, [x0, #{CPU}]
-    add x2, x0, #{ON_CPU}
-    stlr wzr, [x2]
-    add x2, x1, #{ON_CPU}
-    mov w4, #1
-1:  ldar w3, [x2]
-    cbnz w3, 2f
-    str w4, [x2]
-    str w5, [x1, #{CPU}]
-{load_system()}
-{move_fp("ldp", "x1")}
-{move_saved("ldp", "x1")}
+{move_saved("stp", "x1")}
+    adr x30, resume_function
+    b switch_registers
+
+resume_function:
+{move_saved("ldp", "x0")}
     mov sp, x3
     ret
-2:  yield
+
+{NL.join(resume_guest(gic) for gic in GICS)}
+{(NL + "    b switch_registers" + NL).join(guest_turn(gic) for gic in GICS)}
+switch_registers:
+    str x30, [x1, #{RESUME}]
+{save_system()}
+    ldp x4, x5, [x1, #{HERE}]
+    add x2, x1, #{ON_CPU}
+    stlr wzr, [x2]
+1:  add x2, x0, #{ON_CPU}
+    ldar w3, [x2]
+    cbnz w3, 2f
+    mov w3, #1
+    str w3, [x2]
+    stp x4, x5, [x0, #{HERE}]
+{load_system()}
+    ldr x30, [x0, #{RESUME}]
+    ret
+2:  ldr x2, [x4, #{OWN}]
+    mov x3, #{SAVED + 8 * STACK}
+    ldr x3, [x2, x3]
+    mov sp, x3
+    stp x4, x5, [sp, #-32]!
+    str x0, [sp, #16]
+    bl vcpu_await
+    ldr x0, [sp, #16]
+    ldp x4, x5, [sp]
     b 1b
     .global context_switch_end
 context_switch_end:
 
+    .section .text.fp_switch, "ax"
+    .arch_extension fp
+    .arch_extension simd
+    .global fp_save
+fp_save:
+{move_fp("stp")}
+    ret
     .global fp_restore
 fp_restore:
-{move_fp("ldp", "x0")}
+{move_fp("ldp")}
+    ret
+    .global fp_clear
+fp_clear:
+{CLEAR_FP}
     ret
     .global fp_switch_end
 fp_switch_end:
@@ -136,9 +214,9 @@ fp_switch_end:
     .section .text.vcpu_begin, "ax"
     .global vcpu_begin
 vcpu_begin:
+    mov sp, x0
     mov x29, xzr
     mov x30, xzr
-    mov x0, sp
     bl vcpu_main
 """
 
@@ -149,14 +227,68 @@ assembly(CODE, arch="aarch64")
 def context_switch(before: Vcpu, after: Vcpu) -> None:
     """Leave one vCPU's registers and stack, and go on where another left off. Returns when the first one is switched to, on whatever CPU.
 
-    While another CPU still holds the second, this one waits, having given up the first.
+    While another CPU still holds the second, this one waits in `vcpu_await`, having given up the first.
     """
     raise NotImplementedError("a switch needs an emulated CPU")
+
+
+@export("vcpu_await")
+def vcpu_await(v: Vcpu) -> None:
+    """A CPU that idles still has the vCPU's registers: ask for them, and wait until it has given them up, which takes it a bounded time."""
+    gic_kick(v.cpu)
+    while v.sched.on_cpu.load_acquire() != 0:
+        cpu_relax()
+
+
+# ---- FP and SIMD: a CPU's registers are zero, and trap, until the vCPU that it has uses them --------------------------------------------
+
+
+@external("fp_save")
+def fp_save(v: Vcpu) -> None:
+    """This CPU's FP/SIMD registers into the vCPU."""
 
 
 @external("fp_restore")
 def fp_restore(v: Vcpu) -> None:
     """Load this CPU's FP/SIMD registers from the vCPU."""
+
+
+@external("fp_clear")
+def fp_clear() -> None:
+    """Zero in this CPU's FP/SIMD registers: what traps cannot be told by speculation either."""
+
+
+@fn(inline=False)
+def fp_take(v: Vcpu) -> None:
+    """The vCPU that this CPU has uses FP or SIMD."""
+    write_cptr_el2(CPTR_GUEST)
+    instruction_sync()
+    if v.fp_saved:
+        fp_restore(v)
+    v.extra |= Extra.FP
+
+
+@fn(inline=True)
+def fp_give(v: Vcpu) -> None:
+    """The vCPU's registers are about to leave this CPU, and FP and SIMD registers are among them."""
+    fp_save(v)
+    v.fp_saved = True
+    fp_forget(v)
+
+
+@fn(inline=True)
+def fp_reset(v: Vcpu) -> None:
+    """FP and SIMD registers of the vCPU that this CPU has are zero."""
+    v.fp_saved = False
+    if v.extra & Extra.FP != 0:
+        fp_forget(v)
+
+
+@fn(inline=False)
+def fp_forget(v: Vcpu) -> None:
+    fp_clear()
+    v.extra &= ~u32(Extra.FP)
+    write_cptr_el2(CPTR_GUEST_NO_FP)
 
 
 @external("vcpu_begin")
@@ -165,13 +297,23 @@ def vcpu_begin() -> None:
     raise NotImplementedError
 
 
+@fn(inline=True)
+def vcpu_of(s: SchedVcpu) -> Vcpu:
+    """The vCPU that a scheduler's vCPU is part of."""
+    return Ptr[Vcpu](wrapping_sub(address_of(s), usize(SCHED))).ref()
+
+
+@fn(inline=True)
+def vcpu_address(v: Vcpu) -> u64:
+    """For the vectors."""
+    return u64(address_of(v))
+
+
 @fn
-def vcpu_prepare(v: Vcpu, vmpidr: u64, vttbr: u64, hcr: u64) -> None:
+def vcpu_prepare(v: Vcpu, vmpidr: u64, vttbr: u64) -> None:
     """A vCPU that has never run: the first switch to it enters `vcpu_main` on an empty stack."""
     for i in range(SYSTEM_WORDS):
         v.system[i] = 0
-    v.saved[LINK] = u64(address_of(vcpu_begin))
-    v.saved[STACK] = u64(address_of(v))
-    v.system[HCR] = hcr
+    v.resume = address_of(vcpu_begin)
     v.system[VMPIDR] = vmpidr
     v.system[VTTBR] = vttbr

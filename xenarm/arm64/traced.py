@@ -6,6 +6,7 @@ Each exit goes through the same functions as untraced, in the same order. Which 
 from freestanding import assembly, fn, linker_symbol, u64, usize
 
 from xenarm.arm.instructions import instruction_sync
+from xenarm.arm.short import NOT_HERE_BIT
 from xenarm.arm64.registers import write_vbar_el2
 from xenarm.arm64.vectors import CALLEE_SAVED, LEAVE, SAVE, move_pairs, own_fault, vector
 from xenarm.config import CONFIG
@@ -48,6 +49,7 @@ traced_vectors:
 traced_sync:
 {SHORT_SYNC}
     cbz x0, traced_leave
+    tbz x0, #{NOT_HERE_BIT}, traced_rest
     mov x0, sp
     bl trap_sync
     cbz x0, traced_leave
@@ -58,6 +60,12 @@ traced_sync:
     mov x0, sp
     bl traced_end
     b guest_leave
+
+traced_rest:
+    mov x1, x0
+    mov x0, sp
+    bl guest_rest
+    b traced_leave
 
 traced_irq:
     bl traced_short_irq

@@ -2,13 +2,14 @@
 
 While a guest runs, SP_EL2 points at its `Vcpu`, and the stack is free below it. A trap saves the few registers that the short way changes;
 what that leaves goes on with all that a C function may change, and at last the full way, where all registers lie in the frame.
-ELR_EL2 and SPSR_EL2 stay where they are.
+ELR_EL2 and SPSR_EL2 stay where they are. A guest whose vCPU waits or yields is left and gone back to here, with no C function under way.
 """
 
 from freestanding import assembly, external, fn, linker_symbol, offset_of, size_of, u64, usize
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import write_vbar_el2
+from xenarm.arm.short import SENDS_BIT, WAITS_BIT, YIELDS_BIT
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
 
@@ -65,7 +66,7 @@ def short_call(function: str, rest: str) -> str:
 def vector_table(label: str, gic: str) -> str:
     """The table for a machine with that controller. An AArch32 process of the guest enters like its kernel."""
     from_guest = [
-        short_call(f"short_sync_{gic}", "guest_sync"),
+        short_call(f"short_sync_{gic}", f"guest_sync_{gic}"),
         short_call(f"short_irq_{gic}", "guest_irq"),
         guest_call("trap_fiq"),
         guest_call("trap_serror"),
@@ -74,6 +75,39 @@ def vector_table(label: str, gic: str) -> str:
     return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
 
 
+def beyond_short(gic: str) -> str:
+    """A synchronous exception that the short way left."""
+    return f"""
+guest_sync_{gic}:
+{move_pairs("stp", MORE)}
+    tbnz x0, #{YIELDS_BIT}, guest_yield_{gic}
+    tbnz x0, #{WAITS_BIT}, guest_wait_{gic}
+    tbnz x0, #{SENDS_BIT}, guest_send
+    mov x0, sp
+    bl trap_sync
+    cbnz x0, guest_full
+{LEAVE}
+
+guest_wait_{gic}:
+    mov x0, sp
+    bl guest_waits_{gic}
+    mov x2, sp
+    bl guest_waited_{gic}
+    cbnz x0, guest_turn_{gic}
+{LEAVE}
+
+guest_yield_{gic}:
+    mov x0, sp
+    bl guest_yields
+    mov x2, sp
+    bl guest_yielded_{gic}
+    cbnz x0, guest_turn_{gic}
+{LEAVE}
+"""
+
+
+NL = "\n"
+GICS = [*(["v3"] if CONFIG.GICV3 else []), *(["v2"] if CONFIG.GICV2 else [])]
 VECTORS_AT_BOOT = vector_table("vectors", "v2" if CONFIG.GICV2 else "v3")
 VECTORS_OTHER = vector_table("vectors_v3", "v3") if CONFIG.GICV2 and CONFIG.GICV3 else ""
 
@@ -82,11 +116,12 @@ VECTORS = f"""
 {VECTORS_AT_BOOT}
 {VECTORS_OTHER}
     .section .text.trap, "ax"
-guest_sync:
-{move_pairs("stp", MORE)}
+{NL.join(beyond_short(gic) for gic in GICS)}
+
+guest_send:
+    mov x1, x0
     mov x0, sp
-    bl trap_sync
-    cbnz x0, guest_full
+    bl guest_sends
 {LEAVE}
 
 guest_irq:

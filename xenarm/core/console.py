@@ -48,6 +48,7 @@ __all__ = [
     "console_irq",
     "console_place",
     "console_poll",
+    "console_waits",
     "console_rescue",
     "console_start",
     "vpl011_mmio",
@@ -300,6 +301,12 @@ def send_waiting() -> None:
         if (freed >> (i & 31)) & 1 != 0 and has_console(DOMAINS[i]):
             vpl011_room_to_send(VPL011S[i])
             update_interrupt(DOMAINS[i], VPL011S[i])
+
+
+@fn(inline=True)
+def console_waits() -> bool:
+    """Whether `console_poll` would do anything."""
+    return CONSOLE.waiting
 
 
 @fn

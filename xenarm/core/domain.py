@@ -3,11 +3,11 @@
 Lock order: a domain's distributor lock is a leaf; nothing is taken while it is held.
 """
 
-from freestanding import Array, Atomic, IntEnum, Struct, View, array, atomic, fn, place, size_of, u8, u32, u64
+from freestanding import Array, Atomic, IntEnum, Ptr, Struct, address_of, View, array, atomic, fn, place, size_of, u8, u32, u64, usize
 
 from xenarm.arm.frame import FP_WORDS, REGISTERS, SAVED_WORDS, SYSTEM_WORDS, Register
 from xenarm.config import CONFIG
-from xenarm.core.sched.state import SchedDomain, SchedVcpu
+from xenarm.core.sched.state import SCHED_CPUS, SchedCpu, SchedDomain, SchedVcpu
 from xenarm.devicetree.reader import Node
 from xenarm.gic.state import Vgicd, VgicCpu
 from xenarm.p2m.state import P2m
@@ -29,6 +29,7 @@ __all__ = [
     "Domain",
     "DomainState",
     "EndAction",
+    "Extra",
     "GuestLayout",
     "Power",
     "ShutdownReason",
@@ -41,7 +42,11 @@ __all__ = [
     "domain_name",
     "domain_next",
     "vcpu_domain",
+    "vcpu_here",
+    "vcpu_place",
 ]
+
+MAPS_MEMORY = True  # for `Vcpu.here`, which is set before the vCPU runs, and never asked whether it is
 
 MAX_CPUS: int = CONFIG.MAX_CPUS
 MAX_VCPUS: int = CONFIG.MAX_VCPUS
@@ -92,15 +97,31 @@ class Power(IntEnum, type=u32):
     STARTING = 3
 
 
+class Extra:
+    """Bits of `Vcpu.extra`: what a switch must do beside the usual."""
+
+    FP = 1  # its FP and SIMD registers are in the CPU; without it they are in `fp` if `fp_saved`, else zero (AArch64; else the switch takes them)
+    SERROR = 2  # it may have a virtual SError pending (HCR_EL2.VSE)
+    WATCHED = 4  # a CPU watches its timers, see `due`
+    PTIMER = 8  # its physical timer is set and has not expired
+
+
 
 class Vcpu(Struct, align=16):
     """A virtual CPU. It lies at the top of its EL2 stack: in the guest, SP_EL2 points here. Without a domain: a CPU that has none to run."""
 
     regs: Array[Register] = array(Register, REGISTERS)
+    here: usize  # the `SchedCpu` that has its registers, or had them last; with the next two, which say more of it, it goes from vCPU to vCPU
+    cpu: u32
+    choose: u32  # the CPU must ask the scheduler before the guest goes on; 0 while the guest runs
+    system: Array[Register] = array(Register, SYSTEM_WORDS)  # system registers, in the order of the switch
+    vmcr: u64  # GICH_VMCR and GICH_APR
+    apr: u64
     id: u32
-    cpu: u32  # which CPU has its registers, or had them last
     number: u32  # of its slot
-    choose: u32  # its CPU must ask the scheduler before the guest goes on
+    extra: u32
+    tag: u8  # its id plus one
+    fp_saved: bool
     domain: "Domain | None"
     power: Atomic[u32] = atomic(u32)
     gicd_frame: u64  # its distributor's page as HPFAR_EL2 shows it
@@ -111,11 +132,9 @@ class Vcpu(Struct, align=16):
     ptimer_compare: u64
     due: u64  # when its timers want it, while it waits elsewhere than in a CPU; NEVER: no timer, or not noted
     due_cpu: u32  # who has noted it
-    vmcr: u32  # GICH_VMCR and GICH_APR
-    apr: u32
     sched: SchedVcpu
-    saved: Array[Register] = array(Register, SAVED_WORDS)  # EL2's own, where the switch left it
-    system: Array[Register] = array(Register, SYSTEM_WORDS)  # system registers, in the order of the switch
+    resume: usize  # where the vectors go on with it
+    saved: Array[Register] = array(Register, SAVED_WORDS)  # EL2's own, where a switch left a C function
     fp: Array[u64] = array(u64, FP_WORDS)
 
 
@@ -199,6 +218,19 @@ def domain_all_left(d: Domain) -> bool:
         if v is not None and v.power.load_acquire() == u32(Power.ON):
             return False
     return True
+
+
+@fn
+def vcpu_place(v: Vcpu, cpu: u32) -> None:
+    """The CPU is the one that it had last."""
+    v.here = address_of(SCHED_CPUS[cpu])
+    v.cpu = cpu
+
+
+@fn(inline=True)
+def vcpu_here(v: Vcpu) -> SchedCpu:
+    """The CPU that has its registers, or had them last. Not for a vCPU that no CPU was ever given to."""
+    return Ptr[SchedCpu](v.here).ref()
 
 
 @fn

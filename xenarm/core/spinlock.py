@@ -11,12 +11,14 @@ __all__ = ["Spinlock"]
 class Spinlock(Struct):
     """Free when `owner == next`; both wrap around together."""
 
-    next: Atomic[u32] = atomic(u32)
     owner: Atomic[u32] = atomic(u32)
+    next: Atomic[u32] = atomic(u32)
 
     @fn
     def __enter__(self) -> None:
         ticket = self.next.fetch_add(1)
+        if self.owner.load_acquire() == ticket:
+            return
         while self.owner.load_acquire() != ticket:
             cpu_relax()
             halt_if_failed()

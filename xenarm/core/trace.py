@@ -16,7 +16,7 @@ from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import MAX_CPUS, MAX_DOMAINS, SLOT_COUNT, SLOTS, Domain, Vcpu
 from xenarm.core.memory import pages_alloc
 from xenarm.core.result import Result
-from xenarm.core.sched.state import SCHED_CPUS
+from xenarm.core.sched.state import NEVER, SCHED_CPUS
 
 __all__ = [
     "ALL_CLASSES",
@@ -50,6 +50,7 @@ __all__ = [
     "trace_mark",
     "trace_name",
     "trace_on",
+    "trace_on_schedule",
     "trace_pages",
     "trace_pause",
     "trace_power",
@@ -303,6 +304,12 @@ def noted_kicks(cpus: u64) -> u64:
 
 
 @fn(inline=True)
+def trace_on_schedule() -> bool:
+    """Whether `trace_schedule` must be called: a CPU's `Alarm.enough` is NEVER then, so that its quick way, which does not, is not taken."""
+    return switched_on(SCHED)
+
+
+@fn(inline=True)
 def trace_schedule(chosen: Vcpu | None) -> Vcpu | None:
     """The scheduler has chosen what this CPU runs; None: nothing. Returns it."""
     return schedule_changes(chosen) if switched_on(SCHED) else chosen
@@ -397,6 +404,7 @@ def trace_attended() -> tuple[bool, u32]:
     if before == classes:
         return False, classes
     TRACE.attended[cpu] = classes
+    SCHED_CPUS[cpu].alarm.enough = NEVER
     ring = TRACE.rings[cpu]
     if ring is not None and classes != 0:
         ring.classes = classes

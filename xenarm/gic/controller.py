@@ -35,6 +35,7 @@ class Gic(Struct):
     gicd: u64
     gicc: u64
     gich: u64
+    lists: u64  # GICH_LR0
     gicv: HostPhys
     gicv_size: u64
     gicr: u64  # the first region of a GICv3's redistributors

@@ -4,7 +4,7 @@ Everything here runs on the CPU that runs the vCPU. An interrupt is in at most o
 is listed for one of them at a time, and its end brings the next. Functions named `shared_*` need the distributor's lock.
 """
 
-from freestanding import ctz, fn, u8, u32, wrapping_sub
+from freestanding import ctz, fn, truncate, u8, u32, wrapping_sub
 
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
@@ -14,7 +14,6 @@ from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
 
 __all__ = [
     "HCR_RUN",
-    "HCR_RUN_SHORT",
     "forget_requests",
     "lists_collect",
     "lists_index",
@@ -23,6 +22,7 @@ __all__ = [
     "lists_states",
     "own_flush",
     "own_list",
+    "own_list_sgi",
     "own_ready",
     "own_strip",
     "release",
@@ -170,6 +170,29 @@ def own_list(v: Vcpu, intid: u32) -> bool:
     put(v, index, own_value(v, intid))
     v.vgic.listed |= bit
     v.vgic.lr_of[intid] = u8(index)
+    return True
+
+
+@fn(inline=True)
+def own_list_sgi(v: Vcpu, sgi: u32, sender: u32) -> bool:
+    """Bring an SGI that has just come into a list register at once. False, and nothing done: it is off, waits or is listed already, no list
+    register is known to be free, or there is no such sender.
+    """
+    bit = u32(1) << sgi
+    if sender >= 8 or v.vgic.sgi_senders[sgi] != 0 or v.vgic.own.on & ~v.vgic.own.pending & bit == 0:
+        return False
+    index = u32(v.vgic.lr_of[sgi])
+    if v.vgic.listed & bit != 0:
+        if gic_read_lr(index) & LrState.MASK != 0:
+            return False
+    else:
+        free = ~v.vgic.lr_used & GIC.list_mask
+        if free == 0:
+            return False
+        index = ctz(free)
+        v.vgic.listed |= bit
+        v.vgic.lr_of[sgi] = truncate(u8, index)
+    put(v, index, v.vgic.own.template[sgi] | LrState.PENDING | sender << CPUID_SHIFT)
     return True
 
 
@@ -420,4 +443,5 @@ def lists_refill(v: Vcpu) -> None:
         for _ in range(GIC.list_registers + 1):
             if not refill_one(d, v):
                 break
-    gic_lists_control(HCR_RUN_SHORT if v.vgic.short else u32(HCR_RUN))
+    v.vgic.control = HCR_RUN_SHORT if v.vgic.short else u32(HCR_RUN)
+    gic_lists_control(v.vgic.control)

@@ -83,7 +83,8 @@ class VgicCpu(Struct):
     lr_of: Array[u8] = array(u8, 32)  # in which one
     lr: Array[u32] = array(u32, LIST_REGISTERS)  # as last written
     lr_used: u32  # may hold something; a clear bit is surely free
-    short: bool  # more is pending than there are list registers: GICH_HCR.UIE is on
+    short: bool  # more is pending than there are list registers
+    control: u32  # GICH_HCR: with UIE while short
     mail: Array[Mail] = array(Mail, SGIS)
     mail_flags: Atomic[u32] = atomic(u32)  # SGIs that have letters; PPIs raised elsewhere
     attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed

@@ -3,10 +3,22 @@
 Priority drop and deactivation are split (EOImode), so that an interrupt can stay active on behalf of a guest.
 """
 
-from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, zeroed
+from collections.abc import Callable
 
-from xenarm.arm.instructions import data_sync_inner_stores, mmio_read32, mmio_write8, mmio_write32
+from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, wrapping_add, zeroed
+
+from xenarm.arm.instructions import (
+    data_sync_inner_stores,
+    mmio_read32,
+    mmio_read32_of,
+    mmio_reader32,
+    mmio_write8,
+    mmio_write32,
+    mmio_write32_of,
+    mmio_writer32,
+)
 from xenarm.arm.mmu import mmu_map_device
+from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
@@ -56,6 +68,16 @@ class Interfaces(Struct):
 INTERFACES = zeroed(Interfaces)
 
 
+gicc_read_iar: Callable[[u64], u64] = mmio_reader32(Gicc.IAR)  # of GIC.gicc
+gicc_write_eoir: Callable[[u64, u64], None] = mmio_writer32(Gicc.EOIR)
+gicc_write_dir: Callable[[u64, u64], None] = mmio_writer32(Gicc.DIR)
+gich_read_vmcr: Callable[[u64], u64] = mmio_reader32(Gich.VMCR)  # of GIC.gich
+gich_read_apr: Callable[[u64], u64] = mmio_reader32(Gich.APR)
+gich_write_hcr: Callable[[u64, u64], None] = mmio_writer32(Gich.HCR)
+gich_write_vmcr: Callable[[u64, u64], None] = mmio_writer32(Gich.VMCR)
+gich_write_apr: Callable[[u64, u64], None] = mmio_writer32(Gich.APR)
+
+
 @fn(inline=True)
 def gicd_read(offset: u32) -> u32:
     return mmio_read32(GIC.gicd + u64(offset))
@@ -73,22 +95,22 @@ def gicc_write(offset: u32, value: u32) -> None:
 
 @fn(inline=True)
 def gich_read(offset: u32) -> u32:
-    return mmio_read32(GIC.gich + u64(offset))
+    return mmio_read32(wrapping_add(GIC.gich, u64(offset)))
 
 
 @fn(inline=True)
 def gich_write(offset: u32, value: u32) -> None:
-    mmio_write32(GIC.gich + u64(offset), value)
+    mmio_write32(wrapping_add(GIC.gich, u64(offset)), value)
 
 
 @fn(inline=True)
 def v2_read_lr(index: u32) -> u32:
-    return gich_read(Gich.LR0 + index * 4)
+    return mmio_read32_of(GIC.lists, u64(index))
 
 
 @fn(inline=True)
 def v2_write_lr(index: u32, value: u32) -> None:
-    gich_write(Gich.LR0 + index * 4, value)
+    mmio_write32_of(GIC.lists, u64(index), value)
 
 
 @fn(inline=True)
@@ -108,14 +130,21 @@ def v2_lists_control(value: u32) -> None:
 
 @fn(inline=True)
 def v2_save_interface(v: Vcpu) -> None:
-    v.vmcr = gich_read(Gich.VMCR)
-    v.apr = gich_read(Gich.APR)
+    gich = GIC.gich
+    vmcr = gich_read_vmcr(gich)
+    apr = gich_read_apr(gich)
+    v.vmcr = vmcr
+    v.apr = apr
 
 
 @fn(inline=True)
 def v2_load_interface(v: Vcpu) -> None:
-    gich_write(Gich.VMCR, v.vmcr)
-    gich_write(Gich.APR, v.apr)
+    gich = GIC.gich
+    vmcr = v.vmcr
+    apr = v.apr
+    gich_write_vmcr(gich, vmcr)
+    gich_write_apr(gich, apr)
+    gich_write_hcr(gich, u64(v.vgic.control))
 
 
 @fn
@@ -161,6 +190,7 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
     GIC.gicd = gicd.base
     GIC.gicc = gicc.base + skipped
     GIC.gich = gich.base
+    GIC.lists = GIC.gich + Gich.LR0
     GIC.gicv = HostPhys(gicv.base + skipped)
     GIC.gicv_size = gicv.size - skipped
     GIC.maintenance_ppi = maintenance.intid
@@ -235,14 +265,18 @@ def v2_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
 @fn(inline=True)
 def v2_acknowledge() -> u32:
     """GICC_IAR: the interrupt to handle, with the sender of an SGI; from INTID_SPURIOUS on there is none."""
-    return mmio_read32(GIC.gicc + Gicc.IAR)
+    return truncate(u32, gicc_read_iar(GIC.gicc))
 
 
 @fn(inline=True)
 def v2_end(iar: u32) -> None:
     """Drop the running priority and deactivate."""
-    gicc_write(Gicc.EOIR, iar)
-    gicc_write(Gicc.DIR, iar)
+    gicc = GIC.gicc
+    gicc_write_eoir(gicc, u64(iar))
+    if CONFIG.ARM64:
+        gicc_write_dir(gicc, u64(iar))
+    else:
+        gicc_write(Gicc.DIR, iar)  # beyond the offsets of an A32 store
 
 
 @fn(inline=True)
@@ -256,7 +290,7 @@ def v2_deactivate(intid: u32) -> None:
     gicc_write(Gicc.DIR, intid)
 
 
-@fn
+@fn(inline=True)
 def v2_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()

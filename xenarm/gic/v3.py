@@ -470,7 +470,7 @@ def v3_lists_reset() -> None:
 @fn(inline=True)
 def v3_save_interface(v: Vcpu) -> None:
     """ICH_VMCR_EL2 and the active priorities of both groups."""
-    v.vmcr = truncate(u32, read_ich_vmcr())
+    v.vmcr = read_ich_vmcr()
     for n in range(GIC.active_registers):
         v.vgic.active0[n] = truncate(u32, read_ich_ap0r(n))
         v.vgic.active1[n] = truncate(u32, read_ich_ap1r(n))
@@ -478,7 +478,8 @@ def v3_save_interface(v: Vcpu) -> None:
 
 @fn(inline=True)
 def v3_load_interface(v: Vcpu) -> None:
-    write_ich_vmcr(u64(v.vmcr))
+    write_ich_vmcr(v.vmcr)
     for n in range(GIC.active_registers):
         write_ich_ap0r(n, u64(v.vgic.active0[n]))
         write_ich_ap1r(n, u64(v.vgic.active1[n]))
+    write_ich_hcr(u64(v.vgic.control))

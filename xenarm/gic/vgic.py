@@ -4,7 +4,7 @@ A vCPU's own interrupts are raised by the CPU that runs it, without a lock; anot
 are raised under the distributor's lock, from any CPU.
 """
 
-from freestanding import ctz, fn, truncate, u8, u32, u64
+from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 
 from xenarm.abi.layout import GUEST_GICC_SIZE
 from xenarm.arm.cpu import SHARING, this_vcpu
@@ -14,12 +14,13 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
-from xenarm.core.sched.scheduler import sched_allow
+from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed
 from xenarm.core.sched.state import STOP_WAITS
 from xenarm.core.trace import trace_kick, trace_kicks, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
 from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
+    HCR_RUN,
     forget_requests,
     lists_collect,
     lists_index,
@@ -27,6 +28,7 @@ from xenarm.gic.lists import (
     lists_refill,
     own_flush,
     own_list,
+    own_list_sgi,
     own_ready,
     own_strip,
     route_target,
@@ -51,12 +53,14 @@ __all__ = [
     "vgic_init",
     "vgic_look",
     "vgic_maintenance",
+    "vgic_mail_sgi",
     "vgic_map_cpu_interface",
     "vgic_park",
     "vgic_raise_own",
     "vgic_raise_ppi",
     "vgic_raise_sgi",
     "vgic_set_own_level",
+    "vgic_sgi_to_sleeper",
     "vgic_set_spi_level",
     "vgic_tables",
     "vgic_update_on",
@@ -66,6 +70,7 @@ __all__ = [
 ]
 
 WAKER_ASLEEP = int(GicrWaker(PROCESSOR_SLEEP=True, CHILDREN_ASLEEP=True))
+CPUID_SHIFT = 10
 GROUP0 = 1
 GROUP1 = 2
 
@@ -94,11 +99,13 @@ def word_reset(w: IrqWord, first: u32) -> None:
     w.recall = 0
     w.drop = 0
     w.deactivate = 0
+    w.priority.fill(0)
+    w.route.fill(0)
+    w.holder.fill(0)
     for i in range(u32(32)):
-        w.priority[i] = 0
-        w.route[i] = 0
-        w.holder[i] = 0
-        word_update_template(w, first, i)
+        w.template[i] = first + i
+    if CONFIG.GIC_HW_TIMER_LINK and first == 0:
+        word_update_template(w, first, PPI_VIRTUAL_TIMER)
 
 
 @fn
@@ -151,6 +158,7 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     v.vgic.listed = 0
     v.vgic.lr_used = 0
     v.vgic.short = False
+    v.vgic.control = HCR_RUN
     v.vgic.mail_flags.store(0)
     v.vgic.attention.store(0)
     v.vgic.sgi_self = sgi_to_self(v)
@@ -217,7 +225,7 @@ def runs(v: Vcpu) -> bool:
 # ---- other CPUs -------------------------------------------------------------------------------------------------------
 
 
-@fn
+@fn(inline=True)
 def vcpu_kick(v: Vcpu) -> None:
     """Make the vCPU's CPU look at its mail, once for all that came since it last looked; and wake the vCPU if it waits."""
     if v.vgic.kicked.exchange(1) != 0:
@@ -229,7 +237,7 @@ def vcpu_kick(v: Vcpu) -> None:
         trace_kick(u64(1) << v.cpu, 0)
 
 
-@fn
+@fn(inline=False)
 def kick_shared(v: Vcpu) -> None:
     """`kicked` must be seen set before the vCPU's state is looked at: it sets its state first, and looks at `kicked` then."""
     data_memory_barrier()
@@ -254,7 +262,7 @@ def cpus_kick(cpus: u64) -> None:
             gic_kick(cpu)
 
 
-@fn
+@fn(inline=True)
 def take_mail(v: Vcpu) -> None:
     """PPIs that other CPUs raised, and SGIs that other vCPUs sent. A flag may come after its letter was already taken: then there is none."""
     flags = v.vgic.mail_flags.exchange(0)
@@ -263,10 +271,11 @@ def take_mail(v: Vcpu) -> None:
     while flags != 0:
         sgi = ctz(flags)
         flags &= flags - 1
-        senders = truncate(u8, v.vgic.mail[sgi].senders.exchange(0))
-        if senders != 0:
-            v.vgic.sgi_senders[sgi] |= senders
-            v.vgic.own.pending |= u32(1) << sgi
+        senders = v.vgic.mail[sgi].senders.exchange(0)
+        if senders & wrapping_sub(senders, u32(1)) != 0 or not own_list_sgi(v, sgi, ctz(senders)):
+            v.vgic.sgi_senders[sgi] |= truncate(u8, senders)
+            if senders != 0:
+                v.vgic.own.pending |= u32(1) << sgi
 
 
 @fn
@@ -277,9 +286,10 @@ def vgic_attend(v: Vcpu) -> None:
         return
     if v.vgic.mail_flags.load_acquire() != 0:
         take_mail(v)
-    if v.vgic.attention.exchange(0) != 0:
+    if v.vgic.attention.load_acquire() != 0 and v.vgic.attention.exchange(0) != 0:
         shared_attend(vcpu_domain(v), v)
-    own_flush(v)
+    if own_ready(v) != 0:
+        own_flush(v)
 
 
 @fn
@@ -389,9 +399,60 @@ def vgic_raise_sgi(v: Vcpu, target: Vcpu, sgi: u32) -> None:
         target.vgic.sgi_senders[sgi] |= u8(1) << sender
         vgic_raise_own(target, sgi)
         return
+    vgic_mail_sgi(target, sgi, sender)
+
+
+@fn(inline=True)
+def vgic_mail_sgi(target: Vcpu, sgi: u32, sender: u32) -> None:
+    """An SGI to another vCPU, whose CPU will bring it."""
     _ = target.vgic.mail[sgi].senders.fetch_or(u32(1) << sender)
     _ = target.vgic.mail_flags.fetch_or(u32(1) << sgi)
     vcpu_kick(target)
+
+
+@fn(inline=True)
+def vgic_sgi_to_sleeper(target: Vcpu, sgi: u32, sender: u32) -> bool:
+    """Wake a vCPU by an SGI, if it waits. False: it does not, and nothing is done.
+
+    Between claim and wake nobody else touches it; if no CPU has its registers either, what will be its list registers can be written here.
+    """
+    if not sched_claim(target.sched):
+        return False
+    if target.sched.on_cpu.load_acquire() != 0 or not list_asleep(target, sgi, sender):
+        write_mail(target, sgi, sender)
+    kick = sched_claimed(trace_wake(target).sched, read_cntpct_el0())
+    if kick != 0:
+        cpus_kick(kick)
+    return True
+
+
+@fn(inline=False)
+def write_mail(target: Vcpu, sgi: u32, sender: u32) -> None:
+    _ = target.vgic.mail[sgi].senders.fetch_or(u32(1) << sender)
+    _ = target.vgic.mail_flags.fetch_or(u32(1) << sgi)
+    target.vgic.kicked.store_release(1)
+
+
+@fn(inline=True)
+def list_asleep(v: Vcpu, sgi: u32, sender: u32) -> bool:
+    """Put an SGI into what a vCPU's list registers will be. False, and nothing done: it is off, waits or is listed already, or there is no room."""
+    bit = u32(1) << sgi
+    if v.vgic.own.on & ~v.vgic.own.pending & bit == 0 or v.vgic.sgi_senders[sgi] != 0:
+        return False
+    index = u32(v.vgic.lr_of[sgi])
+    if v.vgic.listed & bit != 0:
+        if v.vgic.lr[index] & LrState.MASK != 0:
+            return False
+    else:
+        free = ~v.vgic.lr_used & GIC.list_mask
+        if free == 0:
+            return False
+        index = ctz(free)
+        v.vgic.lr_used |= u32(1) << index
+        v.vgic.lr_of[sgi] = truncate(u8, index)
+        v.vgic.listed |= bit
+    v.vgic.lr[index] = v.vgic.own.template[sgi] | LrState.PENDING | sender << CPUID_SHIFT
+    return True
 
 
 # ---- shared interrupts ------------------------------------------------------------------------------------------------
@@ -455,8 +516,11 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
         own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)
         lists_collect(v)
         for n in range(u32(SHARED_WORDS)):
-            take_back(v, d.vgic.words[n], n * 32 + 32)
-            shared_deliver(d, n, 0xFFFF_FFFF, False)
+            w = d.vgic.words[n]
+            if w.recall | w.drop | w.deactivate != 0:
+                take_back(v, w, n * 32 + 32)
+            if shared_ready(w) != 0:
+                shared_deliver(d, n, 0xFFFF_FFFF, False)
     if v.vgic.short:
         lists_refill(v)
 

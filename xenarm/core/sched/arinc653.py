@@ -8,7 +8,7 @@ from freestanding import Struct, ctz, fn, saturating_sub, u32, u64, zeroed
 
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
-from xenarm.core.sched.queue import account, may_run, us_to_ticks
+from xenarm.core.sched.queue import account, kick_later, may_run, us_to_ticks
 from xenarm.core.sched.state import (
     MOST_WINDOWS,
     NEVER,
@@ -32,7 +32,6 @@ __all__ = [
     "arinc_remove",
     "arinc_sleep",
     "arinc_wake",
-    "arinc_yield",
 ]
 
 MAX_CPUS: int = CONFIG.MAX_CPUS
@@ -222,11 +221,6 @@ def arinc_sleep(v: SchedVcpu, now: u64) -> u64:
 
 
 @fn
-def arinc_yield(c: SchedCpu, v: SchedVcpu) -> None:
-    """A window is never given to anybody else."""
-
-
-@fn
 def arinc_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
     with ARINC.lock:
         account(v, now)
@@ -269,7 +263,7 @@ def window_at(a: ArincCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
 @fn
 def leave(c: SchedCpu, old: SchedVcpu) -> None:
     old.place = Place.QUEUED if may_run(old) else Place.BLOCKED
-    c.kick |= ARINC.awaited & ~c.bit
+    kick_later(c, ARINC.awaited & ~c.bit)
     ARINC.awaited = 0
 
 
@@ -280,7 +274,7 @@ def ready(c: SchedCpu, v: SchedVcpu) -> bool:
         return False
     if v.place == Place.RUNNING:
         ARINC.awaited |= c.bit
-        c.kick |= u64(1) << v.cpu
+        kick_later(c, u64(1) << v.cpu)
         return False
     return True
 

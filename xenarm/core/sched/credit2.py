@@ -21,6 +21,7 @@ from xenarm.core.sched.queue import (
     kick_came,
     kick_endless,
     kick_for,
+    kick_later,
     kick_left,
     lock_try,
     may_run,
@@ -54,7 +55,6 @@ __all__ = [
     "credit2_remove",
     "credit2_sleep",
     "credit2_wake",
-    "credit2_yield",
 ]
 
 MAX_CPUS: int = CONFIG.MAX_CPUS
@@ -382,7 +382,7 @@ def expire(q: RunQueue, c: SchedCpu, now: u64) -> None:
     while v is not None and v.due <= now:
         event_remove(q, v)
         settle(q, v, now)
-        c.kick |= put(q, v, c.bit, False)
+        kick_later(c, put(q, v, c.bit, False))
         v = q.events
 
 
@@ -456,7 +456,7 @@ def take_from(source: RunQueue, q: RunQueue, c: SchedCpu) -> bool:
     move(source, q, v)
     left = source.head
     if left is not None:
-        c.kick |= kick_for(q, left, c.bit)
+        kick_later(c, kick_for(q, left, c.bit))
     return True
 
 
@@ -566,11 +566,6 @@ def block(v: SchedVcpu, lean: bool) -> None:
 
 
 @fn
-def credit2_yield(c: SchedCpu, v: SchedVcpu) -> None:
-    v.yielded = True
-
-
-@fn
 def credit2_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
     q = lock_home(v)
     burn(v, now, False)
@@ -599,9 +594,7 @@ def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, runs: bool, lean: bool) -> N
     elif not lean and old.credit2.capped and old.credit2.quota <= 0:
         park(q, old)
     else:
-        kick = put(q, old, c.bit, lean)
-        if kick != 0:
-            c.kick |= kick
+        kick_later(c, put(q, old, c.bit, lean))
 
 
 @fn(inline=True)
@@ -692,9 +685,9 @@ def picker(lean: bool) -> Callable[[RunQueue, SchedCpu, u64], tuple[SchedVcpu | 
         cpu_enter(q, c, v, now)
         kick_left(q, c)
         if not lean and CREDIT2.count > 1:
-            c.kick |= kick_left_elsewhere(q)
+            kick_later(c, kick_left_elsewhere(q))
             if kicked and v is not None:
-                c.kick |= pass_on(q)
+                kick_later(c, pass_on(q))
         if v is not None:
             return v, chosen_end(q, c, v, now, lean)
         return v, idle_end if lean else alarm_until(q, c, now, idle_end)

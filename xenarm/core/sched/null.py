@@ -11,7 +11,7 @@ from xenarm.core.sched.queue import account, may_run
 from xenarm.core.sched.state import NEVER, SCHED_CPUS, Place, SchedCpu, SchedParams, SchedVcpu
 from xenarm.core.spinlock import Spinlock
 
-__all__ = ["null_charge", "null_init", "null_insert", "null_pick", "null_remove", "null_sleep", "null_wake", "null_yield"]
+__all__ = ["null_charge", "null_init", "null_insert", "null_pick", "null_remove", "null_sleep", "null_wake"]
 
 MAX_CPUS: int = CONFIG.MAX_CPUS
 
@@ -120,11 +120,6 @@ def null_wake(v: SchedVcpu, now: u64) -> u64:
 @fn
 def null_sleep(v: SchedVcpu, now: u64) -> u64:
     return u64(1) << v.cpu
-
-
-@fn
-def null_yield(c: SchedCpu, v: SchedVcpu) -> None:
-    """There is nobody to yield to."""
 
 
 @fn

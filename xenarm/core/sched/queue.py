@@ -18,6 +18,7 @@ __all__ = [
     "kick_came",
     "kick_endless",
     "kick_for",
+    "kick_later",
     "kick_left",
     "lock_try",
     "may_run",
@@ -26,6 +27,7 @@ __all__ = [
     "queue_init",
     "queue_insert",
     "queue_remove",
+    "queue_replace",
     "us_to_ticks",
     "was_endless",
 ]
@@ -76,6 +78,7 @@ def queue_init(q: RunQueue, cpus: u64) -> None:
     q.cpus = cpus
     q.idle.store(cpus)
     q.endless = 0
+    q.picky = 0
     q.kicked.store(0)
     if HAS_EVENTS:
         q.events = None
@@ -127,6 +130,25 @@ def queue_remove(q: RunQueue, v: SchedVcpu) -> None:
         q.tail = before
     else:
         after.prev = before
+
+
+@fn(inline=True)
+def queue_replace(q: RunQueue, head: SchedVcpu, v: SchedVcpu) -> None:
+    """Take out the first and put another at the end."""
+    v.place = Place.QUEUED
+    after = head.next
+    v.next = None
+    if after is None:
+        v.prev = None
+        q.head = v
+    else:
+        before = q.tail
+        after.prev = None
+        q.head = after
+        v.prev = before
+        if before is not None:
+            before.next = v
+    q.tail = v
 
 
 @fn(inline=True)
@@ -213,6 +235,14 @@ def kick_idle(q: RunQueue, v: SchedVcpu, idle: u64) -> u64:
 
 
 @fn(inline=True)
+def kick_later(c: SchedCpu, kick: u64) -> None:
+    """CPUs that must pick too once this pick is done. `Alarm.enough` makes this CPU look for them."""
+    if kick != 0:
+        c.kick |= kick
+        c.alarm.enough = NEVER
+
+
+@fn(inline=True)
 def kick_came(q: RunQueue, c: SchedCpu) -> bool:
     """This CPU picks: it can be kicked again. Whether it had been."""
     kicked = q.kicked.load() & c.bit != 0
@@ -237,7 +267,7 @@ def kick_waiting(q: RunQueue, self: u64) -> u64:
 def kick_left(q: RunQueue, c: SchedCpu) -> None:
     """At the end of a pick: no CPU stays idle while one that it could run waits."""
     if q.idle.load() & ~c.bit != 0 and q.head is not None:
-        c.kick |= kick_waiting(q, c.bit)
+        kick_later(c, kick_waiting(q, c.bit))
 
 
 @fn(inline=True)

@@ -1,6 +1,6 @@
 """The scheduler `rr`: one queue for all CPUs, first come, first served, each for a time slice. No timer while nobody waits."""
 
-from freestanding import Struct, ctz, fn, u32, u64, zeroed
+from freestanding import Struct, ctz, fn, u32, u64, wrapping_add, wrapping_sub, zeroed
 
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
@@ -10,18 +10,20 @@ from xenarm.core.sched.queue import (
     kick_came,
     kick_endless,
     kick_for,
+    kick_later,
     kick_left,
     may_run,
     queue_append,
     queue_first,
     queue_init,
     queue_remove,
+    queue_replace,
     us_to_ticks,
     was_endless,
 )
-from xenarm.core.sched.state import NEVER, Place, RunQueue, SchedCpu, SchedParams, SchedVcpu
+from xenarm.core.sched.state import NEVER, SCHED_CPUS, Place, RunQueue, SchedCpu, SchedParams, SchedVcpu
 
-__all__ = ["RR", "rr_charge", "rr_init", "rr_insert", "rr_pick", "rr_remove", "rr_sleep", "rr_wake", "rr_yield"]
+__all__ = ["RR", "rr_charge", "rr_init", "rr_insert", "rr_pick", "rr_remove", "rr_sleep", "rr_wake"]
 
 
 class RoundRobin(Struct):
@@ -29,7 +31,6 @@ class RoundRobin(Struct):
 
     queue: RunQueue
     slice_us: u32
-    slice: u64
 
 
 RR = zeroed(RoundRobin)
@@ -38,7 +39,9 @@ RR = zeroed(RoundRobin)
 @fn
 def rr_init(cpus: u64, hz: u64) -> None:
     queue_init(RR.queue, cpus)
-    RR.slice = max(us_to_ticks(RR.slice_us if RR.slice_us != 0 else u32(CONFIG.SCHED_RR_SLICE_US), hz), 1)
+    RR.queue.slice = max(us_to_ticks(RR.slice_us if RR.slice_us != 0 else u32(CONFIG.SCHED_RR_SLICE_US), hz), 1)
+    for i in range(CONFIG.MAX_CPUS):
+        SCHED_CPUS[i].queue = RR.queue
 
 
 @fn
@@ -48,6 +51,8 @@ def rr_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
     if cpus == 0:
         return Result.NOT_FOUND
     v.cpu = ctz(cpus)
+    with RR.queue.lock:
+        RR.queue.picky |= RR.queue.cpus & ~v.affinity
     return Result.OK
 
 
@@ -64,13 +69,26 @@ def put(q: RunQueue, v: SchedVcpu, self: u64) -> u64:
     return kick if kick != 0 else kick_endless(q, v, self)
 
 
+@fn(inline=False)
+def wake_and_unlock(v: SchedVcpu, q: RunQueue) -> u64:
+    kick = u64(0)
+    if v.place == Place.BLOCKED and may_run(v):
+        kick = put(q, v, 0)
+    q.lock.__exit__()
+    return kick
+
+
 @fn
 def rr_wake(v: SchedVcpu, now: u64) -> u64:
-    q = RR.queue
-    with q.lock:
-        if v.place != Place.BLOCKED or not may_run(v):
-            return 0
-        return put(q, v, 0)
+    """In the usual case, done here, no CPU is idle, and none runs without an end."""
+    q = SCHED_CPUS[v.cpu].queue
+    assert q is not None, "a CPU without a run queue"
+    q.lock.__enter__()
+    if q.idle.load() | q.endless != 0 or v.place != Place.BLOCKED or v.stopped.load() != 0:
+        return wake_and_unlock(v, q)
+    queue_append(q, v)
+    q.lock.__exit__()
+    return 0
 
 
 @fn
@@ -88,29 +106,22 @@ def rr_sleep(v: SchedVcpu, now: u64) -> u64:
 
 
 @fn
-def rr_yield(c: SchedCpu, v: SchedVcpu) -> None:
-    v.yielded = True
-
-
-@fn
 def rr_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
     with RR.queue.lock:
         account(v, now)
 
 
 @fn(inline=True)
-def stays(c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
+def stays(q: RunQueue, c: SchedCpu, old: SchedVcpu, waiting: SchedVcpu | None, now: u64) -> bool:
     yielded = old.yielded
     old.yielded = False
-    return waiting is None or (not yielded and now < c.started + RR.slice)
+    return waiting is None or (not yielded and now < c.started + q.slice)
 
 
 @fn(inline=True)
 def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, runs: bool) -> None:
     if runs:
-        kick = put(q, old, c.bit)
-        if kick != 0:
-            c.kick |= kick
+        kick_later(c, put(q, old, c.bit))
     else:
         old.yielded = False
         old.place = Place.BLOCKED
@@ -122,27 +133,63 @@ def slice_end(q: RunQueue, c: SchedCpu, waiting: bool) -> u64:
     if not waiting:
         q.endless |= c.bit
         return NEVER
-    return c.started + RR.slice
+    return c.started + q.slice
+
+
+@fn(inline=False)
+def pick_and_unlock(c: SchedCpu, now: u64, q: RunQueue) -> tuple[SchedVcpu | None, u64]:
+    kick_came(q, c)
+    was_endless(q, c)
+    v = queue_first(q, c.bit)
+    old = c.current
+    runs = False
+    if old is not None:
+        account(old, now)
+        runs = may_run(old)
+        if runs and stays(q, c, old, v, now):
+            until = slice_end(q, c, v is not None)
+            q.lock.__exit__()
+            return old, until
+    if v is not None:
+        queue_remove(q, v)
+    if old is not None:
+        leave(q, c, old, runs)
+    cpu_enter(q, c, v, now)
+    kick_left(q, c)
+    until = u64(NEVER) if v is None else slice_end(q, c, queue_first(q, c.bit) is not None)
+    q.lock.__exit__()
+    return v, until
 
 
 @fn
 def rr_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
-    q = RR.queue
-    with q.lock:
-        kick_came(q, c)
-        was_endless(q, c)
-        v = queue_first(q, c.bit)
-        old = c.current
-        runs = False
-        if old is not None:
-            account(old, now)
-            runs = may_run(old)
-            if runs and stays(c, old, v, now):
-                return old, slice_end(q, c, v is not None)
-        if v is not None:
-            queue_remove(q, v)
-        if old is not None:
-            leave(q, c, old, runs)
-        cpu_enter(q, c, v, now)
-        kick_left(q, c)
-        return v, NEVER if v is None else slice_end(q, c, queue_first(q, c.bit) is not None)
+    """In the usual case, done here, one waits that takes the place of one that runs, every CPU is busy with an end set, and all may use all."""
+    q = c.queue
+    assert q is not None, "a CPU without a run queue"
+    q.lock.__enter__()
+    v = q.head
+    old = c.current
+    if v is None or old is None or q.idle.load() | q.endless | q.picky != 0:
+        return pick_and_unlock(c, now, q)
+    runs = old.stopped.load() == 0
+    if runs and not old.yielded and now < c.started + q.slice:
+        return pick_and_unlock(c, now, q)
+    old.ran = wrapping_add(old.ran, wrapping_sub(now, old.since))
+    old.since = now
+    old.yielded = False
+    v.place = Place.RUNNING
+    v.cpu = c.id
+    v.since = now
+    c.current = v
+    c.started = now
+    until = wrapping_add(now, q.slice)
+    if runs:
+        queue_replace(q, v, old)
+    else:
+        old.place = Place.BLOCKED
+        queue_remove(q, v)
+        if q.head is None and until < c.alarm.enough:  # where the timer is set anyway, who comes next finds an end set
+            q.endless = c.bit
+            until = u64(NEVER)
+    q.lock.__exit__()
+    return v, until

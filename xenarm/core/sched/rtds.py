@@ -17,6 +17,7 @@ from xenarm.core.sched.queue import (
     event_remove,
     kick_came,
     kick_for,
+    kick_later,
     kick_left,
     may_run,
     queue_first,
@@ -36,7 +37,6 @@ __all__ = [
     "rtds_remove",
     "rtds_sleep",
     "rtds_wake",
-    "rtds_yield",
 ]
 
 LEVEL_SHIFT = 59  # a deadline is less: 18 years at 1 GHz
@@ -198,7 +198,7 @@ def expire(q: RunQueue, c: SchedCpu, now: u64) -> None:
         if v.place == Place.QUEUED:
             queue_remove(q, v)
         if v.place != Place.RUNNING:
-            c.kick |= put(q, v, c.bit)
+            kick_later(c, put(q, v, c.bit))
         v = q.events
 
 
@@ -282,11 +282,6 @@ def block(q: RunQueue, v: SchedVcpu) -> None:
 
 
 @fn
-def rtds_yield(c: SchedCpu, v: SchedVcpu) -> None:
-    """The earliest deadline goes on, as in Xen."""
-
-
-@fn
 def rtds_charge(c: SchedCpu, v: SchedVcpu, now: u64) -> None:
     with RTDS.queue.lock:
         burn(v, now)
@@ -314,7 +309,7 @@ def leave(q: RunQueue, c: SchedCpu, old: SchedVcpu, ready: bool) -> None:
     elif not ready:
         park(q, old)
     else:
-        c.kick |= put(q, old, c.bit)
+        kick_later(c, put(q, old, c.bit))
 
 
 @fn(inline=True)

@@ -18,6 +18,7 @@ from xenarm.core.sched.state import (
     DEFAULT_BUDGET_US,
     DEFAULT_PERIOD_US,
     DEFAULT_WEIGHT,
+    NEVER,
     SCHED_CPUS,
     STOP_WAITS,
     Place,
@@ -35,6 +36,8 @@ __all__ = [
     "sched_allow",
     "sched_await",
     "sched_block",
+    "sched_claim",
+    "sched_claimed",
     "sched_charge",
     "sched_domain_init",
     "sched_init",
@@ -61,7 +64,6 @@ class Scheduler(Struct, frozen=True):
     remove: Callable[[SchedVcpu], None]
     wake: Callable[[SchedVcpu, u64], u64]  # nothing stops it any more
     sleep: Callable[[SchedVcpu, u64], u64]  # something may stop it now
-    yield_: Callable[[SchedCpu, SchedVcpu], None]
     pick: Callable[[SchedCpu, u64], tuple[SchedVcpu | None, u64]]
     charge: Callable[[SchedCpu, SchedVcpu, u64], None]
 
@@ -69,7 +71,7 @@ class Scheduler(Struct, frozen=True):
 def scheduler(name: str, module: object, prefix: str) -> Scheduler:
     """A row of the table: the functions `prefix_init` and so on of a module."""
     functions = {f: getattr(module, f"{prefix}_{f}") for f in ("init", "insert", "remove", "wake", "sleep", "pick", "charge")}
-    return Scheduler(name=name.encode(), yield_=getattr(module, f"{prefix}_yield"), **functions)
+    return Scheduler(name=name.encode(), **functions)
 
 
 BUILT_IN = [
@@ -130,6 +132,7 @@ def sched_init(cpus: u64, hz: u64) -> None:
         c.bit = u64(1) << i
         c.current = None
         c.kick = 0
+        c.alarm.enough = NEVER
         c.started = 0
         c.online = (cpus >> i) & 1 != 0
     SCHED.chosen.init(cpus, hz)
@@ -207,6 +210,19 @@ def sched_wake(v: SchedVcpu, now: u64) -> u64:
     return sched_allow(v, STOP_WAITS, now)
 
 
+@fn(inline=True)
+def sched_claim(v: SchedVcpu) -> bool:
+    """Take a vCPU out of its waiting, where nothing else stops it, to wake it by `sched_claimed`. Nobody else runs it, or wakes it, until then."""
+    claimed, _ = v.stopped.compare_swap(STOP_WAITS, 0)
+    return claimed
+
+
+@fn(inline=True)
+def sched_claimed(v: SchedVcpu, now: u64) -> u64:
+    """It is ready: the CPUs to kick."""
+    return SCHED.chosen.wake(v, now)
+
+
 @fn(inline=False)
 def sched_allow(v: SchedVcpu, reason: u32, now: u64) -> u64:
     """Take back a reason for which it was stopped: the CPUs to kick."""
@@ -223,12 +239,10 @@ def sched_stop(v: SchedVcpu, reason: u32, now: u64) -> u64:
     return SCHED.chosen.sleep(v, now)
 
 
-@fn
-def sched_yield(c: SchedCpu) -> None:
-    """The running vCPU lets others go first, once. Pick then."""
-    v = c.current
-    if v is not None:
-        SCHED.chosen.yield_(c, v)
+@fn(inline=True)
+def sched_yield(v: SchedVcpu) -> None:
+    """The running vCPU lets others go first, once, where the scheduler knows such a thing. Pick then."""
+    v.yielded = True
 
 
 @fn

@@ -11,6 +11,7 @@ from xenarm.core.spinlock import Spinlock
 
 __all__ = [
     "ALL_CPUS",
+    "Alarm",
     "DEFAULT_BUDGET_US",
     "DEFAULT_PERIOD_US",
     "DEFAULT_WEIGHT",
@@ -159,7 +160,10 @@ class RunQueue(Struct, align=64):
     cpus: u64
     idle: Atomic[u64] = atomic(u64)
     endless: u64  # CPUs that run something with no end set
+    picky: u64  # not 0 once there was a vCPU that may not use all CPUs of the queue
     kicked: Atomic[u64] = atomic(u64)  # CPUs that were asked to pick and have not done it yet
+    if CONFIG.SCHED_RR:
+        slice: u64
     if HAS_EVENTS:
         events: SchedVcpu | None
         alarm: u64  # the soonest event that some CPU has set its timer for
@@ -195,6 +199,17 @@ class ArincCpu(Struct):
     windows: Array[ArincWindow] = array(ArincWindow, MOST_WINDOWS)
 
 
+class Alarm(Struct):
+    """What a CPU's timer is for: the soonest of three times. Only `waiting` is touched by other CPUs."""
+
+    choose_at: u64  # the scheduler wants to be asked
+    enough: u64  # a later `choose_at` needs nothing: the timer is set for this time, and others are known to wait. NEVER: not so, or more is to do
+    set_for: u64  # what the timer is set for: the three times or sooner
+    ptimer: u64  # of the vCPU that runs
+    soonest: u64  # of the waiting ones
+    waiting: Atomic[u64] = atomic(u64)  # vCPUs, by slot, whose timers this CPU watches
+
+
 class SchedCpu(Struct, align=64):
     """A CPU as schedulers see it."""
 
@@ -204,11 +219,14 @@ class SchedCpu(Struct, align=64):
     started: u64  # when `current` came, or began a new slice
     kick: u64  # after `pick`: the CPUs that must pick too; whoever sends the interrupts sets it to 0
     online: bool
+    own: u64  # the address of the vCPU that the CPU itself is, with its stack; for `switch.py`
+    alarm: Alarm
     if CONFIG.SCHED_NULL:
         pinned: SchedVcpu | None
+    if HAS_QUEUE:
+        queue: RunQueue | None
     if CONFIG.SCHED_CREDIT2:
         cluster: u32  # set before `sched_init`; CPUs of one cluster share a cache
-        queue: RunQueue | None
         position: u64  # the key with which `current` came or stayed: what others must be below to run here
     if CONFIG.SCHED_ARINC653:
         arinc: ArincCpu
