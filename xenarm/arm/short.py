@@ -73,6 +73,7 @@ PSCI_CALL = HVC_CLASS << EC_SHIFT | 1 << 25  # ESR_EL2 of HVC #0
 XEN_CALL = PSCI_CALL | HYPERCALL_TAG
 ABORTS = 1 << 31  # exception classes from 0x20 on
 WFE = 1
+CALL_REGISTER = 16 if CONFIG.ARM64 else 12  # which hypercall (Xen: public/arch-arm.h)
 VERSION_CALL = PSCI_BASE | PsciFunction.VERSION
 SHORT_WORDS = 1 << (SHARED_WORDS + 1).bit_length() - 1  # so many words at most, and a power of two
 IN_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | (SHORT_WORDS - 1) * 4  # offsets from ISENABLER0 that differ in these bits alone are of enables
@@ -280,7 +281,7 @@ SHORT_SYNC: dict[str, Callable[[Vcpu], u64]] = {}
 def short_turn(v: Vcpu, esr: u32) -> u64:
     """Xen's SCHEDOP_yield, WFE, WFI."""
     if esr == XEN_CALL:
-        if v.regs[16] != Hypercall.SCHED_OP or v.regs[0] != SchedOp.YIELD:
+        if v.regs[CALL_REGISTER] != Hypercall.SCHED_OP or v.regs[0] != SchedOp.YIELD:
             return NOT_HERE
         v.regs[0] = 0
         return YIELDS
