@@ -28,6 +28,7 @@ from xenarm.core.tracing import tracing_init
 from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
+from xenarm.psci.host import host_psci_init
 
 if CONFIG.ARM64:
     import xenarm.arm64.head
@@ -62,6 +63,7 @@ def boot_first_cpu(dtb: usize, image: usize, el: usize) -> None:
     require(gic_init(FDT), NO_GIC)
     require(cpu_init(0), b"interrupt controller: nothing in it for this CPU")
     stage(b"processors")
+    host_psci_init(FDT)
     cpus_start(FDT)
     printk(f"processors: {cpus_online()} of at most {MAX_CPUS}")
     stage(b"domains")
