@@ -1,13 +1,12 @@
 """Clearing memory for its next owner: zeros that reach memory itself, since a guest begins with its caches off."""
 
-from freestanding import Ptr, fn, u64, usize
+from freestanding import fn, u64
 
+from xenarm.arm.hw import page_zero
 from xenarm.arm.mmu import dcache_clean_invalidate
-from xenarm.core.addresses import KIB, HostPhys
+from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 
 __all__ = ["memory_clear"]
-
-MAPS_MEMORY = True
 
 PIECE = 16 * KIB  # what is written and then cleaned: it fits into a first-level cache
 
@@ -18,6 +17,8 @@ def memory_clear(base: HostPhys, size: u64) -> None:
     done = u64(0)
     while done < size:
         piece = min(size - done, u64(PIECE))
-        Ptr[u64](usize(u64(base) + done)).slice(usize(piece // 8)).fill(0)
-        dcache_clean_invalidate(HostPhys(u64(base) + done), piece)
+        page = u64(base) + done
+        for n in range(piece // PAGE_SIZE):
+            page_zero(page + n * PAGE_SIZE)
+        dcache_clean_invalidate(HostPhys(page), piece)
         done += piece
