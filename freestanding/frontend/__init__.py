@@ -55,6 +55,13 @@ class Frontend:
         return Program(self.pointer_bits, functions, statics, self.checks, dict(self.functions),
                        frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if not _holds(s, named)))
 
+    def callees(self, function: FunctionIR) -> list[FunctionIR]:
+        """What a function may call, through pointers too."""
+        found: list[FunctionIR] = []
+        for target, _ in self._callees(function):
+            found += [target] if isinstance(target, FunctionIR) else self._targets(target) if isinstance(target, t.FnType) else []
+        return found
+
     def errors(self) -> list[CompileError]:
         """The errors of every function tried so far."""
         return list(self.failed.values())
@@ -205,9 +212,7 @@ class Frontend:
             if function in functions:
                 continue
             functions.add(function)
-            for target, _ in self._callees(function):
-                waiting += [target] if isinstance(target, FunctionIR) else self._targets(target) if isinstance(target, t.FnType) else []
-            waiting += self._values(function)
+            waiting += [*self.callees(function), *self._values(function)]
             for static in self._statics_of(function):
                 statics[id(static.live)] = static
             if not waiting:

@@ -1,7 +1,7 @@
 """The window behind the image: addresses of stacks and domains, which get memory one by one, when they are first used.
 
-So the configuration's largest numbers cost addresses and no memory. A slot that is not in use is not mapped, as are the pages below every
-stack; a domain that is not reads as zero, from a page that all of them share.
+So the configuration's largest numbers cost addresses and no memory. A domain or a vCPU that is not reads as zero, from a page that all of
+them share, and cannot be written: a compiler may look at any static before it knows that it has to. The pages below a stack are never mapped.
 """
 
 from collections.abc import Callable

@@ -30,10 +30,10 @@ def move(register: str, value: int) -> str:
     return "\n".join(lines)
 
 
-def map_run(start: str, end: str, attributes: int, at: str = "", offset: int = 0, page: str = "") -> str:
+def map_run(start: str, end: str, attributes: int, at: str = "", offset: int = 0, page: str = "", every: int = 1) -> str:
     """Map a run of pages by the image's level 3 table (x22): where it lies, or at another symbol and offset; all of it to one page, if given.
 
-    x24 is the image's machine address.
+    Of so many pages only one, if not `every`. x24 is the image's machine address.
     """
     return f"""
     adrp x3, {page or start}
@@ -49,7 +49,7 @@ def map_run(start: str, end: str, attributes: int, at: str = "", offset: int = 0
 {move("x2", attributes | PAGE_BIT)}
     orr x3, x3, x2
     b 2f
-1:  str x3, [x0], #8
+1:  str x3, [x0], #{8 * every}
     add x3, x3, #{0 if page else PAGE_SIZE}
 2:  cmp x0, x1
     b.lo 1b
@@ -110,6 +110,7 @@ build_tables:
     mov x5, #{IMAGE_VIRT >> 21 & 511}
 {link_tables("x21", "x22", "x5")}
 {"".join(map_run(*section) for section in SECTIONS)}
+{map_run("__slots_start", "__slots_end", RODATA, offset=SLOT_SIZE - PAGE_SIZE, page="zero_page", every=SLOT_SIZE // PAGE_SIZE)}
 {map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
 {map_run("__window_start", "__window_end", RODATA, page="zero_page")}
     add x20, x19, #0x4000

@@ -13,7 +13,7 @@ from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
 from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import HostPhys
-from xenarm.core.domain import DOMAINS, Domain, DomainState, Vcpu, domain_name
+from xenarm.core.domain import DOMAINS, WINDOW_ALIGN, Domain, DomainState, Vcpu, domain_name
 from xenarm.core.log import NOBODY, TERMINAL, log_replay, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
@@ -93,7 +93,7 @@ class Console(Struct):
     live: u32  # domains that share the ring
 
 
-OUTPUTS = place(array(Output, CONFIG.MAX_DOMAINS), align=0x1000, section=".bss.0window")  # those of domains that are not cannot be written
+OUTPUTS = place(array(Output, CONFIG.MAX_DOMAINS), align=WINDOW_ALIGN, section=".bss.0window")  # those of domains that are not cannot be written
 CONSOLE = zeroed(Console)
 CONSOLE.focus = u32(NOBODY)
 

@@ -7,7 +7,7 @@ from xenarm.arm.schedule import vcpu_breathe
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
 from xenarm.core.console import OUTPUTS, Output, console_domain_restarts, console_start, vpl011_mmio
-from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, domain_create, domain_discard, domain_name, domain_next
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, WINDOW_ALIGN, Domain, DomainState, domain_create, domain_discard, domain_name, domain_next
 from xenarm.core.event_channel import channels_create, channels_release, channels_reset
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_map, guest_memory_place, guest_memory_release
@@ -54,7 +54,7 @@ class GuestTreeBytes(Struct):
 
 
 TREE = place(zeroed(GuestTreeBytes), section=".once.raw")  # where the boot writes each
-TREES = place(array(GuestTreeBytes, CONFIG.MAX_DOMAINS), align=0x1000, section=".bss.0window")
+TREES = place(array(GuestTreeBytes, CONFIG.MAX_DOMAINS), align=WINDOW_ALIGN, section=".bss.0window")
 PLANS = array(Plan, CONFIG.MAX_DOMAINS)  # by domain, for its next life. Modules stay where the boot loader put them: their memory is never handed out
 
 

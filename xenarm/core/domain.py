@@ -36,6 +36,7 @@ __all__ = [
     "STACK_SIZE",
     "Slot",
     "Vcpu",
+    "WINDOW_ALIGN",
     "domain_all_left",
     "domain_create",
     "domain_discard",
@@ -171,6 +172,9 @@ class Domain(Struct):
     restarts: u32
 
 
+WINDOW_ALIGN = 0x1000 if MAX_DOMAINS > 1 else 16
+"""Of what is kept for each domain, array by array: one domain's pieces share pages."""
+
 SLOT_SHIFT = 14
 SLOT_SIZE = 1 << SLOT_SHIFT
 SLOT_COUNT = MAX_CPUS + MAX_VCPUS
@@ -196,7 +200,7 @@ assert size_of(Slot) == SLOT_SIZE
 SLOTS = place(array(Slot, SLOT_COUNT), align=SLOT_SIZE, section=".bss.0slots")
 """The first MAX_CPUS belong to the CPUs: each boots there, and is there while it has no vCPU."""
 
-DOMAINS = place(array(Domain, MAX_DOMAINS), align=0x1000, section=".bss.0window")
+DOMAINS = place(array(Domain, MAX_DOMAINS), align=WINDOW_ALIGN, section=".bss.0window")
 """Those that are in use have memory; the others read as zero, which is UNUSED, and cannot be written: see `window_claim`."""
 
 

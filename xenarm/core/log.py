@@ -70,7 +70,7 @@ TERMINAL = zeroed(Terminal)
 TERMINAL.owner = u32(NOBODY)
 LOG = zeroed(Log)
 LOG.levels = u32(DEBUG + 1)
-LOG_RING = place(array(u8, RING_SIZE), section=".bss.0raw")
+LOG_RING = place(array(u8, RING_SIZE), section=".bss.0raw" if RING_SIZE >= 4096 else "")  # a large one is worth not being cleared
 ALLOWANCES = array(Allowance, CONFIG.MAX_DOMAINS)
 
 

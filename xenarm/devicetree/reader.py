@@ -276,6 +276,9 @@ def check_structure(fdt: Fdt) -> FdtError:
         token = rest.load_be32(0)
         if token == PROP and depth > 0:
             error, size = check_property(fdt, strings, place, rest)
+            if error == FdtError.NONE and size <= len(rest):
+                rest = rest[size:]
+                continue
         elif token == BEGIN_NODE:
             error, size = check_begin(fdt, node, depth, u32(len(fdt.structure) - len(rest)), rest)
             node = fdt.count

@@ -58,6 +58,16 @@ def from_defconfig(board: str) -> None:
     _stamp(board).write_text(_digest(path))
 
 
+def changed(board: str, values: dict[str, str], path: Path) -> None:
+    """Write a configuration that differs from the board's defconfig in these values."""
+    kconfig = _load(defconfig_path(board))
+    for name, value in values.items():
+        if not kconfig.syms[name].set_value(value) or kconfig.syms[name].str_value != value:
+            raise ToolError(f"CONFIG_{name} cannot be {value} for board {board}: see its dependencies in Kconfig")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kconfig.write_config(str(path), save_old=False)
+
+
 def up_to_date(board: str) -> Path:
     """The board's complete configuration: from its defconfig, or as edited, with new symbols at their defaults."""
     path, stamp = config_path(board), _stamp(board)
