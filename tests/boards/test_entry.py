@@ -91,7 +91,7 @@ def test_a_panic_is_everybodys(built_board: str, xenarm: Hypervisor, load_guest:
     site = next(s for s in image.panics if s.kind == "assert" and s.file.endswith(".py"))
     floods = tuple(Load(name, "console").domain(load_guest, 0, 100_000_000) for name in ("east", "west", "north"))
     layout = compose(Machine(board_named(built_board), xenarm.image, floods, 3, 512, bootargs))
-    with started(layout, "panic-all") as session:
+    with started(layout, f"panic-all-{bootargs}") as session:
         console = session.console
         for name in ("east", "west", "north"):
             console.expect(rf"\({name}\) abc", SECONDS)
