@@ -8,11 +8,14 @@ from collections.abc import Callable
 
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
-from freestanding import Atomic, Struct, View, atomic, export, fn, linker_symbol, u8, u32, u64, usize, zeroed
+from freestanding import Array, Atomic, Struct, View, address_of, array, atomic, export, fn, linker_symbol, u8, u32, u64, usize, zeroed
 from guests.bench.kernels import (
     HANDLER_OVERHEAD,
+    REMOTE_OVERHEAD,
     SGI_OVERHEAD,
     SLIDE,
+    answer,
+    answer_v3,
     loop_empty,
     loop_hvc,
     loop_load,
@@ -24,6 +27,9 @@ from guests.bench.kernels import (
     loop_pong_v3,
     loop_store,
     loop_yield,
+    pause,
+    sample_remote,
+    sample_remote_v3,
     sample_sgi,
     sample_sgi_v3,
     sample_timer,
@@ -32,6 +38,7 @@ from guests.bench.kernels import (
     use_bench_vectors,
     use_bench_vectors_v3,
 )
+from guests.runtime.arguments import argument_is, bootargs
 from guests.runtime.console import console_init, printk
 from guests.runtime.gic import GIC, HAS_V3, gic_cpu_init, gic_enable, gic_init, gic_own_target, gic_sgi_value
 from guests.runtime.link import LINKER_SCRIPT
@@ -48,9 +55,11 @@ __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
 BENCH_SECONDARY = linker_symbol("bench_secondary")
 IMAGE_START = linker_symbol("__image_start")
+MAPS_MEMORY = True
 ROUNDS = 8
 LOOPS = 1024
 SAMPLES = 16 * SLIDE
+REST = 4  # turns until the other CPU is back where it waits
 SGI = 1
 NS = 1_000_000_000
 VIRTUAL_TIMER = 2  # in the binding's order of interrupts
@@ -155,9 +164,22 @@ class Partner(Struct):
     started: Atomic[u64] = atomic(u64)  # the counter at the other one's first instruction
     target: Atomic[u64] = atomic(u64)  # what names it to the GIC
     sleeps: Atomic[u32] = atomic(u32)  # it is to answer interrupts now
+    role: Atomic[u32] = atomic(u32)  # SHARES, SPINS or SLEEPS
 
 
 PARTNER = zeroed(Partner)
+SHARES = 0  # the first one's CPU
+SPINS = 1  # on a CPU of its own
+SLEEPS = 2
+
+
+class Answer(Struct):
+    """The counter in the other one's handler; 0: it has not answered."""
+
+    counter: Array[u64] = array(u64, 1)
+
+
+ANSWER = zeroed(Answer)
 
 
 @fn
@@ -189,6 +211,45 @@ def report_sharing() -> None:
     printk(f"bench ping_pong {nanoseconds(least, LOOPS):d}")
 
 
+@fn
+def one_remote(value: usize, delay: usize) -> u64:
+    counter = usize(address_of(ANSWER.counter))
+    if HAS_V3 and GIC.v3:
+        return sample_remote_v3(0, value, counter, delay)
+    return sample_remote(usize(GIC.gicd + Gicd.SGIR), value, counter, delay)
+
+
+@fn
+def report_remote(role: u32, name: View[u8]) -> None:
+    """An SGI to a vCPU on another CPU, which answers: the instructions of both CPUs."""
+    PARTNER.role.store(role)
+    start_other(usize(MACHINE.mpidr[1]), usize(MACHINE.image) + (BENCH_SECONDARY - IMAGE_START), 1)
+    while PARTNER.target.load_acquire() == 0:
+        pause(1)
+    value = gic_sgi_value(PARTNER.target.load(), SGI)
+    least = u64(NEVER)
+    for _ in range(ROUNDS):
+        steps = u64(0)
+        for sample in range(u64(SAMPLES)):
+            pause(REST)
+            steps += one_remote(usize(value), usize((sample * 7 + sample // SLIDE) % SLIDE))
+        least = min(least, steps)
+    printk(f"bench {name} {nanoseconds(least, SAMPLES) - REMOTE_OVERHEAD:d}")
+
+
+@fn
+def report_two() -> None:
+    """Two vCPUs: on a CPU each, if the bootargs say so."""
+    if argument_is(bootargs(FDT), b"partner=", b"spinning"):
+        report_remote(SPINS, b"sgi_spinning")
+    elif argument_is(bootargs(FDT), b"partner=", b"asleep"):
+        report_remote(SLEEPS, b"sgi_asleep")
+    else:
+        OWN.target = gic_own_target()
+        partner_start()
+        report_sharing()
+
+
 @export("guest_main")
 def guest_main(tree: u64, image: u64) -> None:
     """Entry of the first CPU. Does not return."""
@@ -199,9 +260,7 @@ def guest_main(tree: u64, image: u64) -> None:
             gic_enable(SGI)
             PARTNER.target.store(0)
             if MACHINE.cpus > 1:
-                OWN.target = gic_own_target()
-                partner_start()
-                report_sharing()
+                report_two()
                 printk(f"bench end")
                 psci_system_off()
             report_exits()
@@ -215,13 +274,25 @@ def guest_main(tree: u64, image: u64) -> None:
     psci_system_off()
 
 
+@fn
+def answer_for_ever(sleep: usize) -> None:
+    """Does not return."""
+    counter = usize(address_of(ANSWER.counter))
+    if HAS_V3 and GIC.v3:
+        answer_v3(0, counter, sleep)
+    else:
+        answer(usize(GIC.gicc), counter, sleep)
+
+
 @export("guest_secondary")
 def guest_secondary(number: u64) -> None:
-    """The other vCPU: yields for ever, then answers interrupts for ever. Does not return."""
+    """The other vCPU: shares the first one's CPU, or answers interrupts on its own. Does not return."""
     PARTNER.started.store_release(read_tpidr_el0())
     gic_cpu_init()
     gic_enable(SGI)
     PARTNER.target.store_release(gic_own_target())
+    if PARTNER.role.load() != SHARES:
+        answer_for_ever(usize(PARTNER.role.load() - SPINS))
     while PARTNER.sleeps.load_acquire() == 0:
         loop_yield(1, 0, 0)
     value = gic_sgi_value(OWN.target, SGI)

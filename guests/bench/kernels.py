@@ -15,8 +15,11 @@ else:
 
 __all__ = [
     "HANDLER_OVERHEAD",
+    "REMOTE_OVERHEAD",
     "SGI_OVERHEAD",
     "SLIDE",
+    "answer",
+    "answer_v3",
     "loop_empty",
     "loop_hvc",
     "loop_load",
@@ -28,6 +31,9 @@ __all__ = [
     "loop_pong_v3",
     "loop_store",
     "loop_yield",
+    "pause",
+    "sample_remote",
+    "sample_remote_v3",
     "sample_sgi",
     "sample_sgi_v3",
     "sample_timer",
@@ -39,6 +45,7 @@ __all__ = [
 
 HANDLER_OVERHEAD = 1  # the branch into the slide
 SGI_OVERHEAD = 2  # that, and reading the counter before
+REMOTE_OVERHEAD = 2  # reading the counter before, and the YIELD
 
 
 @external("loop_empty")
@@ -140,6 +147,36 @@ def loop_pong(count: usize, sgir: usize, value: usize, gicc: usize) -> None:
 @external("loop_pong_v3")
 def loop_pong_v3(count: usize, sgir: usize, value: usize, gicc: usize) -> None:
     """The same with a GICv3."""
+    raise NotImplementedError
+
+
+@external("answer")
+def answer(gicc: usize, counter: usize, sleep: usize) -> None:
+    """Answer every interrupt from now on with the counter at the handler's first instruction; spin or sleep in between. Does not return."""
+    raise NotImplementedError
+
+
+@external("answer_v3")
+def answer_v3(gicc: usize, counter: usize, sleep: usize) -> None:
+    """The same with a GICv3."""
+    raise NotImplementedError
+
+
+@external("sample_remote")
+def sample_remote(sgir: usize, value: usize, counter: usize, delay: usize) -> u64:
+    """One software-generated interrupt to a CPU that runs `answer`; what the counter steps until its handler runs."""
+    raise NotImplementedError
+
+
+@external("sample_remote_v3")
+def sample_remote_v3(sgir: usize, value: usize, counter: usize, delay: usize) -> u64:
+    """The same with a GICv3."""
+    raise NotImplementedError
+
+
+@external("pause")
+def pause(turns: usize) -> None:
+    """Let the other CPU run so many times."""
     raise NotImplementedError
 
 

@@ -187,6 +187,70 @@ use_bench_vectors:
     .ltorg
 """
 
+# The CPU that answers: r0: its CPU interface; r1: where the counter goes; r2: whether to sleep. YIELD: see `kernels64.py`.
+ANSWER = f"""
+    .section .vectors.text, "ax"
+    .arch_extension virt
+    .balign 32
+answer_vectors:
+    .rept 6
+    b .
+    .endr
+    {counter("r10", "r11")}
+    ldr r5, [r0, #{Gicc.IAR}]
+    str r5, [r0, #{Gicc.EOIR}]
+    strd r10, r11, [r1]
+    subs pc, lr, #4
+
+    .section .text.bench_answer, "ax"
+    .global answer
+answer:
+    ldr r3, =answer_vectors
+    mcr {coprocessor("vbar", "r3")}
+    isb
+    cpsie i
+    cmp r2, #0
+    bne 2f
+1:  yield
+    b 1b
+2:  wfi
+    b 2b
+    .ltorg
+"""
+
+# r0: GICD_SGIR; r1: what to write; r2: where the answer comes, 0 until then; r3: NOPs before it begins.
+SAMPLE_REMOTE = f"""
+    .global sample_remote
+sample_remote:
+    push {{r4-r11, lr}}
+    mov r4, #0
+    mov r5, #0
+    ldr r6, =1f
+    sub r6, r6, r3, lsl #2
+    bx r6
+    .rept {SLIDE}
+    nop
+    .endr
+1:  {counter("r8", "r9")}
+    str r1, [r0]
+2:  yield
+    ldrd r10, r11, [r2]
+    orrs r12, r10, r11
+    beq 2b
+    strd r4, r5, [r2]
+    subs r0, r10, r8
+    sbc r1, r11, r9
+    pop {{r4-r11, pc}}
+
+    .global pause
+pause:
+1:  yield
+    subs r0, r0, #1
+    bne 1b
+    bx lr
+    .ltorg
+"""
+
 assembly(
     f"""
 {HANDLER}
@@ -201,6 +265,8 @@ assembly(
 {loop("loop_load", "ldr r0, [r7]")}
 {loop("loop_store", "str r3, [r7]")}
 {SAMPLES}
+{SAMPLE_REMOTE}
+{ANSWER}
 """,
     arch="armv7",
 )

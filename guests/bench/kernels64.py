@@ -204,6 +204,72 @@ use_bench_vectors{gic.suffix}:
 """
 
 
+# The CPU that answers: x0: its CPU interface; x1: where the counter goes; x2: whether to sleep.
+# One that spins does it with YIELD: under -icount one thread of QEMU runs all CPUs, and turns to the next there.
+def answering(gic: Gic) -> str:
+    return f"""
+    .section .vectors.text, "ax"
+    .balign 2048
+answer_vectors{gic.suffix}:
+    .space 0x200
+    {fault(4)}
+    .balign 128
+    mrs x10, cntvct_el0
+    {gic.acknowledge.format("x0")}
+    {gic.end.format("x0")}
+    str x10, [x1]
+    eret
+    .balign 2048
+
+    .section .text.bench_answer, "ax"
+    .global answer{gic.suffix}
+answer{gic.suffix}:
+    ldr x3, =answer_vectors{gic.suffix}
+    msr vbar_el1, x3
+    isb
+    msr daifclr, #2
+    cbnz x2, 2f
+1:  yield
+    b 1b
+2:  wfi
+    b 2b
+    .ltorg
+"""
+
+
+# x0: GICD_SGIR; x1: what to write; x2: where the answer comes, 0 until then; x3: NOPs before it begins. The counter's step divides out as it
+# does for a CPU's own interrupt. Counted are the reading of the counter, the store, what both CPUs do then, and the YIELD behind the store.
+def sample_other(gic: Gic) -> str:
+    return f"""
+    .global sample_remote{gic.suffix}
+sample_remote{gic.suffix}:
+    adr x5, 1f
+    sub x5, x5, x3, lsl #2
+    br x5
+    .rept {SLIDE}
+    nop
+    .endr
+1:  mrs x9, cntvct_el0
+    {gic.send.format("1", "x0")}
+2:  yield
+    ldr x10, [x2]
+    cbz x10, 2b
+    str xzr, [x2]
+    sub x0, x10, x9
+    ret
+"""
+
+
+PAUSE = """
+    .global pause
+pause:
+1:  yield
+    subs x0, x0, #1
+    b.ne 1b
+    ret
+"""
+
+
 assembly(
     f"""
 {handler(GICV2)}
@@ -223,6 +289,11 @@ assembly(
 {sample_self(GICV3)}
 {sample_expiry(GICV2)}
 {sample_expiry(GICV3)}
+{sample_other(GICV2)}
+{sample_other(GICV3)}
+{PAUSE}
+{answering(GICV2)}
+{answering(GICV3)}
 """,
     arch="aarch64",
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich import box
 from rich.console import Console as Terminal
 from rich.table import Table
 
@@ -30,9 +31,9 @@ GUEST_RAM = 0x4000_0000  # of every domain, by Xen's public guest memory map
 GUEST_MEMORY_KIB = 64 * KIB
 MACHINE_MIB = 1024
 BOOT_SECONDS = 120
-TARGET = 1 / 3  # of Xen's figure
-IMAGE_LIMIT = 160 * KIB
-BOOT_LIMIT = 70_000  # instructions to a guest, nothing said
+TIMES_LESS = 3  # than Xen
+IMAGE_LIMIT = 160 * KIB  # of the one made for one guest
+ARM32_IMAGE_LIMIT = 128 * KIB
 MEMORY_LIMIT_KIB = 200
 BUILD_SECONDS = 15
 
@@ -51,17 +52,58 @@ OPERATIONS = {
 ONE_GUEST = {
     **dict.fromkeys(("MAX_CPUS", "MAX_DOMAINS", "MAX_DOMAIN_CPUS", "MAX_VCPUS"), "1"),
     **dict.fromkeys(("GICV3", "UART_NS16550", "UART_CADENCE", "UART_EXYNOS4210", "UART_SCIF", "STATIC_SHM", "EVENT_CHANNELS", "TRACE"), "n"),
+    **dict.fromkeys(("SCHED_RR", "SCHED_RTDS"), "n"),
     **dict.fromkeys(("LOG_RING_SIZE", "SERIAL_RING_SIZE"), "1024"),
     **{"MAX_MODULES": "4", "VGIC_INTIDS": "64"},
 }
 """How the smallest sensible configuration for one guest differs from the default."""
 
 SHARING = {
-    "yield": "yield to another vCPU on the CPU",
-    "ping_pong": "SGI and WFI ping-pong on one CPU",
-    "cpu_on": "CPU_ON, yield, first instruction",
+    "yield": "yield to another vCPU on a CPU",
+    "ping_pong": "SGI/WFI ping-pong on one CPU",
+    "cpu_on": "CPU_ON until first instruction",
 }
 """The same of a guest with two vCPUs on one CPU."""
+
+REMOTE = {
+    "sgi_spinning": "SGI to one spinning elsewhere",
+    "sgi_asleep": "SGI to one in WFI elsewhere",
+}
+"""The same of a guest with two vCPUs on two CPUs, counted on both; the name's end is what the second does (guests/bench).
+
+Not measured on Xen: QEMU 7.2 runs all CPUs in one thread when it counts, and Xen stops there after bringing up its second CPU.
+"""
+
+LIMITS = {
+    "psci_version": 45,
+    "gicd_typer": 60,
+    "gicd_isenabler_read": 60,
+    "gicd_isenabler_write": 60,
+    "sgi_self": 100,
+    "timer": 80,
+    "timer_wfi": 128,
+    "yield": 280,
+    "ping_pong": 950,
+    "cpu_on": 1_200,
+    "sgi_spinning": 300,
+    "sgi_asleep": 350,
+    "silent": 70_000,  # from reset to the guest's first, nothing said
+}
+"""What each operation is to take at most with a GICv2 on qemu-virt-arm64, whatever Xen takes."""
+
+LIMITS_V3 = {
+    **{name: LIMITS[name] for name in ("psci_version", "gicd_typer", "gicd_isenabler_read", "gicd_isenabler_write", "timer", "timer_wfi")},
+    "sgi_self": 110,
+    "silent": 80_000,
+}
+"""The same with a GICv3."""
+
+
+def limits(board: str, gic: int) -> dict[str, int]:
+    """The absolute targets; only the default board has them."""
+    if board != DEFAULT_BOARD:
+        return {}
+    return LIMITS_V3 if gic == 3 else LIMITS
 
 
 @dataclass(frozen=True)
@@ -141,11 +183,11 @@ def measure_scrubbed(board: str, hypervisor: Hypervisor, kernel: Path) -> int:
         return instructions_to_guest(session, guest_entry(board, hypervisor, kernel), layout.hypervisor.base)
 
 
-def measure_silent(board: str, hypervisor: Hypervisor, kernel: Path) -> int:
+def measure_silent(board: str, hypervisor: Hypervisor, kernel: Path, gic: int = 2) -> int:
     """Instructions to the guest's first, with nothing said on the way and no memory cleared."""
     silent = with_bootargs(hypervisor, "loglvl=error bootscrub=0")
-    layout = compose(machine(board, silent, kernel, count=True))
-    with booted(layout, f"bench-silent-{hypervisor.name}", paused=True) as session:
+    layout = compose(machine(board, silent, kernel, count=True, gic=gic))
+    with booted(layout, f"bench-silent-{hypervisor.name}-v{gic}", paused=True) as session:
         return instructions_to_guest(session, guest_entry(board, hypervisor, kernel), layout.hypervisor.base)
 
 
@@ -154,6 +196,18 @@ def measure_sharing(board: str, hypervisor: Hypervisor, kernel: Path, gic: int =
     layout = compose(machine(board, hypervisor, kernel, count=True, vcpus=2, gic=gic))
     with booted(layout, f"bench-sharing-{hypervisor.name}-v{gic}") as session:
         return read_operations(session)
+
+
+def measure_remote(board: str, hypervisor: Hypervisor, kernel: Path, gic: int = 2) -> dict[str, int]:
+    """The figures of two vCPUs on two CPUs, of which one answers the other's interrupts."""
+    figures: dict[str, int] = {}
+    for name in REMOTE:
+        guest = ModuleSpec(ModuleKind.KERNEL, kernel, bootargs=f"partner={name.removeprefix('sgi_')}")
+        domain = DomainSpec("bench", GUEST_MEMORY_KIB, (guest,), 2)
+        both = replace(machine(board, hypervisor, kernel, count=True, gic=gic), domains=(domain,), cpus=2)
+        with booted(compose(both), f"bench-{name}-{hypervisor.name}-v{gic}") as session:
+            figures |= read_operations(session)
+    return figures
 
 
 def idle_guest(directory: Path, architecture: Architecture) -> Path:
@@ -206,10 +260,13 @@ def made_for_one_guest(board: str, hypervisor: Hypervisor) -> Hypervisor:
     return replace(hypervisor, name="one-guest", image=job.output)
 
 
-def one_guest_row(board: str, hypervisor: Hypervisor) -> Row:
-    """Memory again, of an image that has only what one guest needs."""
-    used = memory_used(board, made_for_one_guest(board, hypervisor), our_memory_kib)
-    return Row("the same, made for one guest, KiB", used, None, limit=MEMORY_LIMIT_KIB)
+def one_guest_rows(board: str, hypervisor: Hypervisor) -> list[Row]:
+    """Size and memory again, of an image that has only what one guest needs."""
+    small = made_for_one_guest(board, hypervisor)
+    return [
+        Row("image for one guest, bytes", small.image.stat().st_size, None, limit=IMAGE_LIMIT),
+        Row("memory of that one, KiB", memory_used(board, small, our_memory_kib), None, limit=MEMORY_LIMIT_KIB),
+    ]
 
 
 def counts(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, gic: int, say: Callable[[str], None]) -> list[Row]:
@@ -221,39 +278,54 @@ def counts(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, gic: int
     say("counting instructions of two vCPUs on one CPU")
     our_sharing = measure_sharing(board, with_bootargs(mine, "sched=rr"), kernel, gic)
     xen_sharing = measure_sharing(board, xen, kernel, gic)
+    say("counting instructions of two vCPUs on two CPUs")
+    our_remote = measure_remote(board, mine, kernel, gic)
+    say("counting instructions of a boot without messages")
+    our_silent, xen_silent = measure_silent(board, mine, kernel, gic), measure_silent(board, xen, kernel, gic)
+    limit = limits(board, gic)
     return [
-        *(Row(what, our_figures.operations.get(name), xen_figures.operations.get(name)) for name, what in OPERATIONS.items()),
-        *(Row(what, our_sharing.get(name), xen_sharing.get(name)) for name, what in SHARING.items()),
+        *(Row(what, our_figures.operations.get(name), xen_figures.operations.get(name), limit.get(name)) for name, what in OPERATIONS.items()),
+        *(Row(what, our_sharing.get(name), xen_sharing.get(name), limit.get(name)) for name, what in SHARING.items()),
+        *(Row(what, our_remote.get(name), None, limit.get(name)) for name, what in REMOTE.items()),
         Row("reset to the guest's first", our_figures.first_instruction, xen_figures.first_instruction),
+        Row("the same, nothing said", our_silent, xen_silent, limit.get("silent")),
     ]
 
 
 def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Callable[[str], None]) -> list[Row]:
     """Measure everything, with the board's own interrupt controller."""
-    target = board == DEFAULT_BOARD  # the absolute limits are this board's
+    target = board == DEFAULT_BOARD  # most absolute targets are this board's
+    image_limit = ARM32_IMAGE_LIMIT if board_named(board).architecture is Architecture.ARM32 else None
     table = counts(board, mine, xen, kernel, 2, say)
     say("comparing memory")
     return [
         *table,
-        Row("the same, nothing said", measure_silent(board, mine, kernel), measure_silent(board, xen, kernel), limit=BOOT_LIMIT if target else None),
         Row("the same, memory cleared", measure_scrubbed(board, mine, kernel), measure_scrubbed(board, xen, kernel)),
-        Row("image, bytes", mine.image.stat().st_size, xen.image.stat().st_size, limit=IMAGE_LIMIT),
+        Row("image, bytes", mine.image.stat().st_size, xen.image.stat().st_size, limit=image_limit),
         Row(
             "memory with one guest, KiB",
             memory_used(board, mine, our_memory_kib),
             memory_used(board, xen, xen_memory_kib),
             limit=MEMORY_LIMIT_KIB if target else None,
         ),
-        *([one_guest_row(board, mine)] if target else []),
+        *(one_guest_rows(board, mine) if target else []),
     ]
+
+
+def target_of(row: Row) -> int | None:
+    """What a figure may be at most: its absolute target, and a third of Xen's where that is known."""
+    third = None if row.xen is None else row.xen // TIMES_LESS
+    return min((most for most in (third, row.limit) if most is not None), default=None)
 
 
 def verdict(row: Row) -> str:
     """Whether a figure is where it should be."""
-    if row.ours is None or (row.xen is None and row.limit is None):
+    most = target_of(row)
+    if row.ours is None:
         return "not measured"
-    reached = (row.xen is None or row.ours <= TARGET * row.xen) and (row.limit is None or row.ours <= row.limit)
-    return "reached" if reached else "MISSED"
+    if most is None:
+        return "no target"
+    return "reached" if row.ours <= most else "MISSED"
 
 
 def _number(value: int | None) -> str:
@@ -262,20 +334,20 @@ def _number(value: int | None) -> str:
 
 def show(terminal: Terminal, measured: list[Row], title: str) -> None:
     """Print a table, narrow enough for a plain terminal."""
-    table = Table("", "xenarm", "Xen 4.17", "ratio", "", title=title)
-    for column in (table.columns[0], table.columns[4]):
+    table = Table("", "xenarm", "Xen 4.17", "ratio", "at most", "", title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for column in (table.columns[0], table.columns[5]):
         column.no_wrap = True
-    for column in table.columns[1:4]:
+    for column in table.columns[1:5]:
         column.justify = "right"
     for row in measured:
         ratio = f"{row.ours / row.xen:.3f}" if row.ours is not None and row.xen else "-"
-        table.add_row(row.what, _number(row.ours), _number(row.xen), ratio, verdict(row))
+        table.add_row(row.what, _number(row.ours), _number(row.xen), ratio, _number(target_of(row)), verdict(row))
     terminal.print(table)
 
 
 def explain(terminal: Terminal, build_seconds: float) -> None:
     """What the tables mean."""
-    terminal.print(f"Counts are instructions where no unit is given. Target: a third of Xen's, and {IMAGE_LIMIT:,} bytes of image.")
+    terminal.print("Counts are instructions where no unit is given. At most: a third of Xen's, or the absolute target if that is less.")
     terminal.print(f"The image was built in {build_seconds:.1f} s; target {BUILD_SECONDS} s.")
 
 
