@@ -77,20 +77,32 @@ def start(mpidr: u64) -> bool:
 
 
 @fn
-def cpu_init(cpu: u32) -> Result:
-    """What every CPU sets up for itself, once the interrupt controller is known. NOT_FOUND: that has nothing for this CPU."""
-    stage2_enable()
-    vectors_choose(gic_is_v3())
-    if CONFIG.SCHED_CREDIT2:
-        SCHED_CPUS[cpu].cluster = cluster(read_mpidr_el1())
-    return gic_cpu_init(cpu)
-
-
-@fn
 def cluster(mpidr: u64) -> u32:
     """Which CPUs share a cache, as far as affinity tells: those that differ in the lowest level only, two levels where threads are one (Arm ARM, MPIDR_EL1.MT)."""
     lowest = u32(16) if mpidr & MPIDR_THREADS != 0 else u32(8)
     return truncate(u32, mpidr >> lowest) & 0xFFFF
+
+
+@fn
+def cluster_set(cpu: u32) -> None:
+    SCHED_CPUS[cpu].cluster = cluster(read_mpidr_el1())
+
+
+@fn
+def cluster_none(cpu: u32) -> None:
+    pass
+
+
+cluster_init = cluster_set if CONFIG.SCHED_CREDIT2 else cluster_none
+
+
+@fn
+def cpu_init(cpu: u32) -> Result:
+    """What every CPU sets up for itself, once the interrupt controller is known. NOT_FOUND: that has nothing for this CPU."""
+    stage2_enable()
+    vectors_choose(gic_is_v3())
+    cluster_init(cpu)
+    return gic_cpu_init(cpu)
 
 
 @export("boot_secondary_cpu")

@@ -52,7 +52,7 @@ OPERATIONS = {
 ONE_GUEST = {
     **dict.fromkeys(("MAX_CPUS", "MAX_DOMAINS", "MAX_DOMAIN_CPUS", "MAX_VCPUS"), "1"),
     **dict.fromkeys(("GICV3", "UART_NS16550", "UART_CADENCE", "UART_EXYNOS4210", "UART_SCIF", "STATIC_SHM", "EVENT_CHANNELS", "TRACE"), "n"),
-    **dict.fromkeys(("SCHED_RR", "SCHED_RTDS"), "n"),
+    **dict.fromkeys(("SCHED_RR", "SCHED_CREDIT2", "SCHED_RTDS", "SCHED_ARINC653"), "n"),
     **dict.fromkeys(("LOG_RING_SIZE", "SERIAL_RING_SIZE"), "1024"),
     **{"MAX_MODULES": "4", "VGIC_INTIDS": "64"},
 }

@@ -172,8 +172,6 @@ def realtime(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
 @fn
 def windows(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
     """Triples of CPU, offset and length in microseconds."""
-    if not CONFIG.SCHED_ARINC653:
-        return True
     present, data = fdt_property(fdt, node, b"xen,arinc653-windows")
     if not present:
         return True
@@ -193,11 +191,24 @@ def windows(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
 @fn
 def frame(fdt: Fdt, domain: Node, p: SchedParams) -> bool:
     chosen = fdt_find(fdt, b"/chosen")
-    if not CONFIG.SCHED_ARINC653 or chosen == NO_NODE:
+    if chosen == NO_NODE:
         return True
     sound, value = cell(fdt, domain, chosen, b"xen,arinc653-major-frame-us", SHORTEST_US, LONGEST_FRAME_US, p.frame_us)
     p.frame_us = value
     return sound
+
+
+@fn
+def arinc(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
+    return windows(fdt, domain, node, p) and frame(fdt, domain, p)
+
+
+@fn
+def no_arinc(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
+    return True
+
+
+frames = arinc if CONFIG.SCHED_ARINC653 else no_arinc
 
 
 @fn
@@ -207,7 +218,7 @@ def node_params(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
         return False
     if fdt_mentions(fdt, node, b"xen,sched-") and not realtime(fdt, domain, node, p):
         return False
-    return not fdt_mentions(fdt, node, b"xen,arinc653-") or (windows(fdt, domain, node, p) and frame(fdt, domain, p))
+    return not fdt_mentions(fdt, node, b"xen,arinc653-") or frames(fdt, domain, node, p)
 
 
 # ---- nodes --------------------------------------------------------------------------------------------------------------

@@ -72,6 +72,21 @@ def cpu_of(cpus: u64, preferred: u32) -> u32:
 
 
 @fn
+def events_none(q: RunQueue) -> None:
+    pass
+
+
+@fn
+def events_empty(q: RunQueue) -> None:
+    q.events = None
+    q.alarm = NEVER
+    q.alarm_cpu = NO_CPU
+
+
+events_init = events_empty if HAS_EVENTS else events_none
+
+
+@fn
 def queue_init(q: RunQueue, cpus: u64) -> None:
     q.head = None
     q.tail = None
@@ -80,10 +95,7 @@ def queue_init(q: RunQueue, cpus: u64) -> None:
     q.endless = 0
     q.picky = 0
     q.kicked.store(0)
-    if HAS_EVENTS:
-        q.events = None
-        q.alarm = NEVER
-        q.alarm_cpu = NO_CPU
+    events_init(q)
 
 
 @fn(inline=True)

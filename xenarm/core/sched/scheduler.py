@@ -18,6 +18,7 @@ from xenarm.core.sched.state import (
     DEFAULT_BUDGET_US,
     DEFAULT_PERIOD_US,
     DEFAULT_WEIGHT,
+    HAS_EVENTS,
     NEVER,
     SCHED_CPUS,
     STOP_WAITS,
@@ -138,6 +139,47 @@ def sched_init(cpus: u64, hz: u64) -> None:
     SCHED.chosen.init(cpus, hz)
 
 
+# Both branches of an `if` in a function are typed, so what sets fields that the configuration leaves out is chosen here.
+@fn
+def params_nothing(p: SchedParams) -> None:
+    pass
+
+
+@fn
+def domain_nothing(d: SchedDomain) -> None:
+    pass
+
+
+@fn
+def vcpu_nothing(v: SchedVcpu) -> None:
+    pass
+
+
+@fn
+def params_arinc(p: SchedParams) -> None:
+    p.frame_us = 0
+    p.window_count = 0
+
+
+@fn
+def domain_credit2(d: SchedDomain) -> None:
+    d.vcpus = 0
+    d.allowance = 0
+    d.portion = 0
+    d.budget = 0
+    d.renewal = 0
+
+
+@fn
+def vcpu_events(v: SchedVcpu) -> None:
+    v.has_event = False
+
+
+params_init = params_arinc if CONFIG.SCHED_ARINC653 else params_nothing
+domain_init = domain_credit2 if CONFIG.SCHED_CREDIT2 else domain_nothing
+vcpu_init = vcpu_events if HAS_EVENTS else vcpu_nothing
+
+
 @fn
 def params_default(p: SchedParams) -> None:
     """What a vCPU gets whose domain says nothing."""
@@ -145,9 +187,7 @@ def params_default(p: SchedParams) -> None:
     p.period_us = DEFAULT_PERIOD_US
     p.budget_us = DEFAULT_BUDGET_US
     p.extratime = True
-    if CONFIG.SCHED_ARINC653:
-        p.frame_us = 0
-        p.window_count = 0
+    params_init(p)
 
 
 @fn
@@ -155,12 +195,7 @@ def sched_domain_init(d: SchedDomain, weight: u32, cap: u32) -> None:
     """A domain without vCPUs. `weight` 1 to 65535; `cap` in per cent of one CPU, 0 for none."""
     d.weight = weight if weight != 0 else u32(DEFAULT_WEIGHT)
     d.cap = cap
-    if CONFIG.SCHED_CREDIT2:
-        d.vcpus = 0
-        d.allowance = 0
-        d.portion = 0
-        d.budget = 0
-        d.renewal = 0
+    domain_init(d)
 
 
 @fn
@@ -175,8 +210,7 @@ def sched_insert(v: SchedVcpu, d: SchedDomain, index: u32, p: SchedParams) -> Re
     v.since = 0
     v.ran = 0
     v.yielded = False
-    if CONFIG.SCHED_CREDIT2 or CONFIG.SCHED_RTDS:
-        v.has_event = False
+    vcpu_init(v)
     result = SCHED.chosen.insert(v, p, SCHED.hz)
     if result == Result.OK:
         v.place = Place.BLOCKED
@@ -256,9 +290,7 @@ def sched_charge(c: SchedCpu, now: u64) -> None:
 @fn(inline=True)
 def sched_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     """What this CPU runs from now on, and when to pick again (NEVER: not until it is kicked). On the CPU itself only."""
-    if ONLY:
-        return SCHEDULERS[0].pick(c, now)
-    return SCHED.chosen.pick(c, now)
+    return SCHEDULERS[0].pick(c, now) if ONLY else SCHED.chosen.pick(c, now)
 
 
 @fn(inline=True)
