@@ -37,9 +37,11 @@ def pair(guest: Path, dies: int = 0) -> tuple[DomainSpec, DomainSpec]:
     )
 
 
-def with_channel(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cpus: int, changes: dict[str, tuple[int, ...]] | None = None) -> bytes:
+def with_channel(
+    hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cpus: int, changes: dict[str, tuple[int, ...]] | None = None, gic: int = 2
+) -> bytes:
     """The machine's tree, with a channel between `ping` and `pong`; `changes` are properties of nodes below /chosen."""
-    tree = Tree(compose(Machine(board(DEFAULT_BOARD), hypervisor.image, domains, cpus, MEMORY_MIB, hypervisor.bootargs)).dtb)
+    tree = Tree(compose(Machine(board(DEFAULT_BOARD).with_gic(gic), hypervisor.image, domains, cpus, MEMORY_MIB, hypervisor.bootargs)).dtb)
     for domain, port, own, other in (("ping", PING_PORT, PING_END, PONG_END), ("pong", PONG_PORT, PONG_END, PING_END)):
         node = f"/chosen/{domain}/evtchn@{own:x}"
         tree.set_strings(node, "compatible", "xen,evtchn-v1")
@@ -63,10 +65,11 @@ def test_two_domains_notify_each_other(boot: Boot, hypervisor: Hypervisor, notif
         assert both_end(session) > 0
 
 
-def test_one_side_restarts_in_the_middle(boot: Boot, xenarm: Hypervisor, notify_guest: Path) -> None:
-    """The channel is there again, and tells of what was lost: no round trip is left open."""
+@pytest.mark.parametrize("gic", [2, 3])
+def test_one_side_restarts_in_the_middle(boot: Boot, xenarm: Hypervisor, notify_guest: Path, gic: int) -> None:
+    """The channel is there again, and tells of what was lost: no round trip is left open. The memory map is made anew with either controller."""
     domains = pair(notify_guest, dies=ROUNDS // 2)
-    with boot(xenarm, *domains, cpus=2, memory_mib=MEMORY_MIB, dtb=with_channel(xenarm, domains, 2)) as session:
+    with boot(xenarm, *domains, cpus=2, memory_mib=MEMORY_MIB, gic=gic, dtb=with_channel(xenarm, domains, 2, gic=gic)) as session:
         both_end(session, life=2)
         assert "domain pong: restart 1, reason REBOOT" in session.console.text()
         session.wait_off(SECONDS)

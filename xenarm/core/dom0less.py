@@ -279,7 +279,9 @@ def map_again(d: Domain) -> Result:
     result = guest_memory_map(d)
     if result == Result.OK and CONFIG.STATIC_SHM:
         result = shared_memory_map(d)
-    return vgic_map_cpu_interface(d) if result == Result.OK else result
+    if result != Result.OK or gic_is_v3():
+        return result
+    return vgic_map_cpu_interface(d)
 
 
 @fn
