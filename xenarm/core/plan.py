@@ -291,6 +291,15 @@ def plan_events(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
+def plan_no_events(fdt: Fdt, plan: Plan) -> bool:
+    """An image without event channels says so of a node that asks for one, and goes on, as Xen does."""
+    for node in fdt_children(fdt, plan.node):
+        if is_static_end(fdt, node):
+            log_warning(f"{node_path(fdt, node)}: compatible: this image has no event channels (CONFIG_EVENT_CHANNELS, 64-bit only); it is ignored")
+    return True
+
+
+@fn
 def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     """Fill in the plan of a `xen,domain` node, which is all zero; False, and one line said, when it cannot be built."""
     plan.node = node
@@ -308,5 +317,5 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
         and plan_bootargs(fdt, plan)
         and plan_places(fdt, plan)
         and plan_ends(fdt, plan)
-        and (not CONFIG.EVENT_CHANNELS or plan_events(fdt, plan))
+        and (plan_events(fdt, plan) if CONFIG.EVENT_CHANNELS else plan_no_events(fdt, plan))
     )
