@@ -27,7 +27,7 @@ from xenarm.tools import trace as tool
 from xenarm.tools.bench import idle_guest
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
-from xenarm.tools.machine import KIB, MIB, DomainSpec, Machine, ModuleKind, ModuleSpec
+from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT
 from xenarm.tools.run import own_domain
 from xenarm.tools.session import Session, booted
@@ -106,7 +106,7 @@ def hellos(built_board: str) -> None:
 
 def idle(directory: Path) -> DomainSpec:
     """A guest that waits for nothing, and keeps the machine on."""
-    return DomainSpec("idle", 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, idle_guest(directory)),))
+    return DomainSpec("idle", 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, idle_guest(directory, Architecture.ARM64)),))
 
 
 def named(trace: tool.Trace, name: str) -> list[tool.Sample]:

@@ -17,10 +17,11 @@ from tests.engines.engines import EmulatedEngine, Unit
 from tests.xenarm import sched_simulator as sim
 from tests.xenarm.sched_simulator import ARINC_, CREDIT2_, NULL, RR_, RTDS_, Kind
 from tests.xenarm.test_sched import MS, SECOND, Machine, V, machines
-from xenarm.arm.instructions import cpu_relax
+from xenarm.arm.instructions import cpu_relax, wait_for_event
 
 ENGINES = ["python", "host-O2", "host-ubsan", "aarch64"]
 cpu_relax.templates.setdefault("host", "")  # a busy wait is one on any machine
+wait_for_event.templates.setdefault("host", "")
 
 FUNCTIONS = [f for f in vars(sim).values() if isinstance(f, functions.Function) and f.__name__.startswith("sim_")]
 MIX = (

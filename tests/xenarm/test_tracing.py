@@ -8,7 +8,7 @@ import pytest
 
 from freestanding import zeroed
 from tests.xenarm.test_console import PORT, Port, port
-from xenarm.arm import timer, traced
+from xenarm.arm import traced
 from xenarm.arm.instructions import STACK_OFFSET
 from xenarm.arm64.registers import MODEL
 from xenarm.arm.vcpu import CPUS
@@ -16,7 +16,7 @@ from xenarm.core import trace, tracing
 from xenarm.core.domain import SLOTS
 from xenarm.core.log import LOG, NOBODY, TERMINAL
 from xenarm.core.result import Result
-from xenarm.core.sched.state import NEVER
+from xenarm.core.sched.state import NEVER, SCHED_CPUS
 from xenarm.core.trace import ALL_CLASSES, CLASSES, TRACE, Ring
 from xenarm.core.trace_dump import DUMP
 from xenarm.core.tracing import LINES_AT_ONCE, PORT_ROOM, TRACING
@@ -62,7 +62,8 @@ def wire(port: Port, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
         trace.trace_mark(i, ~i & 0xFFFF)
     TERMINAL.owner = NOBODY
     RING.on, RING.head, RING.tail, RING.lost = True, 0, 0, 0
-    timer.ALARMS[0].soonest = timer.ALARMS[0].choose_at = timer.ALARMS[0].ptimer = NEVER
+    alarm = SCHED_CPUS[0].alarm
+    alarm.soonest = alarm.choose_at = alarm.ptimer = NEVER
     yield Wire(port, monkeypatch)
     RING.on, RING.head, RING.tail = False, 0, 0
     TRACE.rings[0] = None
@@ -79,12 +80,12 @@ def test_the_ring_of_the_port_keeps_its_room(wire: Wire) -> None:
     TRACING.on, TRACING.classes = True, ALL_CLASSES
     tracing.tracing_dump(EVENTS)
     for _ in range(20):
-        timer.ALARMS[0].soonest = NEVER
+        SCHED_CPUS[0].alarm.soonest = NEVER
         tracing.tracing_continue()
     waiting = int(RING.head - RING.tail)
     assert PORT_ROOM < waiting <= PORT_ROOM + 200 < RING_SIZE // 2
     assert RING.lost == 0 and DUMP.going
-    assert timer.ALARMS[0].soonest == 1 + HZ // 1000, "who goes on?"
+    assert SCHED_CPUS[0].alarm.soonest == 1 + HZ // 1000, "who goes on?"
 
 
 def test_all_of_it_is_said_in_the_end(wire: Wire) -> None:

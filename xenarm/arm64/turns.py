@@ -34,7 +34,8 @@ def guest_yields(v: Vcpu) -> tuple[SchedVcpu | None, u64]:
 @export("guest_sends")
 def guest_sends(v: Vcpu, left: u64) -> None:
     """A store to GICD_SGIR that is not for the vCPU alone."""
-    vgicd_send(v, truncate(u32, left >> VALUE_SHIFT))
+    if CONFIG.GICV2:
+        vgicd_send(v, truncate(u32, left >> VALUE_SHIFT))
     if v.choose != 0:
         vcpu_reconsidered(v)
 
