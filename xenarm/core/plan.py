@@ -17,7 +17,7 @@ from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
 from xenarm.core.plan_shared import plan_no_shared, plan_shared
 from xenarm.core.plan_state import Module, Plan, node_path, refuse, refuse_number, refuse_overlap, short_name
 from xenarm.core.result import Result
-from xenarm.core.static_events import ChannelFault, is_static_end, static_end_check
+from xenarm.core.static_events import STATIC_END, ChannelFault, is_static_end, static_end_check
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
@@ -294,7 +294,7 @@ def plan_events(fdt: Fdt, plan: Plan) -> bool:
 def plan_no_events(fdt: Fdt, plan: Plan) -> bool:
     """An image without event channels says so of a node that asks for one, and goes on, as Xen does."""
     for node in fdt_children(fdt, plan.node):
-        if is_static_end(fdt, node):
+        if fdt_compatible(fdt, node, STATIC_END):
             log_warning(f"{node_path(fdt, node)}: compatible: this image has no event channels (CONFIG_EVENT_CHANNELS, 64-bit only); it is ignored")
     return True
 

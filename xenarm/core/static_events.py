@@ -13,6 +13,7 @@ from xenarm.devicetree.reader import NO_NODE, Fdt, Node, Trail, fdt_children, fd
 from xenarm.devicetree.values import fdt_by_phandle, fdt_compatible, fdt_u32
 
 __all__ = [
+    "STATIC_END",
     "ChannelFault",
     "StaticEnd",
     "is_static_end",
@@ -26,6 +27,8 @@ __all__ = [
 PORTS: int = CONFIG.EVENT_CHANNELS_PER_DOMAIN
 MOST_ENDS: int = CONFIG.STATIC_EVENT_CHANNELS
 VALUE_SIZE = 8
+STATIC_END = b"xen,evtchn-v1"
+"""What the node of an end is compatible with."""
 
 
 class ChannelFault(IntEnum, type=u8):
@@ -67,7 +70,7 @@ END_COUNT = zeroed(NotedCount)
 
 @fn
 def is_static_end(fdt: Fdt, node: Node) -> bool:
-    return fdt_compatible(fdt, node, b"xen,evtchn-v1")
+    return fdt_compatible(fdt, node, STATIC_END)
 
 
 @fn
