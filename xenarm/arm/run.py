@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from freestanding import Atomic, Struct, atomic, export, fn, truncate, u32, u64, zeroed
 
+from xenarm.abi.affinity import affinity_of
 from xenarm.arm.cpu import SHARING, cpu_index, this_vcpu
 from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
 from xenarm.arm.instructions import instruction_sync, wait_for_interrupt
@@ -54,8 +55,7 @@ MPIDR_RES1 = 1 << 31
 
 @fn
 def vcpu_mpidr(v: Vcpu) -> u64:
-    """As Xen numbers them: affinity 0 has 16 places (a GICv3 SGI reaches so many), affinity 1 the rest."""
-    return MPIDR_RES1 | u64(v.id & 0xF) | u64(v.id >> 4) << 8
+    return MPIDR_RES1 | u64(affinity_of(v.id))
 
 
 @fn

@@ -30,7 +30,7 @@ from xenarm.arm.hw import (
 from xenarm.abi.layout import GUEST_TIMER_PHYS_NS_PPI, GUEST_TIMER_VIRT_PPI
 from xenarm.core.domain import MAX_CPUS, SLOTS, Extra, Vcpu, vcpu_here
 from xenarm.core.sched.scheduler import sched_wake
-from xenarm.core.sched.state import NEVER, SCHED_CPUS, STOP_WAITS, Alarm, SchedCpu
+from xenarm.core.sched.state import NEVER, SCHED_CPUS, STOP_WAITS, WAITING_WORDS, Alarm, SchedCpu
 from xenarm.core.trace import trace_on_schedule, trace_wake
 from xenarm.gic.vgic import cpus_kick, vgic_raise_own, vgic_set_own_level
 
@@ -130,18 +130,31 @@ def alarm_expired(v: Vcpu) -> None:
 def wake_due(a: Alarm, now: u64) -> None:
     """Wake the vCPUs whose timers are due. One that has begun to run elsewhere meanwhile is not harmed by it."""
     soonest = u64(NEVER)
-    rest = a.waiting.load()
-    while rest != 0:
-        n = ctz(rest)
-        rest &= rest - 1
-        v = SLOTS[MAX_CPUS + n].vcpu
-        due = v.due
-        if due <= now:
-            _ = a.waiting.fetch_and(~(u64(1) << n))
-            cpus_kick(sched_wake(trace_wake(v).sched, now))
-        else:
-            soonest = min(soonest, due)
+    for word in range(u32(WAITING_WORDS)):
+        rest = a.waiting[word].bits.load()
+        while rest != 0:
+            n = ctz(rest)
+            rest &= rest - 1
+            v = SLOTS[MAX_CPUS + word * 64 + n].vcpu
+            due = v.due
+            if due <= now:
+                _ = a.waiting[word].bits.fetch_and(~(u64(1) << n))
+                cpus_kick(sched_wake(trace_wake(v).sched, now))
+            else:
+                soonest = min(soonest, due)
     a.soonest = soonest
+
+
+@fn(inline=True)
+def waiting_add(a: Alarm, v: Vcpu) -> None:
+    n = v.number - MAX_CPUS
+    _ = a.waiting[n >> 6].bits.fetch_or(u64(1) << (n & 63))
+
+
+@fn(inline=True)
+def waiting_remove(a: Alarm, v: Vcpu) -> None:
+    n = v.number - MAX_CPUS
+    _ = a.waiting[n >> 6].bits.fetch_and(~(u64(1) << (n & 63)))
 
 
 @fn(inline=True)
@@ -168,7 +181,7 @@ def watch(v: Vcpu, c: SchedCpu) -> None:
         v.due = due
         v.due_cpu = c.id
         a.soonest = min(a.soonest, due)
-        _ = a.waiting.fetch_or(u64(1) << (v.number - MAX_CPUS))
+        waiting_add(a, v)
         if due < a.set_for:
             alarm_set(c)
 
@@ -188,7 +201,7 @@ def timers_load(v: Vcpu, c: SchedCpu) -> None:
     if v.extra & Extra.WATCHED != 0:
         v.extra &= ~u32(Extra.WATCHED)
         v.due = NEVER
-        _ = SCHED_CPUS[v.due_cpu].alarm.waiting.fetch_and(~(u64(1) << (v.number - MAX_CPUS)))
+        waiting_remove(SCHED_CPUS[v.due_cpu].alarm, v)
     if v.extra & Extra.PTIMER != 0:
         c.alarm.ptimer = v.ptimer_compare
         if v.ptimer_compare < c.alarm.set_for:

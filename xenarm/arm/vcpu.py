@@ -1,6 +1,6 @@
 """The pool of vCPUs, and how a vCPU is told to start."""
 
-from freestanding import Atomic, Struct, atomic, fn, u8, u32, u64, zeroed
+from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
 
 from xenarm.arm.cpu import SHARING
 from xenarm.arm.frame import BOOT_CONTEXT_SHIFT
@@ -10,6 +10,7 @@ from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT,
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_insert, sched_remove
 from xenarm.core.sched.state import SchedParams
+from xenarm.gic.state import VcpuTag
 
 __all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
 
@@ -62,7 +63,7 @@ def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
             v.domain = d
             v.number = number
             v.id = d.vcpu_count
-            v.tag = u8(v.id + 1)
+            v.tag = VcpuTag(v.id + 1)
             v.gicd_frame = d.layout.gicd >> 12 << 4
             v.power.store(u32(Power.OFF))
             d.vcpus[v.id] = v

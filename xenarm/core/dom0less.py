@@ -373,9 +373,9 @@ def build(fdt: Fdt, plan: Plan) -> bool:
 
 @fn
 def undo(d: Domain) -> None:
-    vcpus_release(d)
     if CONFIG.EVENT_CHANNELS:
         channels_release(d)
+    vcpus_release(d)
     guest_memory_release(d)
     p2m_discard(d.p2m)
     if CONFIG.STATIC_SHM:

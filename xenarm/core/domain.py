@@ -9,7 +9,7 @@ from xenarm.arm.frame import FP_WORDS, REGISTERS, SAVED_WORDS, SYSTEM_WORDS, Reg
 from xenarm.config import CONFIG
 from xenarm.core.sched.state import SCHED_CPUS, SchedCpu, SchedDomain, SchedVcpu
 from xenarm.devicetree.reader import Node
-from xenarm.gic.state import Vgicd, VgicCpu
+from xenarm.gic.state import VcpuTag, Vgicd, VgicCpu
 from xenarm.p2m.state import P2m
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Domain",
     "DomainState",
     "EndAction",
+    "Exit",
     "Extra",
     "GuestLayout",
     "Power",
@@ -108,6 +109,13 @@ class Extra:
 
 
 
+class Exit(Struct):
+    """The exit that a vCPU is in, while exits are traced."""
+
+    start: u64  # counter value; 0: none that is traced
+    reason: u64
+
+
 class Vcpu(Struct, align=16):
     """A virtual CPU. It lies at the top of its EL2 stack: in the guest, SP_EL2 points here. Without a domain: a CPU that has none to run."""
 
@@ -121,7 +129,7 @@ class Vcpu(Struct, align=16):
     id: u32
     number: u32  # of its slot
     extra: u32
-    tag: u8  # its id plus one
+    tag: VcpuTag
     fp_saved: bool
     domain: "Domain | None"
     power: Atomic[u32] = atomic(u32)
@@ -135,6 +143,9 @@ class Vcpu(Struct, align=16):
     due_cpu: u32  # who has noted it
     sched: SchedVcpu
     resume: usize  # where the vectors go on with it
+    exit: Exit
+    info: u64  # machine address of its vcpu_info (event channels); 0: it has none
+    info_registered: bool  # by the guest
     saved: Array[Register] = array(Register, SAVED_WORDS)  # EL2's own, where a switch left a C function
     fp: Array[u64] = array(u64, FP_WORDS)
 
@@ -159,7 +170,7 @@ class Domain(Struct):
     vcpu_count: u32
     vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_DOMAIN_CPUS)
     sched: SchedDomain
-    last_ran: Array[u8] = array(u8, MAX_CPUS)  # on each CPU the vCPU that ran there last, its id plus one
+    last_ran: Array[VcpuTag] = array(VcpuTag, MAX_CPUS)  # on each CPU the vCPU that ran there last
     node: Node  # in the host's device tree
     shares: u32  # regions of shared memory that it has, the first of its node's
     layout: GuestLayout

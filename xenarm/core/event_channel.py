@@ -14,7 +14,7 @@ from xenarm.abi.layout import GUEST_EVTCHN_PPI
 from xenarm.arch import guest_byte_read, guest_word_clear, guest_word_read, guest_word_set, guest_word_write
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
-from xenarm.core.domain import DOMAINS, MAX_DOMAIN_CPUS, MAX_DOMAINS, Domain, Power, Vcpu, vcpu_domain
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.core.shared_info import SHARED_INFO, shared_info_at, shared_info_create, shared_info_release, shared_info_reset
 from xenarm.core.spinlock import Spinlock
@@ -56,7 +56,7 @@ EVERYTHING = 0xFFFF_FFFF_FFFF_FFFF
 NO_PORT = 0  # port 0 is nobody's
 
 assert 2 <= PORTS <= 4096, "the two-level ABI has 4096 ports"
-assert MAX_DOMAIN_CPUS <= 256 and INFO_SIZE % 8 == 0
+assert INFO_SIZE % 8 == 0
 
 
 class PortState(IntEnum, type=u8):
@@ -73,9 +73,9 @@ class Port(Bits, type=u64):
     """A port's word: its state, whom it notifies, and the other end: domid and port (of a VIRQ its number)."""
 
     STATE: PortState = bits(7, 0)
-    VCPU: u32 = bits(15, 8)
     DOM: u32 = bits(31, 16)
-    PEER: u32 = bits(63, 32)
+    VCPU: u32 = bits(47, 32)
+    PEER: u32 = bits(63, 48)
 
 
 class PortWord(Struct):
@@ -83,12 +83,10 @@ class PortWord(Struct):
 
 
 class Channels(Struct):
-    """A domain's ports. `info` has the machine address of each vCPU's vcpu_info, 0 where there is none."""
+    """A domain's ports. Where each vCPU's vcpu_info is, `Vcpu.info` says, which belongs to this lock."""
 
     lock: Spinlock
     on: bool  # the domain has event channels at all
-    info: Array[u64] = array(u64, MAX_DOMAIN_CPUS)
-    registered: Array[bool] = array(bool, MAX_DOMAIN_CPUS)
     ports: Array[PortWord] = array(PortWord, PORTS)
 
 
@@ -154,17 +152,24 @@ def free_port(d: Domain) -> u32:
 # ---- delivery: the receiver's lock is held ------------------------------------------------------------------------------
 
 
+@fn(inline=True)
+def info_of(d: Domain, vcpu: u32) -> u64:
+    """The machine address of a vCPU's vcpu_info; 0: it has none."""
+    v = d.vcpus[vcpu]
+    return v.info if v is not None else u64(0)
+
+
 @fn
 def mark_pending(d: Domain, vcpu: u32) -> Vcpu | None:
     """Set the upcall flag; whoever must be interrupted for that."""
-    if guest_word_set(CHANNELS[d.id].info[vcpu], UPCALL):
+    if guest_word_set(info_of(d, vcpu), UPCALL):
         return None
     return d.vcpus[vcpu]
 
 
 @fn
 def select(d: Domain, vcpu: u32, port: u32) -> Vcpu | None:
-    info = CHANNELS[d.id].info[vcpu]
+    info = info_of(d, vcpu)
     if info == 0 or guest_word_set(info + SELECTOR, u64(1) << (port >> 6)):
         return None
     return mark_pending(d, vcpu)
@@ -405,15 +410,14 @@ def copy_info(old: u64, new: u64) -> None:
 
 
 @fn
-def move_info(d: Domain, vcpu: u32, to: u64) -> Vcpu | None:
+def move_info(d: Domain, v: Vcpu, to: u64) -> Vcpu | None:
     """Everything is pending afterwards, lest something is lost on the way."""
-    c = CHANNELS[d.id]
-    with c.lock:
-        copy_info(c.info[vcpu], to)
-        c.info[vcpu] = to
-        c.registered[vcpu] = True
+    with CHANNELS[d.id].lock:
+        copy_info(v.info, to)
+        v.info = to
+        v.info_registered = True
         guest_word_write(to + SELECTOR, EVERYTHING)
-        return mark_pending(d, vcpu)
+        return mark_pending(d, v.id)
 
 
 @fn
@@ -421,12 +425,12 @@ def vcpu_info_register(caller: Vcpu, target: Vcpu, d: Domain, gfn: u64, offset: 
     """VCPUOP_register_vcpu_info, once in a vCPU's life: by itself, or while it is off."""
     if u64(offset) > PAGE_SIZE - INFO_SIZE or offset & 7 != 0:
         return Errno.ENXIO
-    if CHANNELS[d.id].registered[target.id] or (target is not caller and target.power.load_acquire() != u32(Power.OFF)):
+    if target.info_registered or (target is not caller and target.power.load_acquire() != u32(Power.OFF)):
         return Errno.EINVAL
     page = shared_info_at(d, gfn * PAGE_SIZE) if gfn < EVERYTHING // PAGE_SIZE else u64(0)
     if page == 0:
         return Errno.EINVAL
-    upcall(move_info(d, target.id, page + u64(offset)))
+    upcall(move_info(d, target, page + u64(offset)))
     return 0
 
 
@@ -436,20 +440,26 @@ def vcpu_info_register(caller: Vcpu, target: Vcpu, d: Domain, gfn: u64, offset: 
 @fn
 def channels_vcpu_starts(v: Vcpu) -> None:
     """A vCPU has just been turned on, on its own CPU: the upcall may have been asked for before, or in its former life."""
-    info = CHANNELS[vcpu_domain(v).id].info[v.id]
+    info = v.info
     if info != 0 and guest_byte_read(info) != 0:
         vgic_raise_own(v, GUEST_EVTCHN_PPI)
 
 
 @fn
+def set_infos(d: Domain, first: u64) -> None:
+    """Of all vCPUs only the first has a vcpu_info, at `first` if that is not 0. The receiver's lock is held."""
+    for i in range(d.vcpu_count):
+        v = d.vcpus[i]
+        if v is not None:
+            v.info = first if i == 0 else u64(0)
+            v.info_registered = False
+
+
+@fn
 def forget_infos(d: Domain) -> None:
     """Only the first vCPU has a vcpu_info from the start, in the shared page."""
-    c = CHANNELS[d.id]
-    with c.lock:
-        for i in range(u32(MAX_DOMAIN_CPUS)):
-            c.info[i] = 0
-            c.registered[i] = False
-        c.info[0] = SHARED_INFO[d.id].page
+    with CHANNELS[d.id].lock:
+        set_infos(d, SHARED_INFO[d.id].page)
 
 
 @fn
@@ -486,6 +496,5 @@ def channels_release(d: Domain) -> None:
     close_all(d)
     with c.lock:
         c.on = False
-        for i in range(u32(MAX_DOMAIN_CPUS)):
-            c.info[i] = 0
+        set_infos(d, 0)
     shared_info_release(d)

@@ -13,7 +13,7 @@ from freestanding import Array, Atomic, Ptr, Struct, View, array, atomic, fn, of
 from xenarm.arch import arch_counter, arch_counter_hz, cpu_index, cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
-from xenarm.core.domain import MAX_CPUS, MAX_DOMAINS, SLOT_COUNT, SLOTS, Domain, Vcpu
+from xenarm.core.domain import MAX_CPUS, MAX_DOMAINS, SLOTS, Domain, Vcpu
 from xenarm.core.memory import pages_alloc
 from xenarm.core.result import Result
 from xenarm.core.sched.state import NEVER, SCHED_CPUS
@@ -176,13 +176,6 @@ RECORDS_OFFSET = offset_of(Ring, "records")
 RING_PAGES = (size_of(Ring) + PAGE_SIZE - 1) // PAGE_SIZE
 
 
-class Exit(Struct):
-    """The exit that a vCPU is in."""
-
-    start: u64  # counter value; 0: none that is traced
-    reason: u64
-
-
 class Trace(Struct):
     """What is switched on, and where it goes."""
 
@@ -192,7 +185,6 @@ class Trace(Struct):
     running: "Array[Vcpu | None]" = array(Vcpu | None, MAX_CPUS)  # as the events say
     rings: "Array[Ring | None]" = array(Ring | None, MAX_CPUS)
     names: Array[u8] = array(u8, MAX_DOMAINS * NAME_SIZE)
-    exits: Array[Exit] = array(Exit, SLOT_COUNT)  # by the vCPU's slot
 
 
 TRACE = zeroed(Trace)
@@ -331,7 +323,7 @@ def schedule_changes(chosen: Vcpu | None) -> Vcpu | None:
 @fn
 def trace_exit_begin(v: Vcpu, reason: u64) -> None:
     """The guest has been left. `reason`: ESR_EL2.EC, or EXIT_IRQ and its kin."""
-    e = TRACE.exits[v.number]
+    e = v.exit
     e.reason = reason
     e.start = arch_counter() if switched_on(EXIT) else u64(0)
 
@@ -340,7 +332,7 @@ def trace_exit_begin(v: Vcpu, reason: u64) -> None:
 def trace_exit_end(v: Vcpu) -> None:
     """The guest is about to be entered again, or never will be: on whatever CPU, whoever ran meanwhile."""
     if CONFIG.TRACE:
-        e = TRACE.exits[v.number]
+        e = v.exit
         start = e.start
         e.start = 0
         if start != 0 and switched_on(EXIT):

@@ -5,6 +5,7 @@ Nodes and values follow what Xen 4.17 hands to a dom0less guest, read back from 
 """
 
 from freestanding import Array, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from xenarm.abi.affinity import affinity_of
 from xenarm.abi.layout import (
     GUEST_GICC_SIZE,
     GUEST_GICD3_SIZE,
@@ -144,12 +145,12 @@ def write_psci(w: FdtWriter) -> None:
 
 @fn
 def write_cpus(w: FdtWriter, vcpus: u32) -> None:
-    """`reg` is the affinity of the vCPU's MPIDR: sixteen share affinity 1."""
+    """`reg` is the affinity of the vCPU's MPIDR."""
     fdt_begin(w, b"cpus")
     fdt_cell(w, b"#address-cells", 1)
     fdt_cell(w, b"#size-cells", 0)
     for n in range(vcpus):
-        affinity = (n & 0xF) | (n >> 4) << 8
+        affinity = affinity_of(n)
         fdt_begin_at(w, b"cpu", u64(affinity))
         fdt_text(w, b"compatible", CPU_COMPATIBLE)
         fdt_text(w, b"device_type", b"cpu")

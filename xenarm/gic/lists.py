@@ -4,13 +4,14 @@ Everything here runs on the CPU that runs the vCPU. An interrupt is in at most o
 is listed for one of them at a time, and its end brings the next. Functions named `shared_*` need the distributor's lock.
 """
 
-from freestanding import ctz, fn, truncate, u8, u32, wrapping_sub
+from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 
+from xenarm.abi.affinity import vcpu_of_affinity
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
 from xenarm.gic.host import gic_deactivate, gic_is_v3, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
 from xenarm.gic.registers import INTID_MASK, GichControl, LrState
-from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord
+from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord, VcpuTag
 
 __all__ = [
     "HCR_RUN",
@@ -38,7 +39,6 @@ HCR_RUN = int(GichControl(EN=True))
 HCR_RUN_SHORT = int(GichControl(EN=True, UIE=True))
 WORST_PRIORITY = 0xFF
 NOTHING = 0xFFFF_FFFF
-NO_AFFINITY = 0xFF_00F0  # vCPUs have affinity 0 up to 15 (a GICv3 SGI reaches so many), affinity 1, and no other
 
 
 @fn(inline=True)
@@ -255,7 +255,7 @@ def route_target(route: u32) -> u32:
     """The vCPU that a shared interrupt goes to: the first target of a GICv2's, the one with the affinity of a GICv3's, if there is one."""
     if not gic_is_v3():
         return ctz(route)
-    return (route & 0xF) | (route >> 8 & 0xFF) << 4 if route & NO_AFFINITY == 0 else u32(NOTHING)
+    return vcpu_of_affinity(u64(route))
 
 
 @fn(inline=True)
@@ -332,7 +332,7 @@ def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
     if index >= 32:
         return False
     put(v, index, shared_value(w, bit_index))
-    w.holder[bit_index] = u8(v.id + 1)
+    w.holder[bit_index] = VcpuTag(v.id + 1)
     forget_requests(w, bit_index)  # they meant what was listed before, and has ended meanwhile
     return True
 

@@ -4,12 +4,14 @@ A vCPU's own word (SGIs and PPIs), its list registers and their cached values ar
 others leave mail. Shared words belong to the distributor's lock.
 """
 
-from freestanding import Array, Atomic, Struct, array, atomic, u8, u32, u64
+from typing import TYPE_CHECKING
+
+from freestanding import Array, Atomic, Struct, array, atomic, u8, u16, u32, u64
 
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
 
-__all__ = ["LIST_REGISTERS", "Errand", "SGIS", "SGI_BITS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "Vgicd", "VgicCpu", "Wish"]
+__all__ = ["LIST_REGISTERS", "Errand", "SGIS", "SGI_BITS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "VcpuTag", "Vgicd", "VgicCpu", "Wish"]
 
 SGIS = 16
 SGI_BITS = 0xFFFF
@@ -19,6 +21,13 @@ LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, GICv3 16, implement
 ACTIVE_REGISTERS = 4  # the most that a GICv3 has for each group
 
 assert VGIC_INTIDS % 32 == 0 and 64 <= VGIC_INTIDS <= 1020 - 1020 % 32, "VGIC_INTIDS is a multiple of 32 from 64 to 992"
+
+
+if TYPE_CHECKING:
+    VcpuTag = u8
+else:
+    VcpuTag = u8 if CONFIG.MAX_DOMAIN_CPUS <= 255 else u16
+"""A vCPU's id plus one, or 0 for none."""
 
 
 class IrqWord(Struct):
@@ -39,7 +48,7 @@ class IrqWord(Struct):
     deactivate: u32  # active state to be forgotten there
     priority: Array[u8] = array(u8, 32)
     route: Array[u32] = array(u32, 32)  # shared ones: their byte of GICD_ITARGETSR, or affinities 0 to 2 of a GICv3's GICD_IROUTER
-    holder: Array[u8] = array(u8, 32)  # shared ones: whose list register holds it, a vCPU's id plus one. Only that vCPU's CPU clears it
+    holder: Array[VcpuTag] = array(VcpuTag, 32)  # shared ones: whose list register holds it, a vCPU's id plus one. Only that vCPU's CPU clears it
     template: Array[u32] = array(u32, 32)  # list-register value less its state bits
 
 

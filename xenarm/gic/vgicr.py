@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from freestanding import fn, table, truncate, u8, u32, u64
 
+from xenarm.abi.affinity import affinity_of
 from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
@@ -60,18 +61,12 @@ def gicr_size(vcpus: u32) -> u64:
 
 
 @fn
-def affinity(v: Vcpu) -> u32:
-    """As GICR_TYPER has it: see `route_target`."""
-    return (v.id & 0xF) | (v.id >> 4) << 8
-
-
-@fn
 def control_read(d: Domain, v: Vcpu, offset: u32) -> u32:
     """RD_base by words. There are no LPIs, so that GICR_CTLR and the registers of their tables are reserved."""
     if offset == Gicr.TYPER:
         return v.id << 8 | (u32(LAST) if v.id + 1 == d.vcpu_count else u32(0))
     if offset == Gicr.TYPER + 4:
-        return affinity(v)
+        return affinity_of(v.id)
     if offset == Gicr.WAKER:
         return v.vgic.waker
     if offset == Gicr.IIDR:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from freestanding import Struct, fn, table, u32, u64
 
+from xenarm.abi.affinity import vcpu_of_affinity
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PSCI_VERSION_1_1, PsciError, PsciFunction, Smccc
-from xenarm.arm.run import vcpu_mpidr, vcpu_off, vcpu_wait_for_interrupt
+from xenarm.arm.run import vcpu_off, vcpu_wait_for_interrupt
 from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Power, ShutdownReason, Vcpu, vcpu_domain
 from xenarm.core.shutdown import domain_shutdown
@@ -14,7 +15,6 @@ from xenarm.gic.vgic import vcpu_kick
 __all__ = ["FUNCTIONS", "psci_call"]
 
 MASK64 = 0xFFFF_FFFF_FFFF_FFFF
-AFFINITY_MASK = 0xFF_00FF_FFFF  # Aff3 and Aff2 to Aff0 of a target_affinity; the rest must be zero
 MIGRATE_NOT_NEEDED = 2  # no Trusted OS that would have to move
 
 
@@ -65,13 +65,9 @@ def cpu_off(v: Vcpu, a: u64, b: u64, c: u64) -> u64:
 
 @fn
 def vcpu_by_affinity(d: Domain, affinity: u64) -> Vcpu | None:
-    if affinity & ~u64(AFFINITY_MASK) != 0:
-        return None
-    for i in range(d.vcpu_count):
-        v = d.vcpus[i]
-        if v is not None and vcpu_mpidr(v) & AFFINITY_MASK == affinity:
-            return v
-    return None
+    """Who a target_affinity names: Aff3 in bits 39:32, Aff2 to Aff0 in 23:0, the rest zero (DEN0022 5.1.4)."""
+    index = vcpu_of_affinity(affinity)
+    return d.vcpus[index] if index < d.vcpu_count else None
 
 
 @fn

@@ -24,6 +24,7 @@ __all__ = [
     "STOP_DYING",
     "STOP_PAUSED",
     "STOP_WAITS",
+    "WAITING_WORDS",
     "SchedCpu",
     "SchedDomain",
     "SchedParams",
@@ -46,6 +47,8 @@ DEFAULT_BUDGET_US = 4_000
 
 MOST_WINDOWS: int = CONFIG.SCHED_ARINC653_WINDOWS if CONFIG.SCHED_ARINC653 else 1
 """Windows in a CPU's major frame."""
+
+WAITING_WORDS = (CONFIG.MAX_VCPUS + 63) // 64
 
 assert CONFIG.MAX_CPUS <= 64, "a set of CPUs is one 64-bit word"
 
@@ -199,6 +202,12 @@ class ArincCpu(Struct):
     windows: Array[ArincWindow] = array(ArincWindow, MOST_WINDOWS)
 
 
+class Waiting(Struct):
+    """A bit for each of 64 vCPUs."""
+
+    bits: Atomic[u64] = atomic(u64)
+
+
 class Alarm(Struct):
     """What a CPU's timer is for: the soonest of three times. Only `waiting` is touched by other CPUs."""
 
@@ -207,7 +216,7 @@ class Alarm(Struct):
     set_for: u64  # what the timer is set for: the three times or sooner
     ptimer: u64  # of the vCPU that runs
     soonest: u64  # of the waiting ones
-    waiting: Atomic[u64] = atomic(u64)  # vCPUs, by slot, whose timers this CPU watches
+    waiting: Array[Waiting] = array(Waiting, WAITING_WORDS)  # vCPUs, by slot, whose timers this CPU watches
 
 
 class SchedCpu(Struct, align=64):
