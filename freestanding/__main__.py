@@ -173,7 +173,7 @@ def program(front: Frontend, roots: list[Function]) -> Program:
         made = front.lower(root)
         if not made.symbol and not made.external:
             made.symbol = made.name
-    return front.program(roots, tuple(setting("ONCE", ())))
+    return front.program(roots, setting("ONCE", ()), setting("FAST", ()), setting("SEPARATE", ()))
 
 
 def lower(front: Frontend, functions: Iterable[Function]) -> list[CompileError]:

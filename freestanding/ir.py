@@ -376,6 +376,8 @@ class Program:
     by_function: dict[Function, FunctionIR] = field(default_factory=dict)   # for functions met in live data
     once: frozenset[FunctionIR] = frozenset()           # reached only from functions that run once (`ONCE`)
     once_statics: frozenset[int] = frozenset()          # by id of `live`: named only by those
+    small: frozenset[FunctionIR] = frozenset()          # compiled for size (`FAST`)
+    part: dict[FunctionIR, str] = field(default_factory=dict)       # the part of the image that a function is in (`SEPARATE`)
 
 
 def effects(e: Expr) -> Effect:

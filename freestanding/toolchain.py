@@ -156,7 +156,9 @@ def compile_flags(options: Options, tools: Tools) -> list[str]:
     if options.strict_align and options.target == "aarch64":
         flags.append("-mstrict-align")
     if not tools.gcc and options.optimize in ("2", "3"):
-        flags += ["-mllvm", f"-inline-threshold={options.inline_threshold or INLINE_THRESHOLD}"]
+        # The default threshold alone: LLVM's own lower one, of functions compiled for size, stays. Outlined code has frames that neither
+        # the stack's bound nor a backtrace knows.
+        flags += ["-mllvm", f"-inlinedefault-threshold={options.inline_threshold or INLINE_THRESHOLD}", "-mllvm", "-enable-machine-outliner=never"]
     if options.sanitize:
         flags += ["-DSANITIZE", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
     flags += ["-Wall", "-Wextra", "-Werror", *QUIET, *(QUIET_GCC if tools.gcc else QUIET_CLANG)] if options.warnings else ["-w"]

@@ -10,7 +10,7 @@ from .names import string_literal
 from .target import KIND_NUMBER, TRAP_BASE, Target
 
 MACRO_NAMES = ("PANIC", "PANIC_AT", "UNLIKELY", "CHECK_ADD", "CHECK_SUB", "CHECK_MUL", "CHECK_INDEX", "CHECK_NARROW",
-               "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SPAN", "HELPER", "HELPER_CALLED", "ONCE_TEXT")
+               "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SPAN", "HELPER", "HELPER_CALLED", "SMALL", "ONCE_TEXT")
 
 _RECORD = r'''
 #define PANIC_AT(trap, kind, file, line, message) do { \
@@ -40,10 +40,12 @@ _CHECKS = r'''
 #define HELPER static inline __attribute__((always_inline, nodebug))   /* its code belongs to the line that uses it */
 #define HELPER_CALLED static __attribute__((nodebug))
 #define PRESERVE(name) __attribute__((preserve_most))
+#define SMALL __attribute__((minsize))
 #else
 #define PRESERVE(name) __asm__(#name "_body")   /* the name is a wrapper's */
 #define HELPER static inline __attribute__((always_inline, artificial))
 #define HELPER_CALLED static
+#define SMALL __attribute__((optimize("Os")))
 #endif
 #define ONCE_TEXT(text) ({ static const char once_[] __attribute__((section(".once.rodata"))) = text; (const u8 *)once_; })
 #define CHECK_ADD(T, a, b, file, line) ({ T result_; if (UNLIKELY(__builtin_add_overflow((a), (b), &result_))) \

@@ -11,7 +11,7 @@ from .ctypes import int_literal, join, member
 from .expressions import Expressions, in_value
 from .names import Names, wrap
 from .scopes import Scopes, assigns
-from .unit import ONCE, Unit
+from .unit import ONCE, PART, Unit
 
 
 def signature(unit: Unit, function: ir.FunctionIR, names: list[str]) -> str:
@@ -20,12 +20,21 @@ def signature(unit: Unit, function: ir.FunctionIR, names: list[str]) -> str:
     return join(unit.types.spell(function.result), f"{unit.function(function)}({params})")
 
 
+def placement(unit: Unit, function: ir.FunctionIR) -> str:
+    """The section of a function that is not among the others, and whether it is compiled for size."""
+    if unit.target.hosted:
+        return ""
+    program = unit.program
+    section = f"{ONCE}.text" if function in program.once else f"{PART}.{program.part[function]}" if function in program.part else ""
+    size = "SMALL " if function in program.small and not function.inline else ""
+    return (f'__attribute__((section("{section}"))) ' if section else "") + size
+
+
 def linkage(unit: Unit, function: ir.FunctionIR) -> str:
     if function.external:
         return "extern "
     inline = {True: "static inline __attribute__((always_inline)) ", False: "static __attribute__((noinline)) ", None: "static "}
-    once = f'__attribute__((section("{ONCE}.text"))) ' if function in unit.program.once and not unit.target.hosted else ""
-    return once + ("__attribute__((used, noinline)) " if function.symbol else inline[function.inline])
+    return placement(unit, function) + ("__attribute__((used, noinline)) " if function.symbol else inline[function.inline])
 
 
 class FunctionWriter:

@@ -17,6 +17,7 @@ from .target import Target
 
 
 ONCE = ".once"      # code, constants and data that only functions that run once use are in `.once.text`, `.once.rodata` and so on
+PART = ".part"      # code of a part of the image is in `.part.NAME`
 
 
 @dataclass

@@ -17,6 +17,8 @@ from .statements import Statements, count_bindings
 
 __all__ = ["Frontend"]
 
+Parts = tuple[tuple[str, tuple[str, ...]], ...]
+
 
 class Frontend:
     """Lowers functions on demand; what is lowered once is kept."""
@@ -43,17 +45,20 @@ class Frontend:
         self._verify([root])
         return root
 
-    def program(self, roots: list[Function] | None = None, once: Collection[str] = ()) -> Program:
+    def program(self, roots: list[Function] | None = None, once: Collection[str] = (), fast: Collection[str] = (), separate: Parts = ()) -> Program:
         """Everything the roots reach (all that was lowered when not given), callees first. `once`: symbols of roots that run once.
 
-        Raises CompileError.
+        `fast`: modules compiled for speed, all others then being compiled for size; none: all are. `separate`: names of parts, with modules, functions and symbols,
+        for code that only those reach. Raises CompileError.
         """
         starts = [self.callee(f, None) for f in roots] if roots is not None else list(self.functions.values())
         self._drain()
         functions, statics = self._verify(starts)
-        kept, named = self._reach([f for f in (*starts, *functions) if f.symbol not in once and (f.symbol or f in starts)])
+        stay = [f for f in (*starts, *functions) if f.symbol not in once and (f.symbol or f in starts)]
+        kept, named = self._reach(stay)
         return Program(self.pointer_bits, functions, statics, self.checks, dict(self.functions),
-                       frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if not _holds(s, named)))
+                       frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if not _holds(s, named)),
+                       frozenset(f for f in functions if fast and f.function.__module__ not in fast), self._parts(separate, stay, kept))
 
     def callees(self, function: FunctionIR) -> list[FunctionIR]:
         """What a function may call, through pointers too."""
@@ -202,14 +207,23 @@ class Frontend:
                 self.summaries[function] = Escape(function, self._summary, self._targets).run()
         return order, list(statics.values())
 
-    def _reach(self, roots: list[FunctionIR]) -> tuple[set[FunctionIR], set[int]]:
-        """The functions that the roots may call, through any pointer too, and the statics that they name, by id of `live`."""
+    def _parts(self, parts: Parts, roots: list[FunctionIR], kept: set[FunctionIR]) -> dict[FunctionIR, str]:
+        """The part of each function that only functions of that part's modules and symbols lead to."""
+        found: dict[FunctionIR, str] = {}
+        for name, members in parts:
+            inside = {f for f in kept if not {f.function.__module__, _full_name(f.function), f.symbol}.isdisjoint(members)}
+            others = self._reach(roots, inside)[0]
+            found |= {f: name for f in kept if f not in others}
+        return found
+
+    def _reach(self, roots: list[FunctionIR], without: Collection[FunctionIR] = ()) -> tuple[set[FunctionIR], set[int]]:
+        """The functions that the roots may call, through any pointer too, and the statics that they name, by id of `live`; not through `without`."""
         functions: set[FunctionIR] = set()
         statics: dict[int, Static] = {}
         waiting = list(roots)
         while waiting:
             function = waiting.pop()
-            if function in functions:
+            if function in functions or function in without:
                 continue
             functions.add(function)
             waiting += [*self.callees(function), *self._values(function)]
@@ -328,6 +342,10 @@ def _holds(static: Static, named: set[int]) -> bool:
     inside: set[int] = set()
     _survey(static.live, static.name, inside, [])
     return not inside.isdisjoint(named)
+
+
+def _full_name(function: Function) -> str:
+    return f"{function.__module__}.{function.py.__name__}"
 
 
 def _identifier(text: str) -> str:

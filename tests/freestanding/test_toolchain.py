@@ -481,6 +481,60 @@ def test_what_only_a_function_reaches_that_runs_once_stands_apart() -> None:
     assert line_table(image, once=True) in image.section(".once.rodata")
 
 
+# ---- parts, size and speed --------------------------------------------------------------------------------------------------------
+
+@fn(inline=False)
+def both_need(n: u32) -> u32:
+    return n * 3
+
+
+@fn(inline=False)
+def only_the_part_needs(n: u32) -> u32:
+    return both_need(n) + 1
+
+
+@fn(inline=False)
+def part_entry(n: u32) -> u32:
+    return only_the_part_needs(n) * only_the_part_needs(n + 1)
+
+
+PART_TABLE = table(Handled, [Handled(part_entry)])
+
+
+@export("may_call_the_part")
+def may_call_the_part(n: u32) -> u32:
+    return PART_TABLE[0].run(n) + both_need(n)
+
+
+def sections_by_function(image: Image) -> dict[str, str]:
+    sections = {e.name: image.elf.get_section(e["st_shndx"]).name for e in image.symbol_entries if isinstance(e["st_shndx"], int)}
+    return {name.rpartition("test_toolchain_")[2]: section for name, section in sections.items()}
+
+
+def test_code_that_only_a_part_needs_stands_apart() -> None:
+    """What others call directly too stays with them, and so does a part's own code that they name."""
+    parts = (("seldom", (f"{__name__}.part_entry",)),)
+    program = Frontend(64).program([may_call_the_part], separate=parts)
+    script = SCRIPT.replace(".rodata : {", ".part : { *(.part.seldom) }\n    .rodata : {")
+    named = sections_by_function(build(program, Options(linker_script=script)).image)
+    assert named["part_entry"] == named["only_the_part_needs"] == ".part"
+    assert named["may_call_the_part"] == named["both_need"] == ".text"
+
+
+@export("adds_up")
+def adds_up(words: View[u32]) -> u32:
+    return words[0] // 7 + words[1] // 11
+
+
+def test_modules_that_need_not_be_fast_are_compiled_for_size() -> None:
+    """LLVM multiplies by the reciprocal for speed, and divides for size."""
+    sizes = []
+    for fast in ((), (__name__,), ("another.module",)):
+        program = Frontend(64).program([adds_up], fast=fast)
+        sizes.append(len(text_of(build(program, Options()).image, "adds_up")))
+    assert sizes[0] == sizes[1] > sizes[2]
+
+
 def test_every_instruction_of_a_function_belongs_to_its_lines() -> None:
     _, result = built("aarch64", every_kind)
     lines = Lines(result.image)

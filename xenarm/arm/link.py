@@ -12,7 +12,7 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
 
-__all__ = ["CFLAGS", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE"]
+__all__ = ["CFLAGS", "FAST", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "SEPARATE"]
 
 CFLAGS, FLOATING_POINT = {
     "arm64": (("-ffixed-x18", "-mbranch-protection=none"), ("fp_save", "fp_restore", "fp_clear")),  # the short way out of a guest does not save x18
@@ -22,6 +22,28 @@ CFLAGS, FLOATING_POINT = {
 
 ONCE = ("boot_first_cpu",)
 """What only this reaches is in the image's `.once` sections. It never returns; `boot_end`, the last that it calls, stays."""
+
+FAST = tuple(
+    f"xenarm.{name}"
+    for name in (
+        *("arm.clear", "arm.cpu", "arm.fields", "arm.hw", "arm.instructions", "arm.irq", "arm.machine", "arm.mmu", "arm.run", "arm.schedule", "arm.short"),
+        *("arm.timer", "arm.traced", "arm.traps", "arm.vcpu", "arm64.clear", "arm64.inject", "arm64.switch", "arm64.turns", "arm64.zero"),
+        *("arm32.banked", "arm32.inject", "arm32.switch", "arm32.zero"),
+        *("core.domain", "core.mmio", "core.sched.arinc653", "core.sched.credit2", "core.sched.null", "core.sched.queue", "core.sched.rr"),
+        *("core.sched.rtds", "core.sched.scheduler", "core.sched.state", "core.spinlock", "core.trace", "core.vpl011"),
+        *("devicetree.reader", "devicetree.values", "devicetree.writer"),
+        *("gic.context", "gic.controller", "gic.host", "gic.lists", "gic.state", "gic.v2", "gic.v3", "gic.vgic", "gic.vgicd", "gic.vgicd3"),
+        *("gic.vgicr", "gic.words", "psci.guest"),
+    )
+)
+"""The modules compiled for speed: what guests' exits, interrupts and switches go through, and what most of the boot's time goes to. All others are compiled for size."""
+
+GICV3_ENTRIES = ("xenarm.gic.vgicr.vgicr_access", "xenarm.gic.vgicd3.vgicd3_access", "xenarm.gic.vgicd3.vgic_send_sgi")
+SEPARATE = (
+    *((name, (f"xenarm.core.sched.{name}",)) for name in ("null", "rr", "credit2", "rtds", "arinc653")),
+    ("gicv3", ("xenarm.gic.v3", *GICV3_ENTRIES, *(f"{name}_v3" for name in ("short_sync", "short_irq", "guest_waits", "guest_waited", "guest_yielded", "vcpu_return")))),
+)
+"""Code that one machine or boot argument needs and another does not, in the image's order: what is not chosen is free memory after the boot (`once.py`)."""
 
 LINKER_SCRIPT = f"""
 ENTRY(_start)
@@ -42,6 +64,8 @@ SECTIONS
         . = ALIGN(2048);
         KEEP(*(.vectors.text))
         *(.text .text.*)
+{"".join(f"        __part_{name}_start = .;{chr(10)}        *(.part.{name}){chr(10)}" for name, _ in SEPARATE)}
+        __parts_end = .;
         . = ALIGN({PAGE_SIZE});
         __text_end = .;
     }} :text

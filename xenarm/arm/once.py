@@ -1,13 +1,15 @@
 """The end of the boot: what only it used becomes free memory."""
 
-from freestanding import Struct, address_of, fn, linker_symbol, u64, usize, zeroed
+from freestanding import Array, Struct, View, address_of, align_down, align_up, array, fn, linker_symbol, u8, u32, u64, usize, zeroed
 
 from xenarm.arm.mmu import image_physical, image_size, mmu_release, pool_close, pool_left
 from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_MEMORY, SLOTS
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.memory import pages_free
+from xenarm.core.sched.scheduler import sched_name
 from xenarm.devicetree.reader import fdt_bytes
+from xenarm.gic.controller import gic_is_v3
 
 __all__ = ["boot_is_over", "image_kept", "once_release"]
 
@@ -21,13 +23,52 @@ TREE_END = linker_symbol("__tree_end")  # where the first slot's memory begins
 DEEP_STACK = FIRST_SLOT_MEMORY - SLOT_MEMORY
 
 
+NULL_START = linker_symbol("__part_null_start")  # what `SEPARATE` in link.py names, in this order
+RR_START = linker_symbol("__part_rr_start")
+CREDIT2_START = linker_symbol("__part_credit2_start")
+RTDS_START = linker_symbol("__part_rtds_start")
+ARINC653_START = linker_symbol("__part_arinc653_start")
+GICV3_START = linker_symbol("__part_gicv3_start")
+PARTS = 6
+
+
+class Part(Struct):
+    """Code that this boot needs, or does not."""
+
+    start: usize
+    needed: bool
+
+
 class Once(Struct):
-    """Whether the boot is over."""
+    """Whether the boot is over, and which parts of the image stay after it."""
 
     over: bool
+    parts: Array[Part] = array(Part, PARTS)
 
 
 STATE = zeroed(Once)
+
+
+@fn
+def part(index: u32, start: usize, needed: bool) -> None:
+    STATE.parts[index].start = start
+    STATE.parts[index].needed = needed
+
+
+@fn
+def scheduler_part(index: u32, start: usize, name: View[u8]) -> None:
+    part(index, start, sched_name().equals(name))
+
+
+@fn
+def parts_find() -> None:
+    """See which parts are needed, once the interrupt controller and the scheduler are known."""
+    scheduler_part(0, usize(NULL_START), b"null")
+    scheduler_part(1, usize(RR_START), b"rr")
+    scheduler_part(2, usize(CREDIT2_START), b"credit2")
+    scheduler_part(3, usize(RTDS_START), b"rtds")
+    scheduler_part(4, usize(ARINC653_START), b"arinc653")
+    part(5, usize(GICV3_START), gic_is_v3())
 
 
 @fn
@@ -43,9 +84,31 @@ def tree_left() -> usize:
 
 
 @fn
+def parts_left(give: bool) -> usize:
+    """Bytes of the whole pages in which only parts lie that are not needed; `give` them back."""
+    bytes = usize(0)
+    first = usize(0)
+    for i in range(PARTS + 1):
+        end = i == PARTS or STATE.parts[i].needed
+        at = usize(TEXT_START) if i == PARTS else STATE.parts[i].start  # the boot's text begins where the other's last page ends
+        if end and first != 0:
+            bytes += whole_pages(align_up(first, PAGE_SIZE), align_down(at, PAGE_SIZE), give)
+        first = usize(0) if end else at if first == 0 else first
+    return bytes
+
+
+@fn
+def whole_pages(first: usize, end: usize, give: bool) -> usize:
+    if give:
+        release(first, end, first)
+    return end - first if first < end else 0
+
+
+@fn
 def image_kept() -> u64:
     """Bytes of the image that stay after the boot."""
-    boots = usize(CONSTANTS_END) - usize(TEXT_START) + (usize(DATA_END) - usize(DATA_START))
+    parts_find()
+    boots = parts_left(False) + usize(CONSTANTS_END) - usize(TEXT_START) + (usize(DATA_END) - usize(DATA_START))
     return image_size() - u64(boots + len(pool_left()) + (usize(TREE_END) - tree_left()) + DEEP_STACK)
 
 
@@ -65,6 +128,7 @@ def once_release() -> None:
     STATE.over = True
     pool_close()
     left = pool_left()
+    _ = parts_left(True)
     release(usize(TEXT_START), usize(CONSTANTS_END), usize(TEXT_START))
     release(usize(DATA_START), usize(DATA_END), usize(DATA_START))
     release(address_of(left), address_of(left) + len(left), address_of(left))

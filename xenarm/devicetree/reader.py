@@ -259,7 +259,7 @@ def note_property(fdt: Fdt, strings: View[u8], place: Place, name: usize, rest: 
             place.phandle = rest.load_be32(12)
 
 
-@fn
+@fn(inline=False)
 def check_structure(fdt: Fdt) -> FdtError:
     """One pass over every token."""
     strings = fdt.strings
