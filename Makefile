@@ -1,6 +1,17 @@
 # Thin on purpose: every target calls a Python module that does the work.
 
-board ?= qemu-virt-arm64
+# O= receives what is built, and .config; KCONFIG_CONFIG= is another file instead of that.
+ifdef O
+export XENARM_O := $(abspath $(O))
+endif
+ifdef KCONFIG_CONFIG
+export KCONFIG_CONFIG := $(abspath $(KCONFIG_CONFIG))
+endif
+export KCONFIG_SEED
+
+# The board that .config is for, unless another is asked for.
+DOT_CONFIG := $(or $(KCONFIG_CONFIG),$(if $(O),$(abspath $(O))/).config)
+board ?= $(or $(shell sed -n 's/^CONFIG_BOARD="\(.*\)"$$/\1/p' '$(DOT_CONFIG)' 2>/dev/null),qemu-virt-arm64)
 GUEST ?= hello
 CPUS ?= 1
 MEM ?=
@@ -55,22 +66,29 @@ bench-language: $(STAMP) ## measure the language against C by the same compiler
 	@$(PY) -m bench.language
 
 .PHONY: build
-build: $(STAMP) ## build build/<board>/xenarm (the default target)
-	@$(PY) -m xenarm.tools.build --board $(board)
+build: $(STAMP) ## build build/<board>/xenarm (the default target): V=1 shows the commands
+	@$(PY) -m xenarm.tools.build --board $(board) $(if $(filter 1,$(V)),--verbose)
 
-.PHONY: menuconfig
-menuconfig: $(STAMP) ## edit the board's configuration
-	@$(PY) -m xenarm.tools.kconfig menuconfig --board $(board)
+.PHONY: size
+size: $(STAMP) ## what the image's bytes are: AGAINST=<build directory or ELF> MODULE=<name> ALL=1
+	@$(PY) -m xenarm.tools.size --board $(board) $(if $(AGAINST),--against '$(AGAINST)') $(if $(MODULE),--module '$(MODULE)') $(if $(ALL),--all)
 
-.PHONY: olddefconfig
-olddefconfig: $(STAMP) ## give new symbols in the board's configuration their defaults
-	@$(PY) -m xenarm.tools.kconfig olddefconfig --board $(board)
+# The verbs of Kconfig work on .config.
+KCONFIG_VERBS := menuconfig guiconfig olddefconfig savedefconfig allnoconfig allyesconfig randconfig listnewconfig defconfig
+.PHONY: $(KCONFIG_VERBS)
+menuconfig: ## edit .config in the terminal
+guiconfig: ## edit .config in a window
+defconfig: ## start over from configs/<board>_defconfig
+olddefconfig: ## give new symbols in .config their defaults
+savedefconfig: ## write what differs from the defaults to the file defconfig
+allnoconfig: ## every switch off that can be
+allyesconfig: ## every switch on that can be
+randconfig: ## every switch by chance: KCONFIG_SEED=<n>
+listnewconfig: ## symbols that .config does not have yet
+$(KCONFIG_VERBS): $(STAMP)
+	@$(PY) -m xenarm.tools.kconfig $@ --board $(board)
 
-.PHONY: savedefconfig
-savedefconfig: $(STAMP) ## save the board's configuration as its defconfig
-	@$(PY) -m xenarm.tools.kconfig savedefconfig --board $(board)
-
-%_defconfig: $(STAMP) ## start over from configs/<board>_defconfig
+%_defconfig: $(STAMP) ## start over from configs/<name>_defconfig: a board's, or tiny
 	@$(PY) -m xenarm.tools.kconfig defconfig --board $*
 
 .PHONY: mypy

@@ -20,6 +20,7 @@ from .functions import ASSEMBLY, EXPORTS, Function
 from .ir import Program
 from .linetable import Lines, describe
 from .structs import Struct, Union
+from . import toolchain
 from .toolchain import BuildError, Options, assembly_text, build
 from .types import set_pointer_bytes
 
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("-o", metavar="FILE", dest="output", required=name == "build")
             command.add_argument("-O", dest="optimize", default="2", choices=("0", "1", "2", "s", "z"))
             command.add_argument("-v", dest="verbose", action="store_true", help="say what took how long")
+            command.add_argument("--commands", action="store_true", help="show the commands that are run")
     lines = commands.add_parser("lines", help="source lines of code addresses")
     lines.set_defaults(run=run_lines)
     lines.add_argument("image", type=Path, metavar="IMAGE.elf")
@@ -99,6 +101,7 @@ def run_build(options: argparse.Namespace) -> int:
                        root=str(Path.cwd()), linker_script=setting("LINKER_SCRIPT", ""), cflags=tuple(setting("CFLAGS", ())),
                        features=tuple(setting("CPU_FEATURES", ())), floating_point=frozenset(setting("FLOATING_POINT", ())),
                        strict_align=bool(setting("STRICT_ALIGN", False)), inline_threshold=int(setting("INLINE_THRESHOLD", 0)))
+    toolchain.show_commands = options.commands
     result = build(lowered, settings)
     result.write(Path(options.output))
     if options.verbose:

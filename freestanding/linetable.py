@@ -46,7 +46,7 @@ def _rows(image: Image) -> Iterator[Row]:
     """All rows; the end of a sequence has line 0."""
     if not image.elf.has_dwarf_info():
         return
-    dwarf = image.elf.get_dwarf_info()
+    dwarf = image.elf.get_dwarf_info(relocate_dwarf_sections=False)     # a linked file's sections are already
     for unit in dwarf.iter_CUs():
         program = dwarf.line_program_for_CU(unit)
         if program is None:

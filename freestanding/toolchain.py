@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,8 @@ from .elf import Image
 from .floating import refuse_floating_point
 from .functions import ASSEMBLY
 from .ir import Program
+
+show_commands = False       # on standard output, before each is run
 
 HOST_PROVIDES = frozenset({"_setjmp", "longjmp", "memcpy", "memmove", "memset", "memcmp", "bcmp"})
 
@@ -203,7 +206,8 @@ def build(program: Program, options: Options, environment: Mapping[str, str] = o
 
 def assembly_text(options: Options, modules: Collection[str]) -> str:
     """The top-level assembly for the target that these modules added, then the caller's."""
-    texts = [text for arch, module, text in ASSEMBLY if arch == options.target and module in modules]
+    texts = [text + cwriter.assembly_origins(module, text)
+             for arch, module, text in ASSEMBLY if arch == options.target and module in modules]
     return "\n".join([*texts, options.extra_assembly]).strip() + "\n"
 
 
@@ -263,7 +267,7 @@ def link(work: Path, objects: Iterable[Path], options: Options, tools: Tools) ->
     (work / "image.ld").write_text(options.linker_script or default_script(options.target))
     machine = {"aarch64": "aarch64elf", "armv7": "armelf", "x86_64": "elf_x86_64"}[options.target]
     extra = ["-m", machine] if not tools.gcc else []
-    run([*tools.linker, *extra, "-static", "--build-id=none", "-z", "max-page-size=4096", "-T", "image.ld", *names, "-o", output.name], work)
+    run([*tools.linker, *extra, "-static", "--emit-relocs", "--build-id=none", "-z", "max-page-size=4096", "-T", "image.ld", *names, "-o", output.name], work)
     return output.read_bytes()
 
 
@@ -288,10 +292,13 @@ def _link_with_lines(work: Path, objects: list[Path], elf: bytes, options: Optio
 
 def run(command: Iterable[str], work: Path) -> None:
     """Run a tool; its message becomes the error."""
-    done = subprocess.run(list(command), cwd=work, capture_output=True, text=True, check=False,
+    command = list(command)
+    if show_commands:
+        print(shlex.join(command), flush=True)
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False,
                           env={**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"})
     if done.returncode:
-        raise BuildError((done.stderr or done.stdout).strip() or f"{Path(next(iter(command))).name} failed with {done.returncode}")
+        raise BuildError((done.stderr or done.stdout).strip() or f"{Path(command[0]).name} failed with {done.returncode}")
 
 
 def default_script(target: str) -> str:

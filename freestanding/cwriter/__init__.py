@@ -9,6 +9,7 @@ from .checks import macros
 from .ctypes import TypeNames
 from .hostcalls import host_calls, plain_calls
 from .operations import NO_MEMORY
+from .origins import assembly_origins, origins, read_origins
 from .runtime import TYPES, runtime, runtime_names
 from .preserve import preserved, wrappers
 from .statements import FunctionWriter, linkage, signature
@@ -16,7 +17,8 @@ from .statics import Statics
 from .target import KIND_NUMBER, TARGETS, TRAP_BASE, Target
 from .unit import Unit
 
-__all__ = ["write_c", "runtime", "runtime_names", "TARGETS", "Target", "KIND_NUMBER", "TRAP_BASE", "TYPES", "NO_MEMORY", "TypeNames"]
+__all__ = ["write_c", "runtime", "runtime_names", "TARGETS", "Target", "KIND_NUMBER", "TRAP_BASE", "TYPES", "NO_MEMORY", "TypeNames",
+           "assembly_origins", "read_origins"]
 
 
 def write_c(program: ir.Program, arch: str, *, root: str = "", assembly: str = "", title: str = "",
@@ -63,5 +65,6 @@ def _assemble(unit: Unit, title: str, storage: str, prototypes: str, functions: 
         tables = "\n".join([unit.files.section(".panic_files"), unit.messages.section(".panic_messages")])
     parts = [f"/* {title or 'Written by the freestanding compiler'}. */", TYPES, macros(unit.target) if not unit.target.hosted else "",
              files, tables, macros(unit.target) if unit.target.hosted else "", types, "\n".join(unit.symbols.values()),
-             "\n".join(unit.helpers.values()), "\n".join(unit.operation_texts), prototypes, storage, *functions, wrappers(unit), calls]
+             "\n".join(unit.helpers.values()), "\n".join(unit.operation_texts), prototypes, storage, *functions, wrappers(unit), calls,
+             "" if unit.target.hosted else origins(unit)]
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"

@@ -1,65 +1,179 @@
-"""The life of a board's configuration: follows its defconfig until someone edits it."""
+"""The verbs of Kconfig, and what a board is built with: its defconfig, changed by the user's `.config`."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from xenarm.tools import kconfig
 from xenarm.tools.errors import ToolError
+from xenarm.tools.paths import ROOT
 
 BOARD = "qemu-virt-arm64"
+BOARD32 = "qemu-virt-arm32"
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A build directory and a defconfig of this test's own."""
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / f"{BOARD}_defconfig").write_text("CONFIG_MAX_CPUS=4\n")
-    monkeypatch.setattr(kconfig, "CONFIGS", tmp_path / "configs")
-    monkeypatch.setattr(kconfig, "board_dir", lambda board: tmp_path / board)
-    return kconfig.config_path(BOARD)
+def dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `.config` and a build directory of this test's own; the `.config` is not there yet."""
+    monkeypatch.setenv("XENARM_O", str(tmp_path))
+    monkeypatch.delenv("KCONFIG_CONFIG", raising=False)
+    monkeypatch.delenv("KCONFIG_SEED", raising=False)
+    return tmp_path / ".config"
 
 
-def test_an_unedited_configuration_follows_its_defconfig(config: Path) -> None:
-    assert kconfig.up_to_date(BOARD) == config
-    assert "CONFIG_MAX_CPUS=4" in config.read_text()
-    kconfig.defconfig_path(BOARD).write_text("CONFIG_MAX_CPUS=6\n")
-    kconfig.up_to_date(BOARD)
-    assert "CONFIG_MAX_CPUS=6" in config.read_text()
+@pytest.fixture
+def defconfigs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Defconfigs of this test's own."""
+    directory = tmp_path / "configs"
+    directory.mkdir()
+    (directory / f"{BOARD}_defconfig").write_text("CONFIG_MAX_CPUS=4\n")
+    monkeypatch.setattr(kconfig, "CONFIGS", directory)
+    return directory
 
 
-def test_an_edited_configuration_stays(config: Path) -> None:
-    kconfig.up_to_date(BOARD)
-    config.write_text(config.read_text().replace("CONFIG_MAX_CPUS=4", "CONFIG_MAX_CPUS=3"))
-    kconfig.defconfig_path(BOARD).write_text("CONFIG_MAX_CPUS=6\n")
-    kconfig.up_to_date(BOARD)
-    assert "CONFIG_MAX_CPUS=3" in config.read_text()
+def built_with(board: str) -> set[str]:
+    """The lines of the configuration that a build of the board would use."""
+    return set(kconfig.up_to_date(board).read_text().splitlines())
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_without_a_dot_config_a_build_follows_the_defconfig(dot: Path, defconfigs: Path) -> None:
+    assert "CONFIG_MAX_CPUS=4" in built_with(BOARD)
+    (defconfigs / f"{BOARD}_defconfig").write_text("CONFIG_MAX_CPUS=6\n")
+    assert "CONFIG_MAX_CPUS=6" in built_with(BOARD)
+    assert not dot.exists()
+
+
+def test_a_dot_config_tailors_its_own_board(dot: Path) -> None:
     kconfig.from_defconfig(BOARD)
-    assert "CONFIG_MAX_CPUS=6" in config.read_text()
+    change(dot, "CONFIG_VPL011=y", "# CONFIG_VPL011 is not set")
+    assert "# CONFIG_VPL011 is not set" in built_with(BOARD)
 
 
-def test_symbols_that_are_new_get_their_defaults(config: Path) -> None:
-    config.parent.mkdir(parents=True)
-    config.write_text("CONFIG_MAX_CPUS=3\n")
+def test_a_dot_config_tailors_another_board(dot: Path) -> None:
+    """What was changed is taken over, what the first board has by itself is not."""
+    kconfig.from_defconfig(BOARD)
+    change(dot, "CONFIG_VPL011=y", "# CONFIG_VPL011 is not set")
+    change(dot, "CONFIG_LOG_LEVEL_INFO=y", "# CONFIG_LOG_LEVEL_INFO is not set")
+    change(dot, "# CONFIG_LOG_LEVEL_DEBUG is not set", "CONFIG_LOG_LEVEL_DEBUG=y")
+    lines = built_with(BOARD32)
+    assert {"# CONFIG_VPL011 is not set", "CONFIG_LOG_LEVEL_DEBUG=y", "CONFIG_ARM32=y", 'CONFIG_BOARD="qemu-virt-arm32"'} <= lines
+    assert not {"CONFIG_GICV3=y", "CONFIG_EVENT_CHANNELS=y"} & lines
+
+
+def test_a_number_that_the_board_cannot_have_is_refused(dot: Path) -> None:
+    kconfig.from_defconfig(BOARD)
+    change(dot, "CONFIG_MAX_CPUS=8", "CONFIG_MAX_CPUS=64")
+    with pytest.raises(ToolError, match=r"CONFIG_MAX_CPUS: .*\.config says 64, board qemu-virt-arm32 needs 8, as it has to be from 1 to 8"):
+        kconfig.up_to_date(BOARD32)
+
+
+def test_what_the_board_selects_cannot_be_left_out(dot: Path) -> None:
+    kconfig.from_defconfig(BOARD)
+    change(dot, "CONFIG_GICV2=y", "# CONFIG_GICV2 is not set")
+    with pytest.raises(ToolError, match=r"CONFIG_GICV2: .*\.config says n, board zcu102 needs y, as BOARD_ZCU102 selects it"):
+        kconfig.up_to_date("zcu102")
+
+
+def test_a_file_can_be_named(dot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = tmp_path / "mine"
+    monkeypatch.setenv("KCONFIG_CONFIG", str(named))
+    with pytest.raises(ToolError, match="there is no .*mine, which KCONFIG_CONFIG names"):
+        kconfig.up_to_date(BOARD)
+    kconfig.from_defconfig(BOARD)
+    change(named, "CONFIG_TRACE=y", "# CONFIG_TRACE is not set")
+    assert "# CONFIG_TRACE is not set" in built_with(BOARD)
+    assert not dot.exists()
+
+
+def test_symbols_that_are_new_are_listed_and_get_their_defaults(dot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kconfig.from_defconfig(BOARD)
+    change(dot, "CONFIG_TRACE=y\n", "")
+    change(dot, "CONFIG_MAX_DOMAINS=8", "CONFIG_MAX_DOMAINS=3\nCONFIG_GONE=y")
+    capsys.readouterr()
+    kconfig.listnewconfig(BOARD)
+    assert capsys.readouterr().out.splitlines() == ["CONFIG_TRACE=y"]
     kconfig.olddefconfig(BOARD)
-    assert "CONFIG_MAX_CPUS=3" in config.read_text()
-    assert "CONFIG_MAX_DOMAINS=8" in config.read_text()
+    text = dot.read_text()
+    assert "CONFIG_TRACE=y" in text
+    assert "CONFIG_MAX_DOMAINS=3" in text
+    assert "GONE" not in text
 
 
-def test_saving_keeps_only_what_differs(config: Path) -> None:
-    kconfig.up_to_date(BOARD)
+def test_saving_keeps_only_what_differs(dot: Path, defconfigs: Path) -> None:
+    kconfig.from_defconfig(BOARD)
     kconfig.savedefconfig(BOARD)
-    assert kconfig.defconfig_path(BOARD).read_text() == "CONFIG_MAX_CPUS=4\n"
+    assert (dot.parent / "defconfig").read_text() == "CONFIG_MAX_CPUS=4\n"
 
 
-def test_a_board_that_is_not_there_is_named(config: Path) -> None:
-    with pytest.raises(ToolError, match=f"no .*nosuch_defconfig; the boards are: {BOARD}"):
+def test_everything_on_and_everything_off(dot: Path) -> None:
+    kconfig.VERBS["allyesconfig"](BOARD)
+    on = dot.read_text()
+    assert {"CONFIG_UART_SCIF=y", "CONFIG_TRACE=y", "CONFIG_BOARD_QEMU_VIRT_ARM64=y"} <= set(on.splitlines())
+    kconfig.VERBS["allnoconfig"](BOARD)
+    off = set(dot.read_text().splitlines())
+    assert {"# CONFIG_UART_SCIF is not set", "# CONFIG_TRACE is not set", "CONFIG_UART_PL011=y", "CONFIG_BOARD_QEMU_VIRT_ARM64=y"} <= off
+    assert {"CONFIG_GICV2=y", "CONFIG_SCHED_NULL=y"} <= off, "an image needs an interrupt controller and a scheduler"
+    assert "CONFIG_SCHED_DEFAULT_NULL=y" in off
+
+
+@pytest.mark.parametrize("board", [BOARD, BOARD32, "zcu102"])
+def test_a_seed_gives_the_same_configuration(dot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], board: str) -> None:
+    texts = []
+    for seed in ("0x2A", "42", "43"):
+        monkeypatch.setenv("KCONFIG_SEED", seed)
+        kconfig.randconfig(board)
+        texts.append(dot.read_text())
+        assert f'CONFIG_BOARD="{board}"' in texts[-1]
+    assert texts[0] == texts[1] != texts[2]
+    assert "KCONFIG_SEED=0x2a\n" in capsys.readouterr().out
+    monkeypatch.setenv("KCONFIG_SEED", "none")
+    with pytest.raises(ToolError, match="KCONFIG_SEED=none is no number"):
+        kconfig.randconfig(board)
+
+
+def test_a_defconfig_that_is_not_there_is_named(dot: Path, defconfigs: Path) -> None:
+    with pytest.raises(ToolError, match=f"no .*nosuch_defconfig; there are: {BOARD}"):
         kconfig.from_defconfig("nosuch")
 
 
-def test_an_unknown_symbol_in_a_defconfig_is_an_error(config: Path) -> None:
-    kconfig.defconfig_path(BOARD).write_text("CONFIG_MAX_CPU=4\n")
+def test_an_unknown_symbol_in_a_defconfig_is_an_error(dot: Path, defconfigs: Path) -> None:
+    (defconfigs / f"{BOARD}_defconfig").write_text("CONFIG_MAX_CPU=4\n")
     with pytest.raises(ToolError, match="MAX_CPU"):
         kconfig.from_defconfig(BOARD)
+
+
+def test_editors_without_a_terminal_or_a_display_say_so(dot: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    for verb, words in (("menuconfig", "needs a terminal"), ("guiconfig", "needs a graphical display")):
+        command = [sys.executable, "-m", "xenarm.tools.kconfig", verb]
+        result = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def make(*words: str) -> str:
+    """What make would do, without doing it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XENARM", "KCONFIG", "MAKE"))}
+    result = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return result.stdout
+
+
+def test_make_builds_for_the_board_of_dot_config(dot: Path) -> None:
+    kconfig.from_defconfig("zcu102")
+    assert "tools.build --board zcu102" in make(f"O={dot.parent}")
+    assert "tools.build --board qemu-virt-arm32" in make(f"O={dot.parent}", "board=qemu-virt-arm32")
+    assert "tools.build --board qemu-virt-arm64" in make("O=/nonexistent")
+    assert "--verbose" in make("O=/nonexistent", "V=1")
+    assert "kconfig defconfig --board tiny" in make("tiny_defconfig")

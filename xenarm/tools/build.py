@@ -1,23 +1,46 @@
-"""Builds a board's image and the guests of our own, each by the language's own build command."""
+"""Builds a board's image and the guests of our own, each by the language's own build command, and says what came out."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import struct
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xenarm.config import parse
+from boards import board as board_named
+from freestanding.elf import Image
+from xenarm.config import Config, parse
 from xenarm.tools.errors import ToolError, run_tool
-from xenarm.tools.kconfig import up_to_date
+from xenarm.tools.kconfig import up_to_date, user_path
+from xenarm.tools.machine import Architecture
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
 
 HYPERVISOR = "xenarm.main"
 GUESTS = ("hello", "bench")
 TARGETS = {"qemu-virt-arm64": "aarch64", "qemu-virt-arm32": "armv7", "zcu102": "aarch64"}
+FEATURES = {
+    "GICV2": "GICv2",
+    "GICV3": "GICv3",
+    "UART_PL011": "PL011",
+    "UART_NS16550": "NS16550",
+    "UART_CADENCE": "Cadence",
+    "UART_EXYNOS4210": "Exynos 4210",
+    "UART_SCIF": "SCIF",
+    "SCHED_NULL": "null",
+    "SCHED_RR": "rr",
+    "SCHED_CREDIT2": "credit2",
+    "SCHED_RTDS": "rtds",
+    "SCHED_ARINC653": "arinc653",
+    "VPL011": "vpl011",
+    "STATIC_SHM": "shared memory",
+    "EVENT_CHANNELS": "event channels",
+    "TRACE": "tracing",
+}
+"""How the summary names the switches."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +61,25 @@ def guest_job(board: str, guest: str) -> Job:
     return Job(f"guests.{guest}", board_dir(board) / "guests" / guest)
 
 
-def checks_left_out(config: Path) -> list[str]:
+def configured(config: Path) -> Config:
+    return parse(config.read_text(), shown(config))
+
+
+def checks_left_out(values: Config) -> list[str]:
     """The compiler's options for the checks that a configuration turns off."""
-    values = asdict(parse(config.read_text(), shown(config)))
-    off = [name.removeprefix("CHECK_").lower() for name, on in values.items() if name.startswith("CHECK_") and not on]
+    off = [name.removeprefix("CHECK_").lower() for name, on in asdict(values).items() if name.startswith("CHECK_") and not on]
     return [option for kind in off for option in ("--without", kind)]
 
 
-def compile_job(board: str, job: Job, config: Path | None = None) -> float:
+def compile_job(board: str, job: Job, config: Path | None = None, verbose: bool = False) -> float:
     """Compile one image, by the board's configuration or another; returns the seconds that it took."""
-    config = config or up_to_date(board)
+    config = (config or up_to_date(board)).absolute()
     job.output.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "freestanding", "build", job.module]
-    command += ["--target", TARGETS[board], "-o", str(job.output), *checks_left_out(config)]
+    command += ["--target", TARGETS[board], "-o", str(job.output), *checks_left_out(configured(config))]
+    if verbose:
+        command += ["--commands"]
+        print(f"XENARM_CONFIG={config} {' '.join(command)}", flush=True)
     start = time.monotonic()
     result = subprocess.run(command, cwd=ROOT, env={**os.environ, "XENARM_CONFIG": str(config)}, check=False)
     if result.returncode:
@@ -58,26 +87,74 @@ def compile_job(board: str, job: Job, config: Path | None = None) -> float:
     return time.monotonic() - start
 
 
-def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False) -> float:
+def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False, verbose: bool = False) -> float:
     """Build the hypervisor and some guests; returns the seconds that the hypervisor took."""
     if board not in TARGETS:
         raise ToolError(f"there is no board '{board}'; the boards are: {', '.join(sorted(TARGETS))}")
+    config = up_to_date(board)
+    step("CONFIG", config, quiet)
     taken = 0.0
     for job in (hypervisor_job(board), *(guest_job(board, guest) for guest in guests)):
-        if not quiet:
-            print(f"building {shown(job.output)}", flush=True)
-        seconds = compile_job(board, job)
+        step("BUILD", job.output, quiet)
+        seconds = compile_job(board, job, config, verbose)
         taken = taken or seconds
-        if not quiet:
-            print(f"  {job.output.stat().st_size:,} bytes in {seconds:.1f} s", flush=True)
+    if not quiet:
+        print(summary(board, config))
     return taken
+
+
+def step(word: str, path: Path, quiet: bool) -> None:
+    if not quiet:
+        print(f"  {word:<8} {shown(path)}", flush=True)
+
+
+# ---- the summary ---------------------------------------------------------------------------------------------------------
+
+
+def features(values: Config) -> str:
+    """The switches that are on, the default scheduler marked."""
+    default = f"SCHED_{values.SCHED_DEFAULT.upper()}"
+    return ", ".join(text + ("*" if name == default else "") for name, text in FEATURES.items() if getattr(values, name))
+
+
+def sections(image: Image) -> str:
+    """The loaded sections by name, and what is only in memory."""
+    loaded = [s for s in image.elf.iter_sections() if s["sh_flags"] & 2 and s["sh_size"]]
+    return ", ".join(f"{s.name.removeprefix('.')} {s['sh_size']:,}{' (not in the file)' if s['sh_type'] == 'SHT_NOBITS' else ''}" for s in loaded)
+
+
+def load_address(board: str, image: Path) -> str:
+    """Where a loader puts it, by the image's own header."""
+    if board_named(board).architecture is Architecture.ARM32:
+        return "where the loader puts a zImage; it moves itself to 2 MiB"
+    offset, size = struct.unpack_from("<QQ", image.read_bytes(), 8)  # Linux, Documentation/arch/arm64/booting.rst
+    base = board_named(board).ram_base
+    return f"any 2 MiB boundary + {offset:#x}, such as {base + 0x20_0000 + offset:#x}, with {size:,} bytes of room"
+
+
+def summary(board: str, config: Path) -> str:
+    """What was built, in a few lines."""
+    image, values = hypervisor_job(board).output, configured(config)
+    elf = Image(image.with_name(image.name + ".elf").read_bytes())
+    source = f"{board}'s defconfig" + (f" and {shown(user_path())}" if user_path().exists() else "")
+    rows = {
+        "board": f"{board} ({source})",
+        "architecture": values.ARCH,
+        "features": features(values),
+        "sections": sections(elf),
+        "image": f"{shown(image)}, {image.stat().st_size:,} bytes",
+        "load address": load_address(board, image),
+    }
+    return "\n".join(f"{name:<13} {text}" for name, text in rows.items())
 
 
 def main() -> None:
     """Build a board."""
     parser = argparse.ArgumentParser(prog="build", description="build a board's image and guests")
     parser.add_argument("--board", default=DEFAULT_BOARD)
-    build(parser.parse_args().board)
+    parser.add_argument("--verbose", action="store_true", help="show the commands")
+    arguments = parser.parse_args()
+    build(arguments.board, verbose=arguments.verbose)
 
 
 if __name__ == "__main__":

@@ -1,119 +1,307 @@
-"""The verbs of Kconfig on a board's configuration: start from a defconfig, edit, bring up to date, save.
+"""The verbs of Kconfig, as Linux has them, and the configuration that a board is built with.
 
-The configuration is build/<board>/config. While nobody has edited it, it follows the defconfig; the hash
-beside it tells.
+`.config` (or KCONFIG_CONFIG; in the directory O= when that is given) is the user's. Each build derives build/<board>/config: the board's defconfig,
+changed by what the user changed. Without a `.config` it is the defconfig alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import kconfiglib
 
 from xenarm.tools.errors import ToolError, run_tool
-from xenarm.tools.paths import CONFIGS, DEFAULT_BOARD, KCONFIG, board_dir, shown
+from xenarm.tools.paths import CONFIGS, DEFAULT_BOARD, KCONFIG, board_dir, out_dir, shown
+
+
+def user_path() -> Path:
+    """The user's configuration, which need not exist."""
+    chosen = os.environ.get("KCONFIG_CONFIG")
+    return Path(chosen).absolute() if chosen else out_dir() / ".config"
 
 
 def config_path(board: str) -> Path:
-    """The configuration that a board is built with."""
+    """The complete configuration that a board is built with; made anew by each build."""
     return board_dir(board) / "config"
 
 
-def defconfig_path(board: str) -> Path:
-    """The configuration that a board starts from."""
-    path = CONFIGS / f"{board}_defconfig"
+def defconfig_path(name: str) -> Path:
+    """A configuration to start from: a board's, or another that has a name."""
+    path = CONFIGS / f"{name}_defconfig"
     if not path.exists():
         known = ", ".join(sorted(p.name.removesuffix("_defconfig") for p in CONFIGS.glob("*_defconfig")))
-        raise ToolError(f"there is no {shown(path)}; the boards are: {known}")
+        raise ToolError(f"there is no {shown(path)}; there are: {known}")
     return path
 
 
-def _load(path: Path) -> kconfiglib.Kconfig:
+def empty() -> kconfiglib.Kconfig:
+    """All symbols at their defaults."""
     kconfig = kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False)
     kconfig.warn_assign_undef = True
-    kconfig.load_config(str(path))
-    if kconfig.warnings:
+    kconfig.warn_assign_override = kconfig.warn_assign_redun = False
+    return kconfig
+
+
+def loaded(path: Path, tolerant: bool = False) -> kconfiglib.Kconfig:
+    """A configuration file. An unknown symbol or a value that makes no sense is an error, unless old files are welcome."""
+    kconfig = empty()
+    try:
+        kconfig.load_config(str(path))
+    except OSError as error:
+        raise ToolError(f"{shown(path)}: {error.strerror}") from None
+    if kconfig.warnings and not tolerant:
         first = kconfig.warnings[0].strip().splitlines()[0]
         raise ToolError(f"{shown(path)}: {first}")
     return kconfig
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _stamp(board: str) -> Path:
-    return board_dir(board) / ".config-from-defconfig"
-
-
-def from_defconfig(board: str) -> None:
-    """Start over from the defconfig."""
-    path = config_path(board)
-    kconfig = _load(defconfig_path(board))
+def write(kconfig: kconfiglib.Kconfig, path: Path) -> Path:
+    """Write the complete file; it stays untouched when nothing changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kconfig.write_config(str(path), save_old=False)  # leaves the file alone when it would not change
-    _stamp(board).write_text(_digest(path))
+    kconfig.write_config(str(path), save_old=False)
+    return path
+
+
+def board_of(kconfig: kconfiglib.Kconfig) -> str:
+    return str(kconfig.syms["BOARD"].str_value)
+
+
+# ---- what a board is built with ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A value that the user gave a symbol, which their own board does not have by itself."""
+
+    name: str
+    value: str
+
+
+def promptable(symbol: kconfiglib.Symbol) -> bool:
+    """Whether a person chooses its value."""
+    return any(node.prompt for node in symbol.nodes)
+
+
+def is_board(symbol: kconfiglib.Symbol) -> bool:
+    return str(symbol.name).startswith("BOARD_") and symbol.choice is not None
+
+
+def wishes(user: kconfiglib.Kconfig) -> list[Wish]:
+    """How a configuration differs from its own board's defconfig."""
+    plain = loaded(defconfig_path(board_of(user)))
+    return [
+        Wish(symbol.name, symbol.str_value)
+        for symbol in user.unique_defined_syms
+        if promptable(symbol) and not is_board(symbol) and symbol.str_value != plain.syms[symbol.name].str_value
+    ]
+
+
+def grant(kconfig: kconfiglib.Kconfig, wish: Wish) -> None:
+    """Set one value. In a choice only the one that is chosen is set."""
+    symbol = kconfig.syms[wish.name]
+    if symbol.choice is None or wish.value == "y":
+        symbol.set_value(wish.value)
+
+
+def refuse(board: str, source: str, symbol: kconfiglib.Symbol, wish: Wish) -> ToolError:
+    """Both sides, and what the board's side comes from."""
+    why = ""
+    if symbol.rev_dep is not symbol.kconfig.n and kconfiglib.expr_value(symbol.rev_dep):
+        selecting = sorted(item.name for item in kconfiglib.expr_items(symbol.rev_dep) if isinstance(item, kconfiglib.Symbol) and item.tri_value)
+        why = f", as {' and '.join(selecting)} selects it"
+    elif kconfiglib.expr_value(symbol.direct_dep) == 0:
+        why = f", as it depends on {kconfiglib.expr_str(symbol.direct_dep)}"
+    elif symbol.ranges:
+        low, high = next((low.str_value, high.str_value) for low, high, when in symbol.ranges if kconfiglib.expr_value(when))
+        why = f", as it has to be from {low} to {high}"
+    return ToolError(
+        f"CONFIG_{wish.name}: {source} says {wish.value}, board {board} needs {symbol.str_value or 'none'}{why}: "
+        f"change it with 'make menuconfig board={board}', or build for another board"
+    )
+
+
+def tailored(board: str, chosen: list[Wish], source: str) -> kconfiglib.Kconfig:
+    """A board's defconfig with a user's wishes. Raises ToolError where the board cannot have one."""
+    kconfig = loaded(defconfig_path(board))
+    for wish in chosen:
+        grant(kconfig, wish)
+    for wish in chosen:
+        symbol = kconfig.syms[wish.name]
+        if symbol.str_value != wish.value and symbol.choice is None:
+            raise refuse(board, source, symbol, wish)
+    return kconfig
+
+
+def up_to_date(board: str) -> Path:
+    """The board's complete configuration, written anew from its defconfig and the user's `.config`."""
+    source = user_path()
+    if not source.exists():
+        if os.environ.get("KCONFIG_CONFIG"):
+            raise ToolError(f"there is no {shown(source)}, which KCONFIG_CONFIG names: make it with 'make menuconfig', or leave that out")
+        return write(loaded(defconfig_path(board)), config_path(board))
+    user = loaded(source, tolerant=True)
+    if board_of(user) == board:
+        return write(user, config_path(board))
+    return write(tailored(board, wishes(user), shown(source)), config_path(board))
 
 
 def changed(board: str, values: dict[str, str], path: Path) -> None:
     """Write a configuration that differs from the board's defconfig in these values."""
-    kconfig = _load(defconfig_path(board))
+    kconfig = loaded(defconfig_path(board))
     for name, value in values.items():
         if not kconfig.syms[name].set_value(value) or kconfig.syms[name].str_value != value:
             raise ToolError(f"CONFIG_{name} cannot be {value} for board {board}: see its dependencies in Kconfig")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kconfig.write_config(str(path), save_old=False)
+    write(kconfig, path)
 
 
-def up_to_date(board: str) -> Path:
-    """The board's complete configuration: from its defconfig, or as edited, with new symbols at their defaults."""
-    path, stamp = config_path(board), _stamp(board)
-    edited = path.exists() and not (stamp.exists() and stamp.read_text() == _digest(path))
-    if not edited:
-        from_defconfig(board)
-    else:
-        olddefconfig(board)
-    return path
+# ---- the verbs -----------------------------------------------------------------------------------------------------------
+
+
+def current(board: str) -> kconfiglib.Kconfig:
+    """What the user has; else the board's defconfig. A `.config` of another board becomes that board's."""
+    path = user_path()
+    if not path.exists():
+        return loaded(defconfig_path(board))
+    user = loaded(path, tolerant=True)
+    return user if board_of(user) == board else tailored(board, wishes(user), shown(path))
+
+
+def save(kconfig: kconfiglib.Kconfig) -> None:
+    """As the user's configuration, with a word about it."""
+    path = write(kconfig, user_path())
+    print(f"{shown(path)}: configuration for {board_of(kconfig)}")
+
+
+def from_defconfig(name: str) -> None:
+    save(loaded(defconfig_path(name)))
 
 
 def olddefconfig(board: str) -> None:
     """Give symbols that are new since the file was written their defaults, and drop those that are gone."""
-    path = config_path(board)
-    kconfig = kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False)
-    kconfig.load_config(str(path if path.exists() else defconfig_path(board)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kconfig.write_config(str(path), save_old=False)
+    save(current(board))
+
+
+def edit(board: str, module: str) -> None:
+    """Let one of kconfiglib's editors work on the user's file."""
+    import importlib
+
+    path = user_path()
+    if not path.exists() or board_of(loaded(path, tolerant=True)) != board:
+        write(current(board), path)
+    os.environ["KCONFIG_CONFIG"] = str(path)
+    try:
+        editor = importlib.import_module(module)
+    except ImportError as error:
+        raise ToolError(f"{module} needs the Python module {error.name}: install python3-tk, or use 'make menuconfig'") from None
+    getattr(editor, module)(kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False))
 
 
 def menuconfig(board: str) -> None:
     """Edit in the terminal."""
-    import menuconfig as menu
+    if not sys.stdin.isatty():
+        raise ToolError("menuconfig needs a terminal: edit .config and run 'make olddefconfig', or use 'make guiconfig'")
+    edit(board, "menuconfig")
 
-    os.environ["KCONFIG_CONFIG"] = str(up_to_date(board))
-    menu.menuconfig(kconfiglib.Kconfig(str(KCONFIG)))
+
+def guiconfig(board: str) -> None:
+    """Edit in a window."""
+    if not os.environ.get("DISPLAY"):
+        raise ToolError("guiconfig needs a graphical display (DISPLAY is not set): use 'make menuconfig'")
+    edit(board, "guiconfig")
 
 
 def savedefconfig(board: str) -> None:
-    """Write what differs from the defaults into the board's defconfig."""
-    path = CONFIGS / f"{board}_defconfig"
-    _load(up_to_date(board)).write_min_config(str(path), header="")
-    print(f"wrote {shown(path)}")
+    """Write what differs from Kconfig's defaults to `defconfig`."""
+    path = out_dir() / "defconfig"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    current(board).write_min_config(str(path), header="")
+    print(f"wrote {shown(path)}: to keep it, copy it to configs/NAME_defconfig; 'make NAME_defconfig' then starts from it")
 
 
-VERBS = {
+def for_board(board: str) -> kconfiglib.Kconfig:
+    """All at defaults but the board."""
+    kconfig = empty()
+    choice = next(symbol for symbol in kconfig.unique_defined_syms if is_board(symbol) and symbol.name == board_symbol(board))
+    choice.set_value(2)
+    return kconfig
+
+
+def board_symbol(board: str) -> str:
+    defconfig_path(board)
+    return "BOARD_" + board.upper().replace("-", "_")
+
+
+def all_set(board: str, value: int) -> None:
+    """Every switch on or off, as far as the board and the other switches let it be; numbers and choices keep their defaults."""
+    kconfig = for_board(board)
+    for symbol in kconfig.unique_defined_syms:
+        if symbol.orig_type == kconfiglib.BOOL and promptable(symbol) and symbol.choice is None:
+            symbol.set_value(value)
+    save(kconfig)
+
+
+def randomised(board: str, seed: int) -> kconfiglib.Kconfig:
+    """Every switch and choice by chance but the board; numbers keep their defaults, as in Linux."""
+    kconfig = for_board(board)
+    chance = random.Random(seed)
+    for symbol in kconfig.unique_defined_syms:
+        if symbol.orig_type == kconfiglib.BOOL and promptable(symbol) and symbol.choice is None:
+            symbol.set_value(chance.choice((0, 2)))
+    for choice in kconfig.unique_choices:
+        possible = [symbol for symbol in choice.syms if symbol.visibility and not is_board(symbol)]
+        if possible:
+            chance.choice(possible).set_value(2)
+    return kconfig
+
+
+def seed_given() -> int:
+    """KCONFIG_SEED, or the time."""
+    text = os.environ.get("KCONFIG_SEED") or str(time.time_ns() & 0xFFFF_FFFF)
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ToolError(f"KCONFIG_SEED={text} is no number: give one like 42 or 0x2A") from None
+
+
+def randconfig(board: str) -> None:
+    seed = seed_given()
+    print(f"KCONFIG_SEED={seed:#x}")
+    save(randomised(board, seed))
+
+
+def listnewconfig(board: str) -> None:
+    """Symbols that the user's file does not mention yet, with the values that they would get."""
+    path = user_path()
+    if not path.exists():
+        raise ToolError(f"there is no {shown(path)} that could lack symbols: make one with 'make menuconfig'")
+    for symbol in loaded(path, tolerant=True).unique_defined_syms:
+        if symbol.user_value is None and symbol.visibility and symbol.choice is None:
+            print(symbol.config_string.strip() or f"# CONFIG_{symbol.name} is not set")
+
+
+VERBS: dict[str, Callable[[str], None]] = {
+    "allnoconfig": lambda board: all_set(board, 0),
+    "allyesconfig": lambda board: all_set(board, 2),
     "defconfig": from_defconfig,
+    "guiconfig": guiconfig,
+    "listnewconfig": listnewconfig,
     "menuconfig": menuconfig,
     "olddefconfig": olddefconfig,
+    "randconfig": randconfig,
     "savedefconfig": savedefconfig,
 }
 
 
 def main() -> None:
     """Do one of the verbs."""
-    parser = argparse.ArgumentParser(prog="kconfig", description="work on a board's configuration")
+    parser = argparse.ArgumentParser(prog="kconfig", description="work on the configuration")
     parser.add_argument("verb", choices=VERBS)
     parser.add_argument("--board", default=DEFAULT_BOARD)
     arguments = parser.parse_args()

@@ -1,0 +1,63 @@
+"""The build's output, and that the same source gives the same bytes wherever it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.paths import DEFAULT_BOARD, ROOT
+
+BUILT = ("xenarm", "xenarm.elf", "xenarm.c")
+
+
+def make(directory: Path, *words: str) -> str:
+    """Run make in a directory that has an environment already; its standard output."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XENARM", "KCONFIG", "MAKE"))}
+    result = subprocess.run(["make", *words], cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_same_bytes_in_another_directory_and_what_is_said(tmp_path: Path, xenarm: Hypervisor) -> None:
+    """Another checkout, out of tree and with -j, against the plain build."""
+    copy = tmp_path / "a copy with a longer name"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("build", ".venv", ".git", "__pycache__", ".config"))
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    said = make(copy, "-j4", f"O={tmp_path / 'out'}")
+    assert not (copy / "build").exists()
+    made = tmp_path / "out" / DEFAULT_BOARD
+    plain = xenarm.image.parent
+    assert [digest(made / name) for name in BUILT] == [digest(plain / name) for name in BUILT]
+    check_quiet(said, (made / "xenarm").stat().st_size)
+
+
+def test_the_commands_are_shown_when_asked_for(tmp_path: Path) -> None:
+    said = make(ROOT, f"O={tmp_path}", "V=1", "PY=echo")
+    assert "--verbose" in said
+    command = [sys.executable, "-m", "freestanding", "build", "guests.hello", "-o", str(tmp_path / "hello"), "--commands"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^\S*zig.* clang .*-c unit\.c", text, re.MULTILINE)
+    assert re.search(r"^\S*zig.* ld\.lld .*-o image\.elf", text, re.MULTILINE)
+
+
+def check_quiet(text: str, size: int) -> None:
+    """One line for each step, then the summary."""
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["CONFIG", "BUILD", "BUILD", "BUILD"]
+    summary = {line[:13].strip(): line[13:].strip() for line in lines[4:]}
+    assert list(summary) == ["board", "architecture", "features", "sections", "image", "load address"]
+    assert summary["architecture"] == "arm64"
+    assert summary["image"].endswith(f" {size:,} bytes")
+    assert {"GICv2", "GICv3", "PL011", "null*", "tracing"} <= set(summary["features"].split(", "))
+    assert "text 1" in summary["sections"]
+    assert "0x40200000" in summary["load address"]
