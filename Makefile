@@ -19,6 +19,7 @@ GIC ?=
 MINUTES ?= 30
 SEED ?= 1
 PYTEST_ARGS ?=
+DEPLOY ?=
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,8 +36,12 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB> GIC=2|3
-	@$(PY) -m xenarm.tools.run --board $(board) --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
+run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>
+	@$(PY) -m xenarm.tools.run --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)') --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
+
+.PHONY: deploy
+deploy: $(STAMP) ## check a deployment, build it, and print where everything lies: DEPLOY=<name in deploy/, or a file>
+	@$(PY) -m xenarm.tools.deploy --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)')
 
 .PHONY: test
 test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose

@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xenarm.tools.dtb import Tree
@@ -85,13 +85,23 @@ def dtb_region(machine: Machine, hypervisor: Region) -> Region:
     return Region("the device tree", align_up(max(middle, hypervisor.end), 2 * MIB), DTB_ROOM)
 
 
+def free_place(module: PlacedModule, taken: Iterable[Region]) -> PlacedModule:
+    """The module at the first aligned address from its own that keeps off what is taken."""
+    for region in sorted(taken, key=lambda region: region.base):
+        if module.region.overlaps(region):
+            module = replace(module, address=align_up(region.end, MODULE_ALIGNMENT))
+    return module
+
+
 def place(machine: Machine, above: int) -> tuple[PlacedModule, ...]:
     """Put the modules that have no place of their own one after the other, above an address."""
     placed: list[PlacedModule] = []
     for domain in machine.domains:
         for spec in domain.modules:
-            address = align_up(above, MODULE_ALIGNMENT) if spec.address is None else spec.address
-            module = PlacedModule(domain, spec, address)
+            if spec.address is None:
+                module = free_place(PlacedModule(domain, spec, align_up(above, MODULE_ALIGNMENT)), machine.taken)
+            else:
+                module = PlacedModule(domain, spec, spec.address)
             placed.append(module)
             above = max(above, module.region.end)
     return tuple(placed)
@@ -170,6 +180,8 @@ def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModu
         node = f"{path}/vcpu{number}"
         tree.set_strings(node, "compatible", "xen,vcpu")
         set_properties(tree, node, {"id": number, **properties})
+    for name, properties in domain.nodes.items():
+        set_properties(tree, f"{path}/{name}", properties)
     for module in modules:
         address, size = module.claim
         node = f"{path}/module@{address:x}"
@@ -190,7 +202,7 @@ def compose(machine: Machine) -> Layout:
     modules = place(machine, dtb.end)
     stub = Region("QEMU's boot code", machine.board.ram_base, BOOT_STUB)
     ram = Region("RAM", machine.board.ram_base, machine.memory_mib * MIB)
-    check_regions([stub, hypervisor, dtb, *(module.region for module in modules)], ram)
+    check_regions([stub, hypervisor, dtb, *machine.taken, *(module.region for module in modules)], ram)
     tree = Tree(machine_dtb(machine))
     for number in range(machine.cpus, machine.board.max_cpus):
         tree.remove_node(f"/cpus/cpu@{number:x}")

@@ -122,7 +122,8 @@ Value = int | str | tuple[int, ...]
 class DomainSpec:
     """A domain that the hypervisor makes at boot, from Xen's dom0less bindings.
 
-    `properties` are its node's beside those that the other fields make; `vcpus` has, by number, those of its `xen,vcpu` nodes.
+    `properties` are its node's beside those that the other fields make; `vcpus` has, by number, those of its `xen,vcpu` nodes, and `nodes`, by
+    name, those of further children.
     """
 
     name: str
@@ -132,6 +133,7 @@ class DomainSpec:
     vpl011: bool = True
     properties: Mapping[str, Value] = field(default_factory=dict)
     vcpus: Mapping[int, Mapping[str, Value]] = field(default_factory=dict)
+    nodes: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Machine:
     """One machine to start: everything that QEMU is told, but how its console is connected.
 
     With `count_instructions` each takes 2**`shift` ns of the machine's time, and nothing else does.
-    `chosen` has properties of /chosen.
+    `chosen` has properties of /chosen. Nothing is placed in `taken`.
     """
 
     board: Board
@@ -153,6 +155,7 @@ class Machine:
     shift: int = 0
     chosen: Mapping[str, Value] = field(default_factory=dict)
     extra: tuple[str, ...] = field(default=())
+    taken: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Boots a board's image in QEMU with a guest, and leaves the person at its console."""
+"""Boots a board's image in QEMU with a guest or a deployment, and leaves the person at its console."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from boards import board as board_named
-from xenarm.tools import build, debian, doctor
+from xenarm.tools import build, debian, deploy, doctor
+from xenarm.tools.deployment import plan
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
@@ -46,6 +47,31 @@ def interactive_command(machine: Machine, dtb: Path) -> list[str]:
     return [*command_line(compose(machine), dtb), "-serial", "mon:stdio", "-echr", str(ESCAPE)]
 
 
+def with_guest(arguments: argparse.Namespace) -> tuple[str, Machine]:
+    """A machine for the one guest that GUEST names, built."""
+    if arguments.guest not in GUEST_NAMES:
+        raise ToolError(f"there is no guest '{arguments.guest}'; the guests are: {', '.join(GUEST_NAMES)}")
+    doctor.provide("run")
+    if not arguments.no_build:
+        build.build(arguments.board, () if arguments.guest == "debian" else (arguments.guest,))
+    domain = guest_domain(arguments.board, arguments.guest, arguments.cpus, arguments.mem)
+    return arguments.guest, Machine(
+        board=board_named(arguments.board).with_gic(arguments.gic),
+        hypervisor=build.hypervisor_job(arguments.board).output,
+        domains=(domain,),
+        cpus=arguments.cpus,
+        memory_mib=max(1024, 2 * domain.memory_kib // KIB + 512),
+    )
+
+
+def deployed(arguments: argparse.Namespace) -> tuple[str, Machine]:
+    """The machine of a deployment, built."""
+    deployment = plan.find(arguments.deploy)
+    layout = deploy.composed(deployment, arguments.board, not arguments.no_build)
+    deploy.show(deployment, layout)
+    return deployment.name, layout.machine
+
+
 def main() -> None:
     """Build, and replace this process by QEMU."""
     parser = argparse.ArgumentParser(prog="run", description="boot a guest on the hypervisor, in QEMU")
@@ -54,23 +80,12 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=1, help="virtual CPUs of the guest, and CPUs of the machine")
     parser.add_argument("--mem", type=int, help="the guest's memory in MiB")
     parser.add_argument("--gic", type=int, default=2, help="version of the machine's interrupt controller: 2 or 3")
+    parser.add_argument("--deploy", metavar="NAME", help="a deployment of deploy/, or a file, in the place of a guest")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
-    if arguments.guest not in GUEST_NAMES:
-        raise ToolError(f"there is no guest '{arguments.guest}'; the guests are: {', '.join(GUEST_NAMES)}")
-    doctor.provide("run")
-    if not arguments.no_build:
-        build.build(arguments.board, () if arguments.guest == "debian" else (arguments.guest,))
-    domain = guest_domain(arguments.board, arguments.guest, arguments.cpus, arguments.mem)
-    machine = Machine(
-        board=board_named(arguments.board).with_gic(arguments.gic),
-        hypervisor=build.hypervisor_job(arguments.board).output,
-        domains=(domain,),
-        cpus=arguments.cpus,
-        memory_mib=max(1024, 2 * domain.memory_kib // KIB + 512),
-    )
-    command = interactive_command(machine, board_dir(arguments.board) / "run" / f"{arguments.guest}.dtb")
-    print(f"booting {arguments.guest} in QEMU; to quit, press CTRL-] and then x")
+    name, machine = deployed(arguments) if arguments.deploy else with_guest(arguments)
+    command = interactive_command(machine, board_dir(arguments.board) / "run" / f"{name}.dtb")
+    print(f"booting {name} in QEMU; to quit, press CTRL-] and then x")
     sys.stdout.flush()
     os.execvp(command[0], command)
 

@@ -1,0 +1,53 @@
+"""Checks a deployment, builds what it needs, places everything and prints where it lies."""
+
+from __future__ import annotations
+
+import argparse
+
+from boards import board as board_named
+from xenarm.tools import build, doctor
+from xenarm.tools.deployment import Deployment, plan
+from xenarm.tools.errors import run_tool
+from xenarm.tools.layout import Layout, compose
+from xenarm.tools.paths import DEFAULT_BOARD, board_dir
+
+DEFAULT_DEPLOYMENT = "hello"
+
+
+def composed(deployment: Deployment, board: str, may_build: bool = True) -> Layout:
+    """Everything checked, built, and placed."""
+    board_named(board)
+    doctor.provide("run")
+    machine = plan.machine_for(deployment, board)
+    if may_build:
+        build.build(board, plan.guests_of(deployment))
+    return compose(machine)
+
+
+def show(deployment: Deployment, layout: Layout) -> None:
+    """Print the placement, and what of the file had no effect."""
+    for note in deployment.notes:
+        print(f"note: {note}")
+    about = f": {deployment.description}" if deployment.description else ""
+    print(f"{deployment.place} on {layout.machine.board.name}{about}")
+    for line in plan.placement(layout):
+        print(line)
+
+
+def main() -> None:
+    """Place a deployment, and leave its tree beside the image."""
+    parser = argparse.ArgumentParser(prog="deploy", description="check a deployment, build it, and print where everything lies")
+    parser.add_argument("--board", default=DEFAULT_BOARD)
+    parser.add_argument("--deploy", default=DEFAULT_DEPLOYMENT, metavar="NAME", help="a name in deploy/, or a file: TOML, or ImageBuilder's")
+    parser.add_argument("--no-build", action="store_true", help="take the images as they are")
+    arguments = parser.parse_args()
+    deployment = plan.find(arguments.deploy)
+    layout = composed(deployment, arguments.board, not arguments.no_build)
+    show(deployment, layout)
+    output = board_dir(arguments.board) / "deploy" / deployment.name / "host.dtb"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(layout.dtb)
+
+
+if __name__ == "__main__":
+    run_tool(main)
