@@ -114,16 +114,22 @@ class Memory:
     """What is at which address."""
 
     def __init__(self, pointer_bits: int = 64) -> None:
-        self.set_pointer_bits(pointer_bits)
+        self.pointer_bits, self.pointer_bytes = pointer_bits, pointer_bits // 8
         self.symbols: dict[str, int] = {}
         self.reset()
 
     def set_pointer_bits(self, bits: int) -> None:
-        self.pointer_bits, self.pointer_bytes = bits, bits // 8
-        self._next = FIRST_FAKE[bits]
+        """From now on pointers have this width: with another one than before, live objects lie nowhere yet."""
+        if bits != self.pointer_bits:
+            self.pointer_bits, self.pointer_bytes = bits, bits // 8
+            mapped = [region for region in self._regions if region[3] is None]
+            self.reset()
+            for base, size, target, kind in mapped:
+                self._insert(base, size, target, kind)
 
     def reset(self) -> None:
         """Forget every mapping and every address given out."""
+        self._symbols: dict[str, int] = {}                              # those that nobody has set
         self._starts: list[int] = []
         self._regions: list[tuple[int, int, Any, t.Type | None]] = []   # start, size, what; a type for live objects
         self._addresses: dict[int, tuple[int, Any]] = {}                # by id
@@ -243,9 +249,11 @@ class Memory:
 
     def symbol(self, name: str) -> int:
         """The address of a linker symbol; tests may set `symbols[name]`."""
-        if name not in self.symbols:
-            self.symbols[name] = self._allocate(4096, 4096)
-        return self.symbols[name]
+        if name in self.symbols:
+            return self.symbols[name]
+        if name not in self._symbols:
+            self._symbols[name] = self._allocate(4096, 4096)
+        return self._symbols[name]
 
     def at(self, address: int) -> Any:
         """The live object that was given this address, or None."""

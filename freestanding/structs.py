@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import enum
+import reprlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
@@ -89,6 +90,7 @@ class Struct(_Aggregate):
     def __hash__(self) -> int:
         return hash(tuple(self.__dict__.values())) if self.frozen else id(self)
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from boards import board
 from xenarm.tools import build, doctor
@@ -19,12 +20,15 @@ from xenarm.tools.machine import DomainSpec, Machine
 from xenarm.tools.paths import BUILD, DEFAULT_BOARD
 from xenarm.tools.session import Session, booted
 
+settings.register_profile("xenarm", deadline=None)  # the first call of a function renders it
+settings.load_profile("xenarm")
+
 BOARD32 = "qemu-virt-arm32"
 Boot = Callable[..., AbstractContextManager[Session]]
 
 
 def build_once(request: pytest.FixtureRequest, board: str) -> str:
-    """A board, built once for all the processes of a test run."""
+    """A board's hypervisor and the guest `hello`, built once for all the processes of a test run."""
     doctor.provide("test")
     run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
     BUILD.mkdir(exist_ok=True)
@@ -32,7 +36,7 @@ def build_once(request: pytest.FixtureRequest, board: str) -> str:
         fcntl.flock(stamp, fcntl.LOCK_EX)
         stamp.seek(0)
         if not run or stamp.read() != run:
-            build.build(board, (), quiet=True)
+            build.build(board, ("hello",), quiet=True)
             stamp.truncate(0)
             stamp.write(run)
             stamp.flush()

@@ -11,7 +11,7 @@ from boards import board as board_named
 from tests.boards import lives
 from tests.conftest import BOARD32, Boot
 from tests.guests.test_hello import ask
-from xenarm.tools import build, debian
+from xenarm.tools import debian
 from xenarm.tools import layout as layout_of
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor
@@ -25,7 +25,6 @@ SECONDS = 60
 
 @pytest.fixture(scope="module")
 def hello(xenarm32: Hypervisor) -> DomainSpec:
-    build.compile_job(BOARD32, build.guest_job(BOARD32, "hello"))
     return own_domain(BOARD32, "hello", 2, 32)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from xenarm.tools import bench, build
+from tests.guests.conftest import bench_guest
+from xenarm.tools import bench
 from xenarm.tools.bench import Figures, Row, measure, verdict
 from xenarm.tools.hypervisor import Hypervisor
+
+__all__ = ["bench_guest"]
 
 # Instructions on Debian's Xen 4.17 under QEMU 7.2, counted by the same guest; `make bench` counts them anew.
 XEN = {
@@ -28,11 +32,9 @@ MEMORY_KIB = 320  # 200 is to be reached
 
 
 @pytest.fixture(scope="module")
-def figures(xenarm: Hypervisor, built_board: str) -> Figures:
+def figures(xenarm: Hypervisor, built_board: str, bench_guest: Path) -> Figures:
     """One run of the guest."""
-    kernel = build.guest_job(built_board, "bench")
-    build.compile_job(built_board, kernel)
-    return measure(built_board, xenarm, kernel.output)
+    return measure(built_board, xenarm, bench_guest)
 
 
 def test_every_operation_is_reported(figures: Figures) -> None:
@@ -52,8 +54,8 @@ def test_the_guest_starts_in_a_third_of_xens_instructions(figures: Figures) -> N
     assert 0 < figures.first_instruction <= XEN_TO_GUEST / 3
 
 
-def test_a_silent_boot_is_short(figures: Figures, xenarm: Hypervisor, built_board: str) -> None:
-    count = bench.measure_silent(built_board, xenarm, build.guest_job(built_board, "bench").output)
+def test_a_silent_boot_is_short(figures: Figures, xenarm: Hypervisor, built_board: str, bench_guest: Path) -> None:
+    count = bench.measure_silent(built_board, xenarm, bench_guest)
     assert 0 < count <= SILENT_BOOT
 
 
@@ -63,23 +65,24 @@ def test_the_hypervisor_keeps_little_memory(xenarm: Hypervisor, built_board: str
     assert used is not None and 0 < used <= MEMORY_KIB
 
 
-def test_counts_repeat(figures: Figures, xenarm: Hypervisor, built_board: str) -> None:
-    assert measure(built_board, xenarm, build.guest_job(built_board, "bench").output) == figures
+def test_counts_repeat(figures: Figures, xenarm: Hypervisor, built_board: str, bench_guest: Path) -> None:
+    assert measure(built_board, xenarm, bench_guest) == figures
 
 
 def test_two_vcpus_take_turns_on_one_cpu_in_a_third_of_xens_instructions(
-    figures: Figures, xenarm: Hypervisor, built_board: str
+    figures: Figures, xenarm: Hypervisor, built_board: str, bench_guest: Path
 ) -> None:
-    kernel = build.guest_job(built_board, "bench").output
-    counts = bench.measure_sharing(built_board, replace(xenarm, bootargs="sched=rr"), kernel)
+    counts = bench.measure_sharing(built_board, replace(xenarm, bootargs="sched=rr"), bench_guest)
     assert set(counts) == set(bench.SHARING)
     assert all(0 < counts[name] <= XEN_SHARING[name] / 3 for name in counts)
     assert {name: count for name, count in counts.items() if count > HELD[name]} == {}
 
 
-def test_interrupts_between_cpus_take_no_more_than_they_did(figures: Figures, xenarm: Hypervisor, built_board: str) -> None:
+def test_interrupts_between_cpus_take_no_more_than_they_did(
+    figures: Figures, xenarm: Hypervisor, built_board: str, bench_guest: Path
+) -> None:
     """Both CPUs' instructions, with one thread of QEMU running both."""
-    counts = bench.measure_remote(built_board, xenarm, build.guest_job(built_board, "bench").output)
+    counts = bench.measure_remote(built_board, xenarm, bench_guest)
     assert set(counts) == set(bench.REMOTE)
     assert all(0 < count <= HELD[name] for name, count in counts.items())
 

@@ -9,7 +9,6 @@ import pytest
 from boards import board
 from tests.boards.test_debian import ANSWER_SECONDS, BOOT_SECONDS, ask, power_off, shell
 from tests.conftest import Boot
-from xenarm.tools import build
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.run import debian_domain, own_domain
 
@@ -40,7 +39,6 @@ def test_debian_with_two_vcpus_on_one_cpu_of_arm32(boot: Boot, xenarm32: Hypervi
 
 def test_two_debians_and_two_of_ours_on_two_cpus(boot: Boot, xenarm: Hypervisor, built_board: str) -> None:
     """Eight vCPUs on two CPUs: every domain answers when it has the keyboard."""
-    build.compile_job(built_board, build.guest_job(built_board, "hello"))
     names = ["west", "east"]
     debians = [debian_domain(2, 192, name) for name in names]
     hellos = [replace(own_domain(built_board, "hello", 2, 32), name=name) for name in ("north", "south")]

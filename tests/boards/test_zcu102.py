@@ -9,7 +9,7 @@ import pytest
 from boards import board
 from tests.boards.test_debian import ask, power_off, shell
 from tests.boards.trees import debian_tree
-from xenarm.tools import build
+from tests.conftest import build_once
 from xenarm.tools.hypervisor import Hypervisor, ours
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import Machine
@@ -18,9 +18,8 @@ from xenarm.tools.session import booted
 
 
 @pytest.fixture(scope="module")
-def zcu102() -> Hypervisor:
-    build.compile_job("zcu102", build.hypervisor_job("zcu102"))
-    return ours("zcu102")
+def zcu102(request: pytest.FixtureRequest) -> Hypervisor:
+    return ours(build_once(request, "zcu102"))
 
 
 @pytest.mark.parametrize("whose", ["ours", "debian"])

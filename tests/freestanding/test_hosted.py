@@ -198,6 +198,24 @@ def test_pointer_width_is_a_parameter() -> None:
     assert narrow(0xFFFF_FFFF) == 0x1_0000_0007
 
 
+def test_what_lies_where_is_asked_anew_with_another_width() -> None:
+    """A place given out with one width of pointers is nobody's with another, and what was mapped stays mapped."""
+    first, second, third = zeroed(Device), zeroed(Device), zeroed(Device)
+    hosted.memory.map(0x9000_0000, bytearray(8))
+    try:
+        assert address(first) == address(first)
+        hosted.set_pointer_bits(32)
+        assert 0 < hosted.memory.address_of(second) < 1 << 32
+        hosted.set_pointer_bits(64)
+        assert len({address(third), address(second), address(first)}) == 3
+        hosted.memory.store(address(first) + 4, 4, 5)
+        assert (first.status, second.status) == (5, 0)
+        assert hosted.memory.load(0x9000_0000, 8) == 0
+    finally:
+        hosted.set_pointer_bits(64)
+        hosted.memory.unmap(0x9000_0000)
+
+
 def test_a_check_that_is_off_is_gone() -> None:
     try:
         hosted.configure(checks=frozenset({"bounds"}))

@@ -38,9 +38,9 @@ def _built(request: pytest.FixtureRequest, guest: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hello(request: pytest.FixtureRequest) -> Path:
+def hello(built_board: str) -> Path:
     """The guest of `make run`."""
-    return _built(request, "hello")
+    return build.guest_job(built_board, "hello").output
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,18 @@
-"""How hypothesis runs here: the first call of a function renders it, so that no example has a deadline."""
+"""Each file of tests finds the modules' storage as an import leaves it."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import pytest
 
-settings.register_profile("xenarm", deadline=None)
-settings.load_profile("xenarm")
+from tests.xenarm.module_state import ModuleState
+
+@pytest.fixture(scope="session")
+def imported_state() -> ModuleState:
+    """As all files have been collected and no test has run."""
+    return ModuleState()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def module_state(imported_state: ModuleState) -> None:
+    """What the file before left is gone."""
+    imported_state.restore()

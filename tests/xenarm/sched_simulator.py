@@ -128,6 +128,8 @@ def sim_start(which: u32, cpus: u32, seed: u64, delay: u64, latency: u64) -> Non
     for i in range(VCPUS):
         LOADS[i].kind = Kind.ABSENT
         LOADS[i].wake_at = NEVER
+        LOADS[i].got = 0
+        LOADS[i].misses = 0
         VCPU[i].place = Place.OUT
         sched_domain_init(DOMAIN[i], 256, 0)
     sched_init((u64(1) << cpus) - 1, HZ)

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 from xenarm.arm64 import registers
 from xenarm.arm64.guest_sysregs import ROWS, sysreg_access
 from xenarm.arm64.registers import sysreg_key
-from xenarm.core.domain import SLOTS
+from xenarm.core.domain import SLOTS, vcpu_place
 
 READ = 1
 ALL_ONES = (1 << 64) - 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def placed(module_state: None) -> None:
+    """The vCPU is on a CPU."""
+    vcpu_place(SLOTS[0].vcpu, 0)
 
 
 def access(key: int, *, read: bool = True, el0: bool = False, value: int = 0) -> tuple[bool, int]:

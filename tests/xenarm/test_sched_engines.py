@@ -51,7 +51,7 @@ def unit() -> Iterator[Unit]:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_engines_agree(unit: Unit, name: str) -> None:
-    """Picks, switches, what each vCPU got: all the same, and no rule is broken on any. Each engine has run the same machines before."""
+    """Picks, switches, what each vCPU got: all the same, and no rule is broken on any."""
     results: list[Any] = []
     for engine in ENGINES:
         call = unit.engine(engine).call
