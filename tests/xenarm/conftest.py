@@ -6,6 +6,7 @@ import pytest
 
 from tests.xenarm.module_state import ModuleState
 
+
 @pytest.fixture(scope="session")
 def imported_state() -> ModuleState:
     """As all files have been collected and no test has run."""

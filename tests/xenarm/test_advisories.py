@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import unicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unicorn import arm64_const, arm_const
 
 from freestanding import zeroed
+from tests.engines.engines import EmulatedEngine, Unit
 from tests.xenarm.gic_model import Machine, machine
 from tests.xenarm.test_stage2 import RAM, TABLE_BYTES, TABLES, fresh, leaves, reset, tables
 from xenarm.abi.errno import Errno
@@ -24,6 +28,7 @@ from xenarm.arm64.registers import MODEL, PSR_RESET, Cptr, Ec, Hcr, Mdcr, Spsr
 from xenarm.arm64.switch import LOADED_REGISTERS, SAVED_REGISTERS
 from xenarm.arm.timer import alarms_init, timers_control, timers_reset
 from xenarm.arm.schedule import load_extra, unload_extra
+from xenarm.arm.mmu import clean_invalidate
 from xenarm.arm.short import DONE, SHORT_SYNC
 from xenarm.arm.traps import HANDLERS, trap_full, trap_serror, trap_sync
 from xenarm.config import CONFIG
@@ -416,6 +421,39 @@ def test_xsa_409_tables_have_a_bound_of_their_own() -> None:
     results = [p2m_map(p, GuestPhys(n * GIB), HostPhys(PAGE_SIZE), PAGE_SIZE, MemoryKind.RAM) for n in range(8)]
     assert results[0] == Result.OK and set(results[2:]) == {Result.NO_MEMORY}
     assert memory_free() == free and p.table_pages == p.pool_pages == ROOT_PAGES + 3
+
+
+OPERATIONS = {  # DC CIVAC or DCCIMVAC of a register: mask and value of the instruction, where the register's number is, the registers
+    "aarch64": (0xFFFF_FFE0, 0xD50B_7E20, 0, [getattr(arm64_const, f"UC_ARM64_REG_X{n}") for n in range(29)]),
+    "armv7": (0xFFFF_0FFF, 0xEE07_0F3E, 12, [getattr(arm_const, f"UC_ARM_REG_R{n}") for n in range(13)]),
+}
+
+
+@pytest.fixture(scope="module")
+def cleaning() -> Iterator[Unit]:
+    made = Unit([clean_invalidate])
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("engine", OPERATIONS)
+@given(base=st.integers(0x4000_0000, 0x4000_0200), size=st.integers(0, 300), line=st.sampled_from([16, 32, 64, 128]))
+def test_xsa_437_every_line_of_a_range_is_cleaned(cleaning: Unit, engine: str, base: int, size: int, line: int) -> None:
+    """From a base within a line, the loop ended a line too soon: what the last bytes held did not reach memory."""
+    cpu = cleaning.engine(engine)
+    assert isinstance(cpu, EmulatedEngine)
+    mask, value, shift, names = OPERATIONS[engine]
+    touched: list[int] = []
+
+    def step(uc: Any, address: int, length: int, data: Any) -> None:
+        word = int.from_bytes(uc.mem_read(address, 4), "little")
+        if word & mask == value:
+            touched.append(uc.reg_read(names[word >> shift & 31 if engine == "aarch64" else word >> shift & 15]))
+
+    hook = cpu.uc.hook_add(unicorn.UC_HOOK_CODE, step)
+    cpu.call(clean_invalidate, base, size, line)
+    cpu.uc.hook_del(hook)
+    assert touched == list(range(base & -line, base + size, line) if size else [])
 
 
 def test_xsa_410_tables_go_back_in_one_step() -> None:

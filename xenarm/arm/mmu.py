@@ -15,6 +15,7 @@ from xenarm.core.spinlock import Spinlock
 
 __all__ = [
     "cache_line",
+    "clean_invalidate",
     "dcache_clean_invalidate",
     "icache_invalidate",
     "image_entry",
@@ -251,13 +252,16 @@ def clean_invalidate_lines(base: u64, end: u64, line: u64) -> u64:
 
 
 @fn
+def clean_invalidate(base: u64, size: u64, line: u64) -> None:
+    """Every line of `line` bytes that has a byte of a range: the first one from its beginning (XSA-437)."""
+    if size != 0:
+        _ = clean_invalidate_lines(base & ~(line - 1), base + size, line)
+
+
+@fn
 def dcache_clean_invalidate(base: HostPhys, size: u64) -> None:
     """Write a range back to memory and drop it from the caches, to the point of coherency."""
-    line = cache_line()
-    address = u64(base) & ~(line - 1)
-    end = u64(base) + size
-    if address < end:
-        _ = clean_invalidate_lines(address, end, line)
+    clean_invalidate(u64(base), size, cache_line())
     data_sync_all()
 
 
