@@ -13,8 +13,10 @@ from xenarm.arm.hw import page_zero
 from xenarm.config import CONFIG
 
 if CONFIG.ARM64:
+    from xenarm.arm64.aarch32 import arch_runs_aarch32
     from xenarm.arm64.clear import arch_memory_clear
 else:
+    from xenarm.arm32.guest import arch_runs_aarch32
     from xenarm.arm.clear import memory_clear as arch_memory_clear
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "arch_machine_off",
     "arch_machine_reset",
     "arch_memory_clear",
+    "arch_runs_aarch32",
     "arch_vcpu_boot",
     "arch_vcpu_stop",
     "cpu_index",

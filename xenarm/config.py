@@ -37,6 +37,7 @@ class Config:
     STATIC_SHM: bool
     MAX_SHARED_REGIONS: int
     VPL011: bool
+    AARCH32_GUESTS: bool
     EVENT_CHANNELS: bool
     EVENT_CHANNELS_PER_DOMAIN: int
     STATIC_EVENT_CHANNELS: int

@@ -10,17 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from xenarm.arm32 import registers
-from xenarm.arm32.inject import (
-    advance_it,
-    condition_holds,
-    inject_data_abort,
-    inject_undefined,
-    it_state,
-    skip_instruction,
-    trapped_in_vain,
-)
+from xenarm.arm.aarch32 import advance_it, condition_holds, it_state
+from xenarm.arm32.inject import inject_data_abort, inject_undefined, skip_instruction, trapped_in_vain
 from xenarm.arm32.registers import CP14, CP15, CP15_WIDE, MODEL, Mode, Psr
 from xenarm.config import ROOT, expand
+from xenarm.core.domain import SLOTS
 
 N, Z, C, V = 8, 4, 2, 1
 THUMB = int(Psr(T=True))
@@ -87,7 +81,7 @@ def test_skipping_a_short_thumb_instruction_in_an_it_block() -> None:
 @pytest.mark.parametrize(("psr", "distance"), [(Mode.SVC, 4), (Mode.USR | THUMB, 2)])
 def test_undefined(psr: int, distance: int) -> None:
     MODEL.update({"spsr": psr | Z << 28, "elr_hyp": 0x2000, "vbar": 0x8000, "sctlr": 0})
-    inject_undefined()
+    inject_undefined(SLOTS[0].vcpu)
     assert (MODEL["lr_und"], MODEL["spsr_und"], MODEL["elr_hyp"]) == (0x2000 + distance, psr | Z << 28, 0x8004)
     taken = Psr.from_raw(MODEL["spsr_cxsf"])
     assert (taken.M, taken.T, taken.I, taken.FLAGS) == (Mode.UND, False, True, Z)
@@ -95,17 +89,18 @@ def test_undefined(psr: int, distance: int) -> None:
 
 def test_a_data_abort_in_the_guests_own_format_and_at_its_high_vectors() -> None:
     MODEL.update({"spsr": Mode.SVC, "elr_hyp": 0x2000, "sctlr": 1 << 13 | 1 << 30, "ttbcr": 1 << 31})
-    inject_data_abort(0x1234)
+    inject_data_abort(SLOTS[0].vcpu, 0x1234)
     assert (MODEL["dfar"], MODEL["dfsr"], MODEL["lr_abt"], MODEL["elr_hyp"]) == (0x1234, 0x210, 0x2008, 0xFFFF_0010)
     taken = Psr.from_raw(MODEL["spsr_cxsf"])
     assert (taken.M, taken.T, taken.A, taken.I) == (Mode.ABT, True, True, True)
     MODEL["ttbcr"] = 0
-    inject_data_abort(0)
+    inject_data_abort(SLOTS[0].vcpu, 0)
     assert MODEL["dfsr"] == 8
 
 
 IN_ITS_OWN_CONFIGURATION = """
-from xenarm.arm32 import guest, guest_registers as g, switch
+from xenarm.arm32 import guest, switch
+from xenarm.arm import coprocessors as g
 from xenarm.arm32.registers import CP14, CP15, CP15_WIDE, MODEL, Hdcr
 from xenarm.arm.fields import Hcr
 from xenarm.core.domain import DOMAINS, SLOTS

@@ -68,6 +68,7 @@ def test_implementation_defined_registers_are_undefined() -> None:
 
 
 def test_physical_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    vcpu_place(SLOTS[0].vcpu, 0)
     control, compare, value = (sysreg_key(3, 3, 14, 2, n) for n in (1, 2, 0))
     monkeypatch.setitem(registers.MODEL, "cntpct_el0", 1000)
     assert access(compare, read=False, value=5000) == (True, 0)

@@ -1,12 +1,11 @@
 """Stage-2 aborts of a guest: loads and stores on emulated devices, what the guest may not touch, fetches from nowhere."""
 
-from freestanding import View, fn, u8, u32, u64, wrapping_sub
+from freestanding import View, fn, u8, u32, u64
 
 from xenarm.arm.hw import (
-    VECTORS_SIZE,
     AbortSyndrome,
     Par,
-    guest_vectors,
+    fetches_vectors,
     inject_data_abort,
     inject_instruction_abort,
     read_elr_el2,
@@ -106,7 +105,7 @@ def trap_data_abort(v: Vcpu, esr: u64) -> Verdict:
     if known and is_over(v, syndrome, address):
         return Verdict.STAY
     complain(v, syndrome, address, outcome)
-    inject_data_abort(far)
+    inject_data_abort(v, far)
     return Verdict.STAY
 
 
@@ -118,11 +117,11 @@ def trap_instruction_abort(v: Vcpu, esr: u64) -> Verdict:
     known, address = fault_address(esr, far)
     if known and is_over(v, AbortSyndrome.from_raw(esr), address):
         return Verdict.STAY
-    crash = wrapping_sub(read_elr_el2(), guest_vectors()) < VECTORS_SIZE
+    crash = fetches_vectors(v)
     consequence: View[u8] = b"crash" if crash else b"external abort"
     fault_report(d, Fault(vcpu=v.id, pc=read_elr_el2(), address=address, width=4, access=b"fetch", consequence=consequence))
     if crash:
         domain_shutdown(d, ShutdownReason.CRASH)
         vcpu_off(v)
-    inject_instruction_abort(far)
+    inject_instruction_abort(v, far)
     return Verdict.STAY

@@ -8,12 +8,13 @@ from xenarm.config import CONFIG
 
 if CONFIG.ARM64:
     from xenarm.arm64.inject import (
-        VECTORS_SIZE,
-        guest_vectors,
+        fetches_vectors,
+        guest_is_at_el0,
         inject_data_abort,
         inject_instruction_abort,
         inject_undefined,
         skip_instruction,
+        skip_trapped,
         trapped_in_vain,
     )
     from xenarm.arm64.registers import (
@@ -28,6 +29,7 @@ if CONFIG.ARM64:
         Hcr,
         Par,
         TimerControl,
+        read_actlr_el1,
         read_ccsidr_el1,
         read_clidr_el1,
         read_cntfrq_el0,
@@ -42,6 +44,7 @@ if CONFIG.ARM64:
         read_fetch_far,
         read_hcr_el2,
         read_hpfar_el2,
+        read_midr_el1,
         read_mpidr_el1,
         read_par_el1,
         read_vttbr_el2,
@@ -63,12 +66,13 @@ if CONFIG.ARM64:
     from xenarm.arm64.zero import page_zero
 else:
     from xenarm.arm32.inject import (
-        VECTORS_SIZE,
-        guest_vectors,
+        fetches_vectors,
+        guest_is_at_el0,
         inject_data_abort,
         inject_instruction_abort,
         inject_undefined,
         skip_instruction,
+        skip_trapped,
         trapped_in_vain,
     )
     from xenarm.arm32.registers import (
@@ -83,6 +87,7 @@ else:
         Hcr,
         Par,
         TimerControl,
+        read_actlr_el1,
         read_ccsidr_el1,
         read_clidr_el1,
         read_cntfrq_el0,
@@ -97,6 +102,7 @@ else:
         read_fetch_far,
         read_hcr_el2,
         read_hpfar_el2,
+        read_midr_el1,
         read_mpidr_el1,
         read_par_el1,
         read_vttbr_el2,
@@ -128,13 +134,14 @@ __all__ = [
     "Par",
     "SMC_CLASS",
     "TimerControl",
-    "VECTORS_SIZE",
     "WFX_CLASS",
-    "guest_vectors",
+    "fetches_vectors",
+    "guest_is_at_el0",
     "inject_data_abort",
     "inject_instruction_abort",
     "inject_undefined",
     "page_zero",
+    "read_actlr_el1",
     "read_ccsidr_el1",
     "read_clidr_el1",
     "read_cntfrq_el0",
@@ -149,10 +156,12 @@ __all__ = [
     "read_fetch_far",
     "read_hcr_el2",
     "read_hpfar_el2",
+    "read_midr_el1",
     "read_mpidr_el1",
     "read_par_el1",
     "read_vttbr_el2",
     "skip_instruction",
+    "skip_trapped",
     "stage2_control",
     "trapped_in_vain",
     "write_cnthctl_el2",

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from freestanding import Struct, export, fn, table, truncate, u32, u64, wrapping_sub
+from freestanding import Struct, export, fn, table, truncate, u32, u64
 
 from xenarm.abi.hypercall import HYPERCALL_TAG
 from xenarm.arm.aborts import trap_data_abort, trap_instruction_abort
@@ -24,8 +24,8 @@ from xenarm.arm.hw import (
     read_hcr_el2,
     read_hpfar_el2,
     skip_instruction,
+    skip_trapped,
     trapped_in_vain,
-    write_elr_el2,
     write_hcr_el2,
 )
 from xenarm.arm.irq import irq_acknowledged
@@ -33,7 +33,7 @@ from xenarm.arm.run import vcpu_checkpoint, vcpu_to_check, vcpu_wait_for_interru
 from xenarm.arm.schedule import vcpu_reconsider
 from xenarm.arm.short import DONE, PAGE_OFFSET, WORD_ACCESS, WRITE, ZERO_REGISTER
 from xenarm.arm.variant import fp_take
-from xenarm.arm.verdict import Verdict, VerdictHandler
+from xenarm.arm.verdict import Verdict, VerdictHandler, trap_unknown_call
 from xenarm.arm64.registers import Ec
 from xenarm.config import CONFIG
 from xenarm.core.domain import Extra, Vcpu, domain_name, vcpu_domain
@@ -52,7 +52,6 @@ __all__ = ["HANDLERS"]
 
 NEEDS_FULL = 1
 FP_CLASS = Ec.FP
-INSTRUCTION_SIZE = 4
 WFE = 1
 HCR_VSE = int(Hcr(VSE=True))
 
@@ -66,7 +65,7 @@ def trap_sync(v: Vcpu) -> u64:
     esr = read_esr_el2()
     if esr >> 26 == WFX_CLASS:
         skip_instruction(esr)
-        if trapped_in_vain(esr):
+        if not CONFIG.ARM64 and trapped_in_vain(esr):
             return DONE
         if esr & WFE == 0:
             vcpu_wait_for_interrupt(v)
@@ -89,7 +88,7 @@ def trap_call(v: Vcpu, esr: u64) -> u64:
     if CONFIG.ARM64 and ec == FP_CLASS:
         fp_take(v)
         return DONE
-    if ec == SMC_CLASS and not trapped_in_vain(esr):
+    if ec == SMC_CLASS and (CONFIG.ARM64 or not trapped_in_vain(esr)):
         skip_instruction(esr)
         v.regs[0] = truncate(Register, psci_call(v))
         return DONE
@@ -169,13 +168,6 @@ def trap_undefined(v: Vcpu, esr: u64) -> Verdict:
     return Verdict.UNDEFINED
 
 
-@fn
-def trap_unknown_call(v: Vcpu, esr: u64) -> Verdict:
-    """HVC of an immediate that means nothing here. ELR_EL2 points behind it already; undefined is the instruction itself."""
-    write_elr_el2(wrapping_sub(read_elr_el2(), INSTRUCTION_SIZE))
-    return Verdict.UNDEFINED
-
-
 class Handler(Struct, frozen=True):
     """What to do for an exception class, and whether its instruction may have a condition."""
 
@@ -200,13 +192,13 @@ def trap_full(v: Vcpu) -> None:
     esr = read_esr_el2()
     handler = HANDLERS[(esr >> 26) & 63]
     if handler.conditional and trapped_in_vain(esr):
-        skip_instruction(esr)
+        skip_trapped(esr)
         return
     match handler.call(v, esr):
         case Verdict.HANDLED:
-            skip_instruction(esr)
+            skip_trapped(esr)
         case Verdict.UNDEFINED:
-            inject_undefined()
+            inject_undefined(v)
         case Verdict.STAY:
             pass
     if v.choose != 0:

@@ -4,9 +4,10 @@ from freestanding import Atomic, Struct, atomic, fn, u32, u64, zeroed
 
 from xenarm.arm.cpu import SHARING
 from xenarm.arm.frame import BOOT_CONTEXT_SHIFT
+from xenarm.arm64.aarch32 import BOOT_TREE_SHIFT
 from xenarm.arm.window import slot_claim, slot_is_used
 from xenarm.core.addresses import GuestPhys
-from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT, SLOTS, Domain, Power, Vcpu
+from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT, SLOTS, Domain, Extra, Power, Vcpu, vcpu_is_aarch32
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_insert, sched_remove
 from xenarm.core.sched.state import SchedParams
@@ -64,6 +65,8 @@ def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
             v.number = number
             v.id = d.vcpu_count
             v.tag = VcpuTag(v.id + 1)
+            if d.aarch32:
+                v.extra |= Extra.AARCH32
             v.gicd_frame = d.layout.gicd >> 12 << 4
             v.power.store(u32(Power.OFF))
             d.vcpus[v.id] = v
@@ -79,6 +82,7 @@ def vcpus_release(d: Domain) -> None:
         v = d.vcpus[i]
         if v is not None and sched_remove(v.sched) == Result.OK:
             v.domain = None
+            v.extra = 0
         d.vcpus[i] = None
     d.vcpu_count = 0
 
@@ -87,7 +91,7 @@ def vcpus_release(d: Domain) -> None:
 def arch_vcpu_boot(v: Vcpu, entry: GuestPhys, tree: u64) -> None:
     """Have the vCPU start at a kernel's entry, the device tree's address where Linux's boot protocol has it."""
     v.entry = u64(entry)
-    v.context = tree << BOOT_CONTEXT_SHIFT
+    v.context = tree << BOOT_TREE_SHIFT if vcpu_is_aarch32(v) else tree << BOOT_CONTEXT_SHIFT
     v.power.store_release(u32(Power.ON_PENDING))
 
 

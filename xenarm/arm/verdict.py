@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from freestanding import IntEnum, u8, u64
+from freestanding import IntEnum, fn, u8, u64, wrapping_sub
 
+from xenarm.arm.hw import read_elr_el2, write_elr_el2
 from xenarm.core.domain import Vcpu
 
-__all__ = ["Verdict", "VerdictHandler"]
+__all__ = ["Verdict", "VerdictHandler", "trap_unknown_call"]
+
+CALL_SIZE = 4  # of HVC, also in Thumb
 
 
 class Verdict(IntEnum, type=u8, must_use=True):
@@ -19,3 +22,10 @@ class Verdict(IntEnum, type=u8, must_use=True):
 
 VerdictHandler = Callable[[Vcpu, u64], Verdict]
 """Given the syndrome."""
+
+
+@fn
+def trap_unknown_call(v: Vcpu, esr: u64) -> Verdict:
+    """HVC of an immediate that means nothing here. ELR_EL2 points behind it already; undefined is the instruction itself."""
+    write_elr_el2(wrapping_sub(read_elr_el2(), CALL_SIZE))
+    return Verdict.UNDEFINED

@@ -2,6 +2,7 @@
 
 from freestanding import fn, truncate, u64
 
+from xenarm.arm.aarch32 import NO_MACHINE_TYPE, THUMB
 from xenarm.arm.frame import BOOT_CONTEXT_SHIFT, FP_WORDS, REGISTERS, Register
 from xenarm.arm32.registers import (
     HCPTR_GUEST,
@@ -9,7 +10,6 @@ from xenarm.arm32.registers import (
     SCTLR_RESET,
     Hcr,
     Hdcr,
-    Psr,
     read_hdcr,
     read_midr_el1,
     write_elr_el2,
@@ -22,7 +22,7 @@ from xenarm.arm32.registers import (
 from xenarm.arm32.switch import SCTLR, VMPIDR, fp_restore, system_restore
 from xenarm.core.domain import Vcpu
 
-__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "HDCR_GUEST", "cpu_control", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "HDCR_GUEST", "arch_runs_aarch32", "cpu_control", "load_general", "load_system"]
 
 HCR_GUEST = int(
     Hcr(
@@ -46,8 +46,12 @@ HCR_GUEST = int(
 HCR_NO_GUEST = 0
 
 HDCR_GUEST = int(Hdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True))
-NO_MACHINE_TYPE = 0xFFFF_FFFF
-THUMB = int(Psr(T=True))
+
+
+@fn
+def arch_runs_aarch32() -> bool:
+    """Whether CPUs have AArch32 for kernels: ARMv7 is that."""
+    return True
 
 
 @fn

@@ -1,13 +1,26 @@
 """Exceptions that a guest takes because HYP mode says so, and going on behind a trapped instruction (Arm ARM B1.8, B1.9)."""
 
-from freestanding import fn, u64, wrapping_add
+from freestanding import fn, u64, wrapping_add, wrapping_sub
 
+from xenarm.arm.aarch32 import (
+    ABORT_DISTANCE,
+    FETCH_DISTANCE,
+    MASK_IRQ,
+    MASK_IRQ_ABORT,
+    THUMB,
+    VECTORS_SIZE,
+    VECTOR_DATA_ABORT,
+    VECTOR_PREFETCH_ABORT,
+    VECTOR_UNDEFINED,
+    advance_it,
+    external_abort,
+    in_vain,
+    taken_psr,
+    undefined_distance,
+    vectors_base,
+)
 from xenarm.arm32.registers import (
-    Condition,
     Mode,
-    Psr,
-    Sctlr,
-    Ttbcr,
     Writer,
     read_elr_el2,
     read_sctlr_el1,
@@ -22,37 +35,20 @@ from xenarm.arm32.registers import (
     write_spsr_el2,
     writer,
 )
+from xenarm.core.domain import Vcpu
 
 __all__ = [
-    "VECTORS_SIZE",
+    "fetches_vectors",
     "guest_is_at_el0",
-    "guest_vectors",
     "inject_data_abort",
     "inject_instruction_abort",
     "inject_undefined",
     "skip_instruction",
+    "skip_trapped",
     "trapped_in_vain",
 ]
 
-VECTORS_SIZE = 0x20
-HIGH_VECTORS = 0xFFFF_0000
-VECTOR_UNDEFINED = 0x04
-VECTOR_PREFETCH_ABORT = 0x0C
-VECTOR_DATA_ABORT = 0x10
-EXTERNAL_LONG = 1 << 9 | 0x10  # DFSR, IFSR of a synchronous external abort: LPAE, STATUS (B3.13.5)
-EXTERNAL_SHORT = 0x08
 MODE_MASK = 0x1F
-THUMB = int(Psr(T=True))
-HIGH = int(Sctlr(V=True))
-TAKES_THUMB = int(Sctlr(TE=True))
-BIG_ENDIAN = int(Sctlr(EE=True))
-LONG_DESCRIPTORS = int(Ttbcr(EAE=True))
-IT_LOW = int(Psr(IT_LOW=3))
-IT_HIGH = int(Psr(IT_HIGH=63))
-CLEARED = int(Psr(M=31, T=True, E=True, J=True)) | IT_LOW | IT_HIGH
-DATA_BIG_ENDIAN = int(Psr(E=True))
-MASK_IRQ = int(Psr(I=True))
-MASK_IRQ_ABORT = int(Psr(I=True, A=True))
 
 write_lr_und: Writer = writer("lr_und")
 write_lr_abt: Writer = writer("lr_abt")
@@ -61,46 +57,33 @@ write_spsr_abt: Writer = writer("spsr_abt")
 
 
 @fn
-def guest_is_at_el0(spsr: u64) -> bool:
-    return spsr & MODE_MASK == Mode.USR
+def guest_is_at_el0(v: Vcpu) -> bool:
+    return read_spsr_el2() & MODE_MASK == Mode.USR
 
 
 @fn
 def guest_vectors() -> u64:
-    """Where the guest's exception vectors are."""
-    return u64(HIGH_VECTORS) if read_sctlr_el1() & HIGH != 0 else read_vbar_el1()
+    return vectors_base(read_sctlr_el1(), read_vbar_el1())
 
 
 @fn
-def exception_psr(spsr: u64, mode: u64, masks: u64) -> u64:
-    """CPSR after an exception into a mode: as SCTLR.TE and EE say, outside any IT block."""
-    sctlr = read_sctlr_el1()
-    taken = spsr & ~u64(CLEARED) | mode | masks
-    if sctlr & TAKES_THUMB != 0:
-        taken |= THUMB
-    if sctlr & BIG_ENDIAN != 0:
-        taken |= DATA_BIG_ENDIAN
-    return taken
+def fetches_vectors(v: Vcpu) -> bool:
+    """Whether the guest is at its own exception vectors."""
+    return wrapping_sub(read_elr_el2(), guest_vectors()) < VECTORS_SIZE
 
 
 @fn
 def enter_vector(spsr: u64, mode: u64, masks: u64, vector: u64) -> None:
-    write_spsr_el2(exception_psr(spsr, mode, masks))
+    write_spsr_el2(taken_psr(spsr, mode, masks, read_sctlr_el1()))
     write_elr_el2(guest_vectors() + vector)
 
 
 @fn
-def inject_undefined() -> None:
+def inject_undefined(v: Vcpu) -> None:
     spsr = read_spsr_el2()
     write_spsr_und(spsr)
-    write_lr_und(wrapping_add(read_elr_el2(), u64(2) if spsr & THUMB != 0 else u64(4)))
+    write_lr_und(wrapping_add(read_elr_el2(), undefined_distance(spsr)))
     enter_vector(spsr, Mode.UND, MASK_IRQ, VECTOR_UNDEFINED)
-
-
-@fn
-def status() -> u64:
-    """How the guest's format of tables tells of a synchronous external abort."""
-    return u64(EXTERNAL_LONG) if read_ttbcr() & LONG_DESCRIPTORS != 0 else u64(EXTERNAL_SHORT)
 
 
 @fn
@@ -112,35 +95,18 @@ def take_abort(distance: u64, vector: u64) -> None:
 
 
 @fn
-def inject_data_abort(address: u64) -> None:
+def inject_data_abort(v: Vcpu, address: u64) -> None:
     """A synchronous external abort at a virtual address."""
     write_dfar(address)
-    write_dfsr(status())
-    take_abort(8, VECTOR_DATA_ABORT)
+    write_dfsr(external_abort(read_ttbcr()))
+    take_abort(ABORT_DISTANCE, VECTOR_DATA_ABORT)
 
 
 @fn
-def inject_instruction_abort(address: u64) -> None:
+def inject_instruction_abort(v: Vcpu, address: u64) -> None:
     write_ifar(address)
-    write_ifsr(status())
-    take_abort(4, VECTOR_PREFETCH_ABORT)
-
-
-# ---- instructions that may be conditional ------------------------------------------------------------------------------
-
-
-@fn(inline=True)
-def it_state(spsr: u64) -> u64:
-    """CPSR.IT as ITSTATE (A2.5.2)."""
-    return (spsr >> 25) & 3 | (spsr >> 8) & 0xFC
-
-
-@fn
-def advance_it(spsr: u64) -> u64:
-    """ITAdvance (A2.5.2)."""
-    state = it_state(spsr)
-    next_state = u64(0) if state & 7 == 0 else state & 0xE0 | state << 1 & 0x1F
-    return spsr & ~u64(IT_LOW | IT_HIGH) | (next_state & 3) << 25 | (next_state & 0xFC) << 8
+    write_ifsr(external_abort(read_ttbcr()))
+    take_abort(FETCH_DISTANCE, VECTOR_PREFETCH_ABORT)
 
 
 @fn(inline=True)
@@ -152,40 +118,11 @@ def skip_instruction(esr: u64) -> None:
         write_spsr_el2(advance_it(spsr))
 
 
-@fn
-def condition_holds(condition: u64, spsr: u64) -> bool:
-    """ConditionPassed (A8.3.1)."""
-    n = (spsr >> 31) & 1 != 0
-    z = (spsr >> 30) & 1 != 0
-    c = (spsr >> 29) & 1 != 0
-    overflow = (spsr >> 28) & 1 != 0
-    met = True
-    match condition >> 1:
-        case 0:
-            met = z
-        case 1:
-            met = c
-        case 2:
-            met = n
-        case 3:
-            met = overflow
-        case 4:
-            met = c and not z
-        case 5:
-            met = n == overflow
-        case 6:
-            met = n == overflow and not z
-        case _:
-            return True
-    return met if condition & 1 == 0 else not met
+skip_trapped = skip_instruction
+"""The same on the full way."""
 
 
 @fn
 def trapped_in_vain(esr: u64) -> bool:
-    """A conditional instruction may trap though its condition fails (B1.14.2): then it is to be skipped. For classes that tell conditions."""
-    syndrome = Condition.from_raw(esr)
-    spsr = read_spsr_el2()
-    if syndrome.CV:
-        return not condition_holds(u64(syndrome.COND), spsr)
-    state = it_state(spsr)
-    return spsr & THUMB != 0 and state & 0xF != 0 and not condition_holds(state >> 4, spsr)
+    """Whether a conditional instruction trapped though its condition fails. For classes that tell conditions."""
+    return in_vain(esr, read_spsr_el2())

@@ -9,6 +9,12 @@ from typing import Any
 
 from freestanding import Bits, bits, fn, operation, truncate, u32, u64
 
+from xenarm.arm.aarch32 import PSR_RESET as PSR_RESET
+from xenarm.arm.aarch32 import SCTLR_RESET as SCTLR_RESET
+from xenarm.arm.aarch32 import Mode as Mode
+from xenarm.arm.aarch32 import Psr as Psr
+from xenarm.arm.aarch32 import Sctlr as Sctlr
+from xenarm.arm.aarch32 import Ttbcr as Ttbcr
 from xenarm.arm.fields import AbortSyndrome as AbortSyndrome
 from xenarm.arm.fields import Ccsidr as Ccsidr
 from xenarm.arm.fields import Cnthctl as Cnthctl
@@ -185,34 +191,6 @@ class Hsr(Bits, type=u64):
     ISS: u32 = bits(24, 0)
 
 
-class Condition(Bits, type=u64):
-    """HSR for a trapped instruction that may be conditional."""
-
-    CV: bool = bits(24)
-    COND: u32 = bits(23, 20)
-
-
-class CoprocessorSyndrome(Bits, type=u64):
-    """HSR for a trapped MCR or MRC."""
-
-    OPC2: u32 = bits(19, 17)
-    OPC1: u32 = bits(16, 14)
-    CRN: u32 = bits(13, 10)
-    RT: u32 = bits(8, 5)
-    CRM: u32 = bits(4, 1)
-    READ: bool = bits(0)
-
-
-class WideSyndrome(Bits, type=u64):
-    """HSR for a trapped MCRR or MRRC."""
-
-    OPC1: u32 = bits(19, 16)
-    RT2: u32 = bits(13, 10)
-    RT: u32 = bits(8, 5)
-    CRM: u32 = bits(4, 1)
-    READ: bool = bits(0)
-
-
 class Ec:
     """Exception classes (HSR.EC, table B3-25)."""
 
@@ -272,17 +250,6 @@ class Htcr(Bits, type=u64):
     RES1_31: bool = bits(31)
 
 
-class Ttbcr(Bits, type=u64):
-    """TTBCR in its long-descriptor format, for an image that finds itself in SVC mode and must say so (B4.1.153)."""
-
-    T0SZ: u32 = bits(2, 0)
-    IRGN0: u32 = bits(9, 8)
-    ORGN0: u32 = bits(11, 10)
-    SH0: u32 = bits(13, 12)
-    EPD1: bool = bits(23)
-    EAE: bool = bits(31)
-
-
 class Vtcr(Bits, type=u64):
     """VTCR (B4.1.159). T0SZ is signed; S repeats its sign."""
 
@@ -295,55 +262,9 @@ class Vtcr(Bits, type=u64):
     RES1: bool = bits(31)
 
 
-class Sctlr(Bits, type=u64):
-    """SCTLR and HSCTLR, as far as both agree; V and TE are SCTLR's (B4.1.130, B4.1.75)."""
-
-    M: bool = bits(0)
-    A: bool = bits(1)
-    C: bool = bits(2)
-    I: bool = bits(12)  # noqa: E741  the manual's name
-    V: bool = bits(13)
-    WXN: bool = bits(19)
-    EE: bool = bits(25)
-    TE: bool = bits(30)
-
-
-class Psr(Bits, type=u64):
-    """CPSR and SPSR (B1.3.3)."""
-
-    M: u32 = bits(4, 0)
-    T: bool = bits(5)
-    F: bool = bits(6)
-    I: bool = bits(7)  # noqa: E741
-    A: bool = bits(8)
-    E: bool = bits(9)
-    IT_HIGH: u32 = bits(15, 10)
-    J: bool = bits(24)
-    IT_LOW: u32 = bits(26, 25)
-    FLAGS: u32 = bits(31, 28)
-
-
-class Mode:
-    """CPSR.M."""
-
-    USR = 0x10
-    FIQ = 0x11
-    IRQ = 0x12
-    SVC = 0x13
-    MON = 0x16
-    ABT = 0x17
-    HYP = 0x1A
-    UND = 0x1B
-    SYS = 0x1F
-
-
 HSCTLR_RES1 = 0x30C5_0878
-SCTLR_RESET = 0x00C5_0078
-"""Bits that are one, little-endian, ARM vectors at 0 (B4.1.130)."""
 HCPTR_GUEST = int(Hcptr(TCP=0x33FF, TTA=True))
 """Every coprocessor but 10 and 11, the FP unit's, traps."""
-
-PSR_RESET = int(Psr(M=Mode.SVC, F=True, I=True, A=True))
 
 read_esr_el2: Reader = reader("hsr")
 read_far_el2: Reader = reader("hdfar")
@@ -384,7 +305,7 @@ read_ccsidr_el1: Reader = reader("ccsidr")
 read_csselr_el1: Reader = reader("csselr")
 write_csselr_el1: Writer = writer("csselr")
 write_hvbar: Writer = writer("hvbar")
-read_actlr: Reader = reader("actlr")
+read_actlr_el1: Reader = reader("actlr")
 read_sctlr_el1: Reader = reader("sctlr")
 read_vbar_el1: Reader = reader("vbar")
 read_ttbcr: Reader = reader("ttbcr")

@@ -3,6 +3,7 @@
 from freestanding import fn, u32, u64
 
 from xenarm.arm.instructions import instruction_sync
+from xenarm.arm64.aarch32 import aarch32_general, aarch32_register, aarch32_register_set, aarch32_system
 from xenarm.arm64.registers import (
     CPTR_GUEST,
     CPTR_GUEST_NO_FP,
@@ -42,7 +43,7 @@ from xenarm.arm64.registers import (
     write_vpidr_el2,
 )
 from xenarm.arm64.switch import fp_clear, fp_reset
-from xenarm.core.domain import Vcpu
+from xenarm.core.domain import Vcpu, vcpu_is_aarch32
 
 __all__ = ["HCR_GUEST", "HCR_NO_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
 
@@ -76,13 +77,17 @@ ZERO_REGISTER = 31
 
 @fn
 def guest_register(v: Vcpu, n: u32) -> u64:
-    """Register 0 to 30; 31 reads as zero."""
+    """Register 0 to 30, as the syndrome names it; 31 reads as zero."""
+    if vcpu_is_aarch32(v):
+        return aarch32_register(v, n)
     return u64(0) if n == ZERO_REGISTER else v.regs[n]
 
 
 @fn
 def guest_register_set(v: Vcpu, n: u32, value: u64) -> None:
-    if n != ZERO_REGISTER:
+    if vcpu_is_aarch32(v):
+        aarch32_register_set(v, n, value)
+    elif n != ZERO_REGISTER:
         v.regs[n] = value
 
 
@@ -124,13 +129,18 @@ def load_system(v: Vcpu) -> None:
     write_par_el1(0)
     write_csselr_el1(0)
     write_mdscr_el1(0)
+    if vcpu_is_aarch32(v):
+        aarch32_system(v)
 
 
 @fn
 def load_general(v: Vcpu) -> None:
     """Registers as PSCI promises them (DEN0022 6.4): EL1h, all masked, the context in x0."""
     v.regs.fill(0)
-    v.regs[0] = v.context
     fp_reset(v)
+    if vcpu_is_aarch32(v):
+        aarch32_general(v)
+        return
+    v.regs[0] = v.context
     write_elr_el2(v.entry)
     write_spsr_el2(PSR_RESET)

@@ -1,30 +1,29 @@
-"""System registers of a guest that trap: one table of what each reads as and what a write does.
-
-What Xen shows its guests is shown here: no PMU, no self-hosted debug beyond what boots Linux, no features that EL2 would have to switch.
-"""
+"""System registers of a guest in AArch64 that trap: one table of what each reads as and what a write does."""
 
 from collections.abc import Callable
 
 from freestanding import Struct, fn, table, u32, u64
 
-from xenarm.arm.cache import set_way_clean_invalidate
-from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader, sysreg_key
-from xenarm.arm.timer import (
-    ptimer_read_compare,
-    ptimer_read_control,
-    ptimer_read_value,
-    ptimer_write_compare,
-    ptimer_write_control,
-    ptimer_write_value,
+from xenarm.arm.trapped_registers import (
+    Handler,
+    Row,
+    interface_enable,
+    os_lock_status,
+    physical_timer_compare,
+    physical_timer_control,
+    physical_timer_value,
+    raz_read_only,
+    raz_wi,
+    set_way,
+    sgi_register,
+    write_ignored,
 )
+from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader, sysreg_key
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
 from xenarm.gic.host import gic_is_v3
-from xenarm.gic.vgicd3 import vgic_send_sgi
 
-__all__ = ["ROWS", "ID_ROWS", "sysreg_access"]
-
-Handler = Callable[[Vcpu, bool, u64], tuple[bool, u64]]
+__all__ = ["ROWS", "ID_ROWS", "id_register", "sysreg_access"]
 
 OP0 = 0x30_0000  # the fields of the syndrome
 OP2 = 0xE_0000
@@ -32,83 +31,11 @@ OP1 = 0x1_C000
 CRN = 0x3C00
 CRM = 0x1E
 EXACT = OP0 | OP1 | CRN | CRM | OP2
-SYSTEM_REGISTERS = 7  # ICC_SRE_EL1: SRE, DFB, DIB
-OSLSR_IMPLEMENTED = 1 << 3  # OS lock implemented, not locked
-
-
-class Row(Struct, frozen=True):
-    """Registers whose encoding under `mask` is `key`: the handler is told read or write and the value written."""
-
-    mask: u32
-    key: u32
-    el0: bool  # EL0 may access it
-    handler: Callable[[Vcpu, bool, u64], tuple[bool, u64]]
-
-
-# ---- handlers: (handled, value read) ----------------------------------------------------------------------------------
-
-
-@fn
-def raz_wi(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-    return True, 0
-
-
-@fn
-def raz_read_only(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-    return read, 0
-
-
-@fn
-def write_ignored(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-    return not read, 0
-
-
-@fn
-def os_lock_status(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-    return read, OSLSR_IMPLEMENTED
 
 
 @fn
 def actlr(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     return True, read_actlr_el1()
-
-
-@fn
-def set_way(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-    """Done on this CPU, which the vCPU does not leave, always as clean and invalidate: an invalidate alone could undo EL2's own writes."""
-    if read:
-        return False, 0
-    set_way_clean_invalidate(value)
-    return True, 0
-
-
-@fn
-def interface_enable(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-    """A GICv3's CPU interface is by system registers and by nothing else; a GICv2 has none of them."""
-    return True, SYSTEM_REGISTERS if gic_is_v3() else u64(0)
-
-
-def sgi_register(group1: bool) -> Handler:
-    @fn
-    def handler(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-        """Write-only, and not there with a GICv2."""
-        if read or not gic_is_v3():
-            return False, 0
-        vgic_send_sgi(v, value, group1)
-        return True, 0
-
-    return handler
-
-
-def timer_register(read_register: Callable[[Vcpu], u64], write_register: Callable[[Vcpu, u64], None]) -> Handler:
-    @fn
-    def handler(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
-        if read:
-            return True, read_register(v)
-        write_register(v, value)
-        return True, 0
-
-    return handler
 
 
 def exact(op0: int, op1: int, crn: int, crm: int, op2: int, handler: Handler, el0: bool = False) -> Row:
@@ -122,9 +49,9 @@ def any_of(mask: int, key: int, handler: Handler) -> Row:
 ROWS = table(
     Row,
     [
-        exact(3, 3, 14, 2, 0, timer_register(ptimer_read_value, ptimer_write_value), el0=True),  # CNTP_TVAL_EL0
-        exact(3, 3, 14, 2, 1, timer_register(ptimer_read_control, ptimer_write_control), el0=True),  # CNTP_CTL_EL0
-        exact(3, 3, 14, 2, 2, timer_register(ptimer_read_compare, ptimer_write_compare), el0=True),  # CNTP_CVAL_EL0
+        exact(3, 3, 14, 2, 0, physical_timer_value, el0=True),  # CNTP_TVAL_EL0
+        exact(3, 3, 14, 2, 1, physical_timer_control, el0=True),  # CNTP_CTL_EL0
+        exact(3, 3, 14, 2, 2, physical_timer_compare, el0=True),  # CNTP_CVAL_EL0
         exact(1, 0, 7, 6, 2, set_way),  # DC ISW
         exact(1, 0, 7, 10, 2, set_way),  # DC CSW
         exact(1, 0, 7, 14, 2, set_way),  # DC CISW

@@ -1,7 +1,10 @@
 """Exceptions that a guest takes because EL2 says so: undefined instruction, external abort (Arm ARM D1.10)."""
 
-from freestanding import fn, u64, wrapping_add
+from freestanding import fn, u64, wrapping_add, wrapping_sub
 
+from xenarm.arm.aarch32 import THUMB, VECTORS_SIZE as AARCH32_VECTORS_SIZE
+from xenarm.arm.aarch32 import Mode, advance_it, in_vain
+from xenarm.arm64.aarch32 import aarch32_data_abort, aarch32_instruction_abort, aarch32_undefined, aarch32_vectors
 from xenarm.arm64.registers import (
     PSR_MODE_EL1H,
     PSR_RESET,
@@ -16,15 +19,16 @@ from xenarm.arm64.registers import (
     write_spsr_el1,
     write_spsr_el2,
 )
+from xenarm.core.domain import Vcpu, vcpu_is_aarch32
 
 __all__ = [
-    "VECTORS_SIZE",
+    "fetches_vectors",
     "guest_is_at_el0",
-    "guest_vectors",
     "inject_data_abort",
     "inject_instruction_abort",
     "inject_undefined",
     "skip_instruction",
+    "skip_trapped",
     "trapped_in_vain",
 ]
 
@@ -41,14 +45,19 @@ VECTOR_LOWER_32 = 0x600
 
 
 @fn
-def guest_is_at_el0(spsr: u64) -> bool:
+def guest_is_at_el0(v: Vcpu) -> bool:
+    spsr = read_spsr_el2()
+    if vcpu_is_aarch32(v):
+        return spsr & MODE_MASK == Mode.USR
     return spsr & 0xF == 0 or spsr & MODE_AARCH32 != 0
 
 
 @fn
-def guest_vectors() -> u64:
-    """Where the guest's exception vectors are."""
-    return read_vbar_el1()
+def fetches_vectors(v: Vcpu) -> bool:
+    """Whether the guest is at its own exception vectors."""
+    if vcpu_is_aarch32(v):
+        return wrapping_sub(read_elr_el2(), aarch32_vectors()) < AARCH32_VECTORS_SIZE
+    return wrapping_sub(read_elr_el2(), read_vbar_el1()) < VECTORS_SIZE
 
 
 @fn
@@ -73,35 +82,54 @@ def take_exception(esr: u64) -> None:
 
 
 @fn
-def inject_undefined() -> None:
-    take_exception(u64(Ec.UNKNOWN << EC_SHIFT | IL))
+def inject_undefined(v: Vcpu) -> None:
+    if vcpu_is_aarch32(v):
+        aarch32_undefined(v)
+    else:
+        take_exception(u64(Ec.UNKNOWN << EC_SHIFT | IL))
 
 
 @fn
-def abort_class(lower: u64, same: u64) -> u64:
-    return (lower if guest_is_at_el0(read_spsr_el2()) else same) << EC_SHIFT
+def abort_class(v: Vcpu, lower: u64, same: u64) -> u64:
+    return (lower if guest_is_at_el0(v) else same) << EC_SHIFT
 
 
 @fn
-def inject_data_abort(address: u64) -> None:
+def inject_data_abort(v: Vcpu, address: u64) -> None:
     """A synchronous external abort at a virtual address."""
+    if vcpu_is_aarch32(v):
+        aarch32_data_abort(v, address)
+        return
     write_far_el1(address)
-    take_exception(abort_class(Ec.DATA_ABORT_LOWER, Ec.DATA_ABORT_SAME) | IL | EXTERNAL_ABORT)
+    take_exception(abort_class(v, Ec.DATA_ABORT_LOWER, Ec.DATA_ABORT_SAME) | IL | EXTERNAL_ABORT)
 
 
 @fn
-def inject_instruction_abort(address: u64) -> None:
+def inject_instruction_abort(v: Vcpu, address: u64) -> None:
+    if vcpu_is_aarch32(v):
+        aarch32_instruction_abort(v, address)
+        return
     write_far_el1(address)
-    take_exception(abort_class(Ec.INSTRUCTION_ABORT_LOWER, Ec.INSTRUCTION_ABORT_SAME) | IL | EXTERNAL_ABORT)
+    take_exception(abort_class(v, Ec.INSTRUCTION_ABORT_LOWER, Ec.INSTRUCTION_ABORT_SAME) | IL | EXTERNAL_ABORT)
 
 
 @fn(inline=True)
 def skip_instruction(esr: u64) -> None:
-    """Go on after the trapped instruction: 4 bytes, or 2 for a short Thumb one (ESR_EL2.IL)."""
+    """Go on after an instruction of AArch64 that trapped."""
     write_elr_el2(wrapping_add(read_elr_el2(), u64(2) + ((esr >> 24) & 2)))
 
 
-@fn(inline=True)
+@fn
+def skip_trapped(esr: u64) -> None:
+    """Go on after an instruction of either state: 4 bytes, or 2 for a short Thumb one (ESR_EL2.IL); an IT block goes on too."""
+    skip_instruction(esr)
+    spsr = read_spsr_el2()
+    if spsr & (MODE_AARCH32 | THUMB) == MODE_AARCH32 | THUMB:
+        write_spsr_el2(advance_it(spsr))
+
+
+@fn
 def trapped_in_vain(esr: u64) -> bool:
-    """Whether a conditional instruction trapped though its condition fails: AArch64 has none that trap."""
-    return False
+    """Whether a conditional instruction trapped though its condition fails: AArch64 has none that trap. For classes that tell conditions."""
+    spsr = read_spsr_el2()
+    return spsr & MODE_AARCH32 != 0 and in_vain(esr, spsr)

@@ -7,8 +7,10 @@ from xenarm.arm64.registers import (
     Esr,
     Reader,
     read_elr_el2,
+    read_far_el1,
     read_sctlr_el1,
     read_spsr_el2,
+    read_tcr_el1,
     read_vbar_el1,
     reader,
 )
@@ -20,10 +22,8 @@ __all__ = ["crash_check", "frame_record", "saved_vtimer", "say_crash", "say_cras
 
 read_elr_el1: Reader = reader("elr_el1")
 read_esr_el1: Reader = reader("esr_el1")
-read_far_el1: Reader = reader("far_el1")
 read_sp_el0: Reader = reader("sp_el0")
 read_sp_el1: Reader = reader("sp_el1")
-read_tcr_el1: Reader = reader("tcr_el1")
 read_ttbr0_el1: Reader = reader("ttbr0_el1")
 read_ttbr1_el1: Reader = reader("ttbr1_el1")
 

@@ -8,9 +8,10 @@ from freestanding import Ptr, address_of, assembly, export, external, fn, offset
 
 from xenarm.arm.frame import SYSTEM_WORDS
 from xenarm.arm.instructions import cpu_relax, instruction_sync
+from xenarm.arm64.aarch32 import aarch32_fp_gives, aarch32_fp_takes
 from xenarm.arm64.registers import CPTR_GUEST, CPTR_GUEST_NO_FP, write_cptr_el2
 from xenarm.arm64.vectors import GICS, LEAVE, NL
-from xenarm.core.domain import Extra, Vcpu
+from xenarm.core.domain import Extra, Vcpu, vcpu_is_aarch32
 from xenarm.core.sched.state import SchedCpu, SchedVcpu
 from xenarm.gic.host import gic_kick
 
@@ -59,7 +60,8 @@ SAVED_REGISTERS = (
     "cntv_ctl_el0",
     "cntv_cval_el0",
 )
-"""A guest's state. Not here: what every guest finds alike (HCR_EL2 but for `Extra.SERROR`, MDSCR_EL1, ACTLR_EL1, the PMU trap; CNTVOFF_EL2 is 0)."""
+"""A guest's state. Not here: what every guest finds alike (HCR_EL2 but for `Extra.SERROR` and `Extra.AARCH32`, MDSCR_EL1, ACTLR_EL1, the PMU trap; CNTVOFF_EL2
+is 0), and what only AArch32 has (`aarch32.py`)."""
 
 LOADED_REGISTERS = (*SAVED_REGISTERS, "vmpidr_el2", "vttbr_el2")
 """The last ones are EL2's, and constant for a vCPU."""
@@ -265,6 +267,8 @@ def fp_take(v: Vcpu) -> None:
     instruction_sync()
     if v.fp_saved:
         fp_restore(v)
+    if vcpu_is_aarch32(v):
+        aarch32_fp_takes(v)
     v.extra |= Extra.FP
 
 
@@ -272,6 +276,8 @@ def fp_take(v: Vcpu) -> None:
 def fp_give(v: Vcpu) -> None:
     """The vCPU's registers are about to leave this CPU, and FP and SIMD registers are among them."""
     fp_save(v)
+    if vcpu_is_aarch32(v):
+        aarch32_fp_gives(v)
     v.fp_saved = True
     fp_forget(v)
 

@@ -44,7 +44,8 @@ CODE = f"""
     .global traced_vectors
 traced_vectors:
 {8 * vector(own_fault())}
-{"".join(2 * FROM_GUEST)}
+{"".join(FROM_GUEST)}
+{"".join([entry(SYNCHRONOUS, "traced_full"), *FROM_GUEST[1:]])}
     .section .text.trap, "ax"
 traced_sync:
 {SHORT_SYNC}
@@ -53,6 +54,7 @@ traced_sync:
     mov x0, sp
     bl trap_sync
     cbz x0, traced_leave
+traced_full:
 {move_pairs("stp", CALLEE_SAVED)}
     mov x0, sp
     mov x29, xzr

@@ -64,14 +64,9 @@ def short_call(function: str, rest: str) -> str:
 
 
 def vector_table(label: str, gic: str) -> str:
-    """The table for a machine with that controller. An AArch32 process of the guest enters like its kernel."""
-    from_guest = [
-        short_call(f"short_sync_{gic}", f"guest_sync_{gic}"),
-        short_call(f"short_irq_{gic}", "guest_irq"),
-        guest_call("trap_fiq"),
-        guest_call("trap_serror"),
-    ]
-    entries = 8 * [own_fault()] + 2 * from_guest
+    """The table for a machine with that controller: EL2's own faults, AArch64, AArch32."""
+    others = [short_call(f"short_irq_{gic}", "guest_irq"), guest_call("trap_fiq"), guest_call("trap_serror")]
+    entries = 8 * [own_fault()] + [short_call(f"short_sync_{gic}", f"guest_sync_{gic}"), *others, f"{SAVE}\n    b guest_full", *others]
     return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
 
 

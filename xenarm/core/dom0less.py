@@ -90,6 +90,7 @@ def make_tree(d: Domain, plan: Plan) -> Result:
     """Write the domain's tree, once for all of its lives."""
     tree = zeroed(GuestTree)
     tree.vcpus = plan.vcpus
+    tree.armv7 = plan.aarch32 or not CONFIG.ARM64
     tree.gic_v3 = gic_is_v3()
     tree.gicd = d.layout.gicd
     tree.gicc = d.layout.gicc
@@ -354,6 +355,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
     d = domain_create(id, short_name(fdt, plan.node))
     d.node = plan.node
     d.layout = plan.layout
+    d.aarch32 = plan.aarch32
     if not add_vcpus(fdt, d, plan):
         vcpus_release(d)
         domain_discard(d)

@@ -26,6 +26,7 @@ __all__ = [
     "SLOT_MEMORY",
     "SLOT_SHIFT",
     "SLOT_SIZE",
+    "Aarch32State",
     "Domain",
     "DomainState",
     "EndAction",
@@ -45,6 +46,7 @@ __all__ = [
     "domain_next",
     "vcpu_domain",
     "vcpu_here",
+    "vcpu_is_aarch32",
     "vcpu_place",
 ]
 
@@ -106,7 +108,19 @@ class Extra:
     SERROR = 2  # it may have a virtual SError pending (HCR_EL2.VSE)
     WATCHED = 4  # a CPU watches its timers, see `due`
     PTIMER = 8  # its physical timer is set and has not expired
+    AARCH32 = 16  # under EL2 of AArch64 its guest is AArch32's, for ever; see `Aarch32State`
 
+
+class Aarch32State(Struct):
+    """Registers of a guest in AArch32 that one in AArch64 has not, while they are not in a CPU (xenarm/arm64/aarch32.py)."""
+
+    spsr_abt: u32
+    spsr_und: u32
+    spsr_irq: u32
+    spsr_fiq: u32
+    dacr: u32
+    ifsr: u32
+    fpexc: u32
 
 
 class Exit(Struct):
@@ -146,6 +160,7 @@ class Vcpu(Struct, align=16):
     exit: Exit
     info: u64  # machine address of its vcpu_info (event channels); 0: it has none
     info_registered: bool  # by the guest
+    aarch32: Aarch32State
     saved: Array[Register] = array(Register, SAVED_WORDS)  # EL2's own, where a switch left a C function
     fp: Array[u64] = array(u64, FP_WORDS)
 
@@ -170,6 +185,7 @@ class Domain(Struct):
     vcpu_count: u32
     vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_DOMAIN_CPUS)
     sched: SchedDomain
+    aarch32: bool  # its guest is in AArch32, under EL2 of AArch64
     last_ran: Array[VcpuTag] = array(VcpuTag, MAX_CPUS)  # on each CPU the vCPU that ran there last
     node: Node  # in the host's device tree
     shares: u32  # regions of shared memory that it has, the first of its node's
@@ -221,6 +237,12 @@ def vcpu_domain(v: Vcpu) -> Domain:
     d = v.domain
     assert d is not None, "a vCPU without a domain"
     return d
+
+
+@fn(inline=True)
+def vcpu_is_aarch32(v: Vcpu) -> bool:
+    """Whether EL1 of an image at EL2 of AArch64 is in AArch32 for this vCPU."""
+    return CONFIG.AARCH32_GUESTS and v.extra & Extra.AARCH32 != 0
 
 
 @fn

@@ -12,12 +12,14 @@ from xenarm.core.domain import Vcpu
 from xenarm.core.event_ops import event_channel_op
 from xenarm.core.guest_interface import hvm_op, memory_op, vcpu_op, version_op
 
-__all__ = ["HYPERCALLS", "HypercallHandler", "hypercall"]
+__all__ = ["HYPERCALLS", "HypercallHandler", "hypercall", "hypercall_aarch32"]
 
 # Given the vCPU that calls, on its own CPU, and x0 to x2; gives what x0 becomes.
 HypercallHandler = Callable[[Vcpu, u64, u64, u64], u64]
 
-NUMBER_REGISTER = 16 if CONFIG.ARM64 else 12
+AARCH32_NUMBER = 12
+NUMBER_REGISTER = 16 if CONFIG.ARM64 else AARCH32_NUMBER
+LOW = 0xFFFF_FFFF
 
 
 class Call(Struct, frozen=True):
@@ -71,3 +73,12 @@ def hypercall(v: Vcpu) -> u64:
     if number >= HYPERCALL_COUNT:
         return Errno.ENOSYS
     return HYPERCALLS[number].handler(v, u64(v.regs[0]), u64(v.regs[1]), u64(v.regs[2]))
+
+
+@fn
+def hypercall_aarch32(v: Vcpu) -> u64:
+    """The same for a guest in AArch32, where the upper halves mean nothing."""
+    number = v.regs[AARCH32_NUMBER] & LOW
+    if number >= HYPERCALL_COUNT:
+        return Errno.ENOSYS
+    return HYPERCALLS[number].handler(v, v.regs[0] & LOW, v.regs[1] & LOW, v.regs[2] & LOW)

@@ -10,9 +10,9 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
-from xenarm.core.kernel import KernelFault
 from xenarm.core.log import log_error, log_warning
 from xenarm.core.memory import is_boot_module, memory_conflict, memory_holds
+from xenarm.core.plan_kernel import plan_kernel
 from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
 from xenarm.core.plan_shared import plan_no_shared, plan_shared
 from xenarm.core.plan_state import Module, Plan, node_path, refuse, refuse_number, refuse_overlap, short_name
@@ -24,29 +24,13 @@ from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
 from xenarm.gic.controller import gic_most
 
-if CONFIG.ARM64:
-    from xenarm.core.kernel import kernel_check
-else:
-    from xenarm.core.zimage import zimage_check as kernel_check
-
 __all__ = ["plan_domain"]
 
 MAPS_MEMORY = True
 
 SUPERPAGE = 2 * MIB
+AARCH32_REACHES = 1 << 32  # with its MMU off
 MOST_BOOTARGS = 2047  # Linux's COMMAND_LINE_SIZE less the NUL
-
-
-KERNEL = b"arm64 Image" if CONFIG.ARM64 else b"zImage"
-NO_KERNEL = b"reg holds no %s: the magic at offset %s" % (KERNEL, b'56 is not "ARMd"' if CONFIG.ARM64 else b"36 is not 0x016f2818")
-LOAD_KERNEL = b"load an uncompressed arm64 Image there" if CONFIG.ARM64 else b"load a zImage there"
-SHORT_KERNEL = b"reg is shorter than the header of an " + KERNEL if CONFIG.ARM64 else b"reg is shorter than the header of a " + KERNEL
-CUT_KERNEL = b"reg is shorter than the %s in it" % KERNEL
-DAMAGED_KERNEL = (
-    b"reg holds an arm64 Image with a senseless text_offset or image_size"
-    if CONFIG.ARM64
-    else b"reg holds a zImage with a start address, or with senseless sizes"
-)
 
 
 class Role(IntEnum, type=u8):
@@ -126,41 +110,6 @@ def plan_modules(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
-def refuse_kernel(fdt: Fdt, plan: Plan, fault: KernelFault) -> bool:
-    what: View[u8] = NO_KERNEL
-    remedy: View[u8] = LOAD_KERNEL
-    match fault:
-        case KernelFault.SHORT:
-            what = SHORT_KERNEL
-            remedy = b"the module is cut: correct the size, or load it again"
-        case KernelFault.CUT:
-            what = CUT_KERNEL
-            remedy = b"the module is cut: correct the size, or load it again"
-        case KernelFault.COMPRESSED:
-            what = b"reg holds a gzip file"
-            remedy = b"unpack the kernel first"
-        case KernelFault.BIG_ENDIAN:
-            what = b"reg holds a big-endian kernel"
-            remedy = b"load a little-endian one"
-        case KernelFault.BAD_OFFSET | KernelFault.BAD_SIZE:
-            what = DAMAGED_KERNEL
-            remedy = b"the module is damaged: load it again"
-        case KernelFault.BAD_MAGIC | KernelFault.NONE:
-            pass
-    return refuse(fdt, plan, plan.kernel.node, what, remedy)
-
-
-@fn
-def plan_kernel(fdt: Fdt, plan: Plan) -> bool:
-    image = kernel_check(Ptr[u8](usize(plan.kernel.base)).slice(usize(plan.kernel.size)))
-    if image.fault != KernelFault.NONE:
-        return refuse_kernel(fdt, plan, image.fault)
-    plan.text_offset = image.text_offset
-    plan.kernel_room = image.size
-    return True
-
-
-@fn
 def align_up64(value: u64, align: u64) -> u64:
     return (value + (align - 1)) & ~(align - 1)
 
@@ -189,7 +138,7 @@ def place_direct(fdt: Fdt, plan: Plan) -> tuple[bool, u64]:
         if piece.result != Result.OK:
             break
         base = piece.base
-        if place_in(plan, base, piece.size):
+        if place_in(plan, base, piece.size) and (not plan.aarch32 or plan.ramdisk_at + plan.ramdisk.size <= AARCH32_REACHES):
             return True, base
     return False, base
 

@@ -36,6 +36,7 @@ class Plan(Struct):
     ramdisk: Module
     text_offset: u64  # of the kernel above a 2 MiB boundary
     kernel_room: u64  # with its bss
+    aarch32: bool  # it is a 32-bit one, on a 64-bit machine
     entry: u64
     tree_at: u64
     ramdisk_at: u64

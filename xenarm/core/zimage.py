@@ -8,7 +8,7 @@ from freestanding import View, fn, u8, u64, usize
 from xenarm.core.addresses import KIB, MIB
 from xenarm.core.kernel import KernelFault, KernelImage, faulty
 
-__all__ = ["zimage_check"]
+__all__ = ["is_zimage", "zimage_check"]
 
 HEADER_SIZE = 64
 MAGIC_OFFSET = 0x24
@@ -52,6 +52,15 @@ def header_fault(image: View[u8]) -> KernelFault:
     if image.load_le32(START_OFFSET) != 0:
         return KernelFault.BAD_OFFSET
     return KernelFault.NONE
+
+
+@fn
+def is_zimage(image: View[u8]) -> bool:
+    """Whether it says that it is one, of either endianness."""
+    if len(image) < HEADER_SIZE:
+        return False
+    magic = image.load_le32(MAGIC_OFFSET)
+    return magic == MAGIC or magic == BIG_ENDIAN_MAGIC
 
 
 @fn

@@ -16,7 +16,6 @@ from xenarm.abi.layout import (
     GUEST_TIMER_PHYS_S_PPI,
     GUEST_TIMER_VIRT_PPI,
 )
-from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.devicetree.writer import (
     FdtWriter,
@@ -45,9 +44,6 @@ UART_CLOCK = 24_000_000
 MOST_BANKS = 32
 MOST_SHARES = 8
 
-CPU_COMPATIBLE = b"arm,armv8" if CONFIG.ARM64 else b"arm,armv7"  # as Xen has them
-TIMER_COMPATIBLE = b"arm,armv8-timer" if CONFIG.ARM64 else b"arm,armv7-timer"
-
 GIC_SPI = 0
 GIC_PPI = 1
 LEVEL_HIGH = 4
@@ -74,6 +70,7 @@ class GuestTree(Struct):
     """What the tree says."""
 
     vcpus: u32
+    armv7: bool  # the kernel is a 32-bit one
     gic_v3: bool
     gicd: u64
     gicc: u64  # of a GICv2
@@ -144,15 +141,15 @@ def write_psci(w: FdtWriter) -> None:
 
 
 @fn
-def write_cpus(w: FdtWriter, vcpus: u32) -> None:
+def write_cpus(w: FdtWriter, tree: GuestTree) -> None:
     """`reg` is the affinity of the vCPU's MPIDR."""
     fdt_begin(w, b"cpus")
     fdt_cell(w, b"#address-cells", 1)
     fdt_cell(w, b"#size-cells", 0)
-    for n in range(vcpus):
+    for n in range(tree.vcpus):
         affinity = affinity_of(n)
         fdt_begin_at(w, b"cpu", u64(affinity))
-        fdt_text(w, b"compatible", CPU_COMPATIBLE)
+        fdt_text(w, b"compatible", b"arm,armv7" if tree.armv7 else b"arm,armv8")
         fdt_text(w, b"device_type", b"cpu")
         fdt_cell(w, b"reg", affinity)
         fdt_text(w, b"enable-method", b"psci")
@@ -228,10 +225,10 @@ def put_ppi(w: FdtWriter, intid: u32) -> None:
 
 
 @fn
-def write_timer(w: FdtWriter) -> None:
+def write_timer(w: FdtWriter, tree: GuestTree) -> None:
     """Secure, non-secure and virtual timer, in the order of Linux's binding; level low is what that asks for."""
     fdt_begin(w, b"timer")
-    fdt_text(w, b"compatible", TIMER_COMPATIBLE)
+    fdt_text(w, b"compatible", b"arm,armv7-timer" if tree.armv7 else b"arm,armv8-timer")
     fdt_head(w, b"interrupts", 36)
     put_ppi(w, GUEST_TIMER_PHYS_S_PPI)
     put_ppi(w, GUEST_TIMER_PHYS_NS_PPI)
@@ -296,12 +293,12 @@ def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
     write_root(w)
     write_chosen(w, tree)
     write_psci(w)
-    write_cpus(w, tree.vcpus)
+    write_cpus(w, tree)
     write_memory(w, tree)
     if tree.share_count > 0:
         write_shares(w, tree)
     write_gic(w, tree)
-    write_timer(w)
+    write_timer(w, tree)
     if tree.vpl011:
         write_uart(w, tree)
     fdt_end(w)

@@ -8,7 +8,7 @@ from xenarm.abi.affinity import vcpu_of_affinity
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PSCI_VERSION_1_1, PsciError, PsciFunction, Smccc
 from xenarm.arm.run import vcpu_off, vcpu_wait_for_interrupt
 from xenarm.config import CONFIG
-from xenarm.core.domain import Domain, Power, ShutdownReason, Vcpu, vcpu_domain
+from xenarm.core.domain import Domain, Power, ShutdownReason, Vcpu, vcpu_domain, vcpu_is_aarch32
 from xenarm.core.shutdown import domain_shutdown
 from xenarm.gic.vgic import vcpu_kick
 
@@ -71,9 +71,9 @@ def vcpu_by_affinity(d: Domain, affinity: u64) -> Vcpu | None:
 
 
 @fn
-def entry_sound(entry: u64) -> bool:
+def entry_sound(v: Vcpu, entry: u64) -> bool:
     """Aligned as an instruction is; bit 0 says Thumb in AArch32 (DEN0022 6.4)."""
-    return entry & 3 == 0 if CONFIG.ARM64 else entry & 3 != 2
+    return entry & 3 == 0 if CONFIG.ARM64 and not vcpu_is_aarch32(v) else entry & 3 != 2
 
 
 @fn
@@ -82,7 +82,7 @@ def cpu_on(v: Vcpu, affinity: u64, entry: u64, context: u64) -> u64:
     target = vcpu_by_affinity(vcpu_domain(v), affinity)
     if target is None:
         return INVALID_PARAMETERS
-    if not entry_sound(entry):
+    if not entry_sound(v, entry):
         return INVALID_ADDRESS
     claimed, power = target.power.compare_swap(u32(Power.OFF), u32(Power.STARTING))
     if not claimed:
@@ -144,8 +144,10 @@ IMPLEMENTED: dict[int, tuple[tuple[bool, bool], Callable[[Vcpu, u64, u64, u64], 
 
 
 @fn
-def is_supported(function: u64) -> bool:
-    """What FEATURES and ARCH_FEATURES say of an identifier."""
+def is_supported(v: Vcpu, function: u64) -> bool:
+    """What FEATURES and ARCH_FEATURES say of an identifier. The 64-bit calls are AArch64's alone."""
+    if vcpu_is_aarch32(v) and function & PSCI_64BIT != 0:
+        return False
     if function == Smccc.VERSION or function == Smccc.ARCH_FEATURES:
         return True
     if function & PSCI_RANGE_MASK != PSCI_BASE:
@@ -158,7 +160,7 @@ def is_supported(function: u64) -> bool:
 
 @fn
 def features(v: Vcpu, function: u64, b: u64, c: u64) -> u64:
-    return SUCCESS if is_supported(function & 0xFFFF_FFFF) else u64(NOT_SUPPORTED)
+    return SUCCESS if is_supported(v, function & 0xFFFF_FFFF) else u64(NOT_SUPPORTED)
 
 
 IMPLEMENTED[PsciFunction.FEATURES] = (ONLY32, features)
@@ -176,12 +178,12 @@ FUNCTIONS = table(Function, [function_row(n) for n in range(PsciFunction.COUNT)]
 
 
 @fn
-def smccc_call(function: u64, argument: u64) -> u64:
+def smccc_call(v: Vcpu, function: u64, argument: u64) -> u64:
     """Calls that are not PSCI's. An unknown one says so (DEN0028 5.2)."""
     if function == Smccc.VERSION:
         return Smccc.VERSION_1_1
     if function == Smccc.ARCH_FEATURES:
-        return SUCCESS if is_supported(argument & 0xFFFF_FFFF) else u64(NOT_SUPPORTED)
+        return SUCCESS if is_supported(v, argument & 0xFFFF_FFFF) else u64(NOT_SUPPORTED)
     return NOT_SUPPORTED
 
 
@@ -193,10 +195,10 @@ def psci_call(v: Vcpu) -> u64:
     """
     function = u64(v.regs[0]) & 0xFFFF_FFFF
     if function & PSCI_RANGE_MASK != PSCI_BASE:
-        return smccc_call(function, u64(v.regs[1]))
+        return smccc_call(v, function, u64(v.regs[1]))
     row = FUNCTIONS[function & 31]
     if function & PSCI_64BIT != 0:
-        return row.call(v, u64(v.regs[1]), u64(v.regs[2]), u64(v.regs[3])) if row.in64 else u64(NOT_SUPPORTED)
+        return row.call(v, u64(v.regs[1]), u64(v.regs[2]), u64(v.regs[3])) if row.in64 and not vcpu_is_aarch32(v) else u64(NOT_SUPPORTED)
     if not row.in32:
         return NOT_SUPPORTED & 0xFFFF_FFFF
     return row.call(v, u64(v.regs[1]) & 0xFFFF_FFFF, u64(v.regs[2]) & 0xFFFF_FFFF, u64(v.regs[3]) & 0xFFFF_FFFF) & 0xFFFF_FFFF
