@@ -36,7 +36,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(STAMP) ## boot a guest: GUEST=hello|debian CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>
+run: $(STAMP) ## boot a guest: GUEST=hello|debian|hello32|debian32 CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>
 	@$(PY) -m xenarm.tools.run --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)') --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
 
 .PHONY: deploy

@@ -48,8 +48,8 @@ def power_off(session: Session, hypervisor: Hypervisor) -> None:
         session.wait_off(30)
 
 
-def boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int, gic: int = 2) -> None:
-    architecture = board(hypervisor.board).architecture
+def boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus: int, gic: int = 2, architecture: Architecture | None = None) -> None:
+    architecture = architecture or board(hypervisor.board).architecture
     with boot(hypervisor, debian_domain(cpus, architecture=architecture), cpus=cpus, gic=gic) as session:
         console = shell(session, hypervisor)
         ask(console, "grep arch_timer /proc/interrupts", r"GICv3 +27" if gic == 3 else r"(GICv2|GIC-0) +27")
@@ -74,6 +74,15 @@ def test_boots_to_a_shell_that_answers(boot: Boot, hypervisor: Hypervisor, cpus:
 @pytest.mark.parametrize("cpus", [1, 4])
 def test_boots_to_a_shell_that_answers_on_arm32(boot: Boot, xenarm32: Hypervisor, cpus: int) -> None:
     boots_to_a_shell_that_answers(boot, xenarm32, cpus)
+
+
+@pytest.mark.parametrize(("cpus", "gic"), [(1, 2), (4, 2), (1, 3), (4, 3)])
+def test_a_32_bit_debian_boots_to_a_shell_that_answers(boot: Boot, xenarm: Hypervisor, cpus: int, gic: int) -> None:
+    boots_to_a_shell_that_answers(boot, xenarm, cpus, gic, Architecture.ARM32)
+
+
+def test_a_32_bit_debian_boots_on_xen(boot: Boot, xen: Hypervisor) -> None:
+    boots_to_a_shell_that_answers(boot, xen, 1, 2, Architecture.ARM32)
 
 
 def test_reboots(boot: Boot, xenarm: Hypervisor) -> None:

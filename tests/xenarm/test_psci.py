@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.xenarm.gic_model import Machine, machine
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciError, PsciFunction, Smccc
 from xenarm.core.domain import Power
+from xenarm.core.domain import SLOTS
 from xenarm.psci.guest import FUNCTIONS, is_supported, psci_call
 
 VERSION, SUSPEND, OFF, ON, INFO = 0, 1, 2, 3, 4
@@ -46,7 +47,7 @@ def test_features_agree_with_the_table(number: int) -> None:
         for width, known in ((0, SUPPORTED_32), (PSCI_64BIT, SUPPORTED_64)):
             want = 0 if number in known else error32(PsciError.NOT_SUPPORTED)
             assert call(m, PSCI_BASE + PsciFunction.FEATURES, PSCI_BASE + width + number) == want
-            assert is_supported(PSCI_BASE + width + number) == (number in known)
+            assert is_supported(SLOTS[0].vcpu, PSCI_BASE + width + number) == (number in known)
         row = FUNCTIONS[number]
         assert (row.in32, row.in64) == (number in SUPPORTED_32, number in SUPPORTED_64)
 

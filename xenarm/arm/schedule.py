@@ -23,6 +23,7 @@ from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
 from xenarm.arm.variant import context_switch, fp_give, vcpu_of
 from xenarm.arm64.aarch32 import aarch32_arrives, aarch32_leaves
 from xenarm.arm.timer import alarm_choose_at, alarm_set, timers_load, timers_look, timers_unload, timers_watch
+from xenarm.config import CONFIG
 from xenarm.core.console import console_poll
 from xenarm.core.domain import SLOTS, DomainState, Extra, Power, Vcpu, domain_all_left, vcpu_domain, vcpu_here, vcpu_is_aarch32
 from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake
@@ -116,7 +117,7 @@ def unload_extra(v: Vcpu, c: SchedCpu) -> None:
         if hcr & VSE == 0:
             v.extra &= ~u32(Extra.SERROR)
         write_hcr_el2(hcr & ~u64(VSE))
-    if vcpu_is_aarch32(v):
+    if CONFIG.AARCH32_GUESTS and vcpu_is_aarch32(v):
         aarch32_leaves(v)
     timers_unload(v, c)
 
@@ -125,7 +126,7 @@ def unload_extra(v: Vcpu, c: SchedCpu) -> None:
 def load_extra(v: Vcpu, c: SchedCpu) -> None:
     if v.extra & Extra.SERROR != 0:
         write_hcr_el2(read_hcr_el2() | VSE)
-    if vcpu_is_aarch32(v):
+    if CONFIG.AARCH32_GUESTS and vcpu_is_aarch32(v):
         aarch32_arrives(v)
     timers_load(v, c)
 

@@ -37,6 +37,7 @@ FEATURES = {
     "SCHED_ARINC653": "arinc653",
     "VPL011": "vpl011",
     "STATIC_SHM": "shared memory",
+    "AARCH32_GUESTS": "32-bit guests",
     "EVENT_CHANNELS": "event channels",
     "TRACE": "tracing",
 }
@@ -93,14 +94,23 @@ def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False, ver
         raise ToolError(f"there is no board '{board}'; the boards are: {', '.join(sorted(TARGETS))}")
     config = up_to_date(board)
     step("CONFIG", config, quiet)
-    taken = 0.0
-    for job in (hypervisor_job(board), *(guest_job(board, guest) for guest in guests)):
-        step("BUILD", job.output, quiet)
-        seconds = compile_job(board, job, config, verbose)
-        taken = taken or seconds
+    taken = build_job(board, hypervisor_job(board), config, quiet, verbose)
+    for guest in guests:
+        build_job(board, guest_job(board, guest), config, quiet, verbose)
     if not quiet:
         print(summary(board, config))
     return taken
+
+
+def build_job(board: str, job: Job, config: Path, quiet: bool, verbose: bool) -> float:
+    """Build one image; the seconds that it took."""
+    step("BUILD", job.output, quiet)
+    return compile_job(board, job, config, verbose)
+
+
+def build_guest(board: str, guest: str) -> None:
+    """Build one of our own guests."""
+    _ = build_job(board, guest_job(board, guest), up_to_date(board), quiet=False, verbose=False)
 
 
 def step(word: str, path: Path, quiet: bool) -> None:

@@ -17,7 +17,9 @@ from xenarm.tools.paths import DEFAULT_BOARD, board_dir
 from xenarm.tools.qemu import command_line
 
 DEBIAN_BOOTARGS = "console=ttyAMA0 earlycon=pl011,0x22000000"
-GUEST_NAMES = ("hello", "debian")
+GUEST_NAMES = ("hello", "debian", "hello32", "debian32")
+NARROW = "32"  # of guests in AArch32 on a 64-bit board
+BOARD32 = "qemu-virt-arm32"  # what 32-bit guests of our own are built for
 ESCAPE = 0x1D  # CTRL-], because CTRL-a belongs to the hypervisor's own console
 
 
@@ -37,9 +39,29 @@ def own_domain(board: str, guest: str, cpus: int = 1, memory_mib: int = 64) -> D
 
 def guest_domain(board: str, guest: str, cpus: int, memory_mib: int | None) -> DomainSpec:
     """The domain that GUEST names, with MEM if it was given."""
-    if guest == "debian":
-        return debian_domain(cpus, memory_mib or 256, architecture=board_named(board).architecture)
-    return own_domain(board, guest, cpus, memory_mib or 64)
+    architecture = guest_architecture(board, guest)
+    kind = guest.removesuffix(NARROW)
+    if kind == "debian":
+        return debian_domain(cpus, memory_mib or 256, architecture=architecture)
+    return own_domain(guest_board(board, guest), kind, cpus, memory_mib or 64)
+
+
+def guest_architecture(board: str, guest: str) -> Architecture:
+    """What the guest's CPUs are."""
+    return Architecture.ARM32 if guest.endswith(NARROW) else board_named(board).architecture
+
+
+def guest_board(board: str, guest: str) -> str:
+    """The board that a guest of our own is built for."""
+    return BOARD32 if guest.endswith(NARROW) else board
+
+
+def build_for(board: str, guest: str) -> None:
+    """The image, and the guest if it is of our own."""
+    kind = guest.removesuffix(NARROW)
+    build.build(board, (kind,) if kind != "debian" and guest_board(board, guest) == board else ())
+    if kind != "debian" and guest_board(board, guest) != board:
+        build.build_guest(guest_board(board, guest), kind)
 
 
 def interactive_command(machine: Machine, dtb: Path) -> list[str]:
@@ -53,7 +75,7 @@ def with_guest(arguments: argparse.Namespace) -> tuple[str, Machine]:
         raise ToolError(f"there is no guest '{arguments.guest}'; the guests are: {', '.join(GUEST_NAMES)}")
     doctor.provide("run")
     if not arguments.no_build:
-        build.build(arguments.board, () if arguments.guest == "debian" else (arguments.guest,))
+        build_for(arguments.board, arguments.guest)
     domain = guest_domain(arguments.board, arguments.guest, arguments.cpus, arguments.mem)
     return arguments.guest, Machine(
         board=board_named(arguments.board).with_gic(arguments.gic),
