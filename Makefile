@@ -78,6 +78,10 @@ build: $(STAMP) ## build build/<board>/xenarm (the default target): V=1 shows th
 size: $(STAMP) ## what the image's bytes are: AGAINST=<build directory or ELF> MODULE=<name> ALL=1
 	@$(PY) -m xenarm.tools.size --board $(board) $(if $(AGAINST),--against '$(AGAINST)') $(if $(MODULE),--module '$(MODULE)') $(if $(ALL),--all)
 
+.PHONY: list-boards
+list-boards: $(STAMP) ## print the boards; with board=NAME all about one
+	@$(PY) -m xenarm.tools.boards $(if $(filter command line,$(origin board)),--board $(board))
+
 # The verbs of Kconfig work on .config.
 KCONFIG_VERBS := menuconfig guiconfig olddefconfig savedefconfig allnoconfig allyesconfig randconfig listnewconfig defconfig
 .PHONY: $(KCONFIG_VERBS)

@@ -5,14 +5,22 @@ RAM starts at 1 GiB, as on the 64-bit one; QEMU loads the image 64 KiB above (hw
 
 from __future__ import annotations
 
-from xenarm.tools.machine import Architecture, Board
+from xenarm.tools.machine import Architecture, Board, Hardware
 
 BOARD = Board(
     name="qemu-virt-arm32",
+    hardware=Hardware(
+        soc="QEMU's virt",
+        load_address=0x4001_0000,
+        serial="PL011 at 0x9000000",
+        firmware="none; QEMU answers PSCI",
+        cpu_start="PSCI",
+        flash="nothing to flash: make run",
+    ),
+    ram_base=0x4000_0000,
+    max_cpus=8,
     qemu="qemu-system-arm",
     machine="virt,virtualization=on,gic-version=2",
     cpu="cortex-a15",
-    ram_base=0x4000_0000,
-    max_cpus=8,
     architecture=Architecture.ARM32,
 )

@@ -5,13 +5,21 @@ RAM starts at 1 GiB. The memory map is in QEMU's hw/arm/virt.c; -M virt has room
 
 from __future__ import annotations
 
-from xenarm.tools.machine import Board
+from xenarm.tools.machine import Board, Hardware
 
 BOARD = Board(
     name="qemu-virt-arm64",
+    hardware=Hardware(
+        soc="QEMU's virt",
+        load_address=0x4020_0000,
+        serial="PL011 at 0x9000000",
+        firmware="none; QEMU answers PSCI",
+        cpu_start="PSCI",
+        flash="nothing to flash: make run",
+    ),
+    ram_base=0x4000_0000,
+    max_cpus=8,
     qemu="qemu-system-aarch64",
     machine="virt,virtualization=on,gic-version=2",
     cpu="cortex-a57",
-    ram_base=0x4000_0000,
-    max_cpus=8,
 )

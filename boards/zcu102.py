@@ -5,14 +5,21 @@ RAM starts at 0. QEMU's machine (hw/arm/xlnx-zcu102.c) makes no device tree of i
 
 from __future__ import annotations
 
-from xenarm.tools.machine import Board
+from xenarm.tools.machine import Board, Hardware
 
 BOARD = Board(
     name="zcu102",
-    qemu="qemu-system-aarch64",
-    machine="xlnx-zcu102,virtualization=on",
-    cpu="",
+    hardware=Hardware(
+        soc="AMD Zynq UltraScale+ MPSoC, four Cortex-A53",
+        load_address=0x20_0000,
+        serial="Cadence UART0 at 0xff000000, USB port J83, first of four",
+        firmware="FSBL, PMU firmware, TF-A, U-Boot",
+        cpu_start="PSCI",
+        flash="put xenarm and the tree on the SD card's FAT partition; in U-Boot: booti",
+    ),
     ram_base=0,
     max_cpus=4,
+    qemu="qemu-system-aarch64",
+    machine="xlnx-zcu102,virtualization=on",
     tree="zcu102.dts",
 )

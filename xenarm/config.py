@@ -25,6 +25,17 @@ class Config:
     BOARD_QEMU_VIRT_ARM64: bool
     BOARD_ZCU102: bool
     BOARD_QEMU_VIRT_ARM32: bool
+    BOARD_ARNDALE: bool
+    BOARD_COLOMBUS: bool
+    BOARD_CUBIEBOARD2: bool
+    BOARD_HIP04_D01: bool
+    BOARD_LAGER: bool
+    BOARD_MIDWAY: bool
+    BOARD_OMAP5_UEVM: bool
+    BOARD_RASPI4: bool
+    BOARD_THUNDERX: bool
+    BOARD_VEXPRESS_A15: bool
+    BOARD_XGENE: bool
     ARCH: str
     ARM64: bool
     ARM32: bool

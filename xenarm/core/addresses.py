@@ -16,6 +16,7 @@ __all__ = [
     "VirtAddr",
     "guest_phys",
     "host_phys",
+    "machine_has_device",
     "identity_virt",
 ]
 
@@ -23,6 +24,8 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # EL2 maps machine addresses below this one at themselves, and the image above it
+IMAGE_ROOM = 2 * MIB  # of the image and its window, from MACHINE_END on
+DEVICES_END = 1 << 48 if CONFIG.ARM64 else 1 << 32  # devices, unlike RAM, are mapped behind the image too
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 
@@ -53,3 +56,11 @@ def guest_phys(value: u64) -> GuestPhys:
 def identity_virt(address: HostPhys) -> VirtAddr:
     """Where EL2 sees a machine address: RAM and devices are mapped at virtual address == physical address."""
     return VirtAddr(u64(address))
+
+
+@fn
+def machine_has_device(base: u64, size: u64) -> bool:
+    """Whether EL2 can map registers at themselves: below the image or behind it."""
+    if base == 0 or base >= DEVICES_END or size > DEVICES_END - base:
+        return False
+    return base + size <= MACHINE_END or base >= MACHINE_END + IMAGE_ROOM

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from freestanding import Array, Struct, View, array, fn, table, u8, u32, u64, zeroed
 from xenarm.config import CONFIG
-from xenarm.core.addresses import MACHINE_END
+from xenarm.core.addresses import machine_has_device
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
@@ -180,7 +180,7 @@ def use(fdt: Fdt, node: Node) -> Result:
     place = fdt_reg(fdt, node, 0)
     if not SERIAL_DRIVERS[driver].describe(fdt, node):
         return Result.INVALID
-    if place.result != Result.OK or place.base == 0 or place.base > MACHINE_END - SERIAL_SIZE:
+    if place.result != Result.OK or not machine_has_device(place.base, SERIAL_SIZE):
         return Result.INVALID
     interrupt = fdt_interrupt(fdt, node, 0)
     SERIAL.intid = interrupt.intid

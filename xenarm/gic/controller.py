@@ -8,6 +8,7 @@ from xenarm.core.addresses import HostPhys
 __all__ = [
     "GIC",
     "PPI_HYP_TIMER",
+    "PPI_MAINTENANCE",
     "PPI_VIRTUAL_TIMER",
     "PRIORITIES_DEFAULT",
     "PRIORITY_MASK_ALL",
@@ -18,6 +19,7 @@ __all__ = [
     "gic_most",
 ]
 
+PPI_MAINTENANCE = 25  # where the tree does not say, as OMAP5's
 PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numbers
 PPI_VIRTUAL_TIMER = 27
 SGI_KICK = 0

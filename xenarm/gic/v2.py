@@ -24,7 +24,7 @@ from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import Range, fdt_compatible, fdt_interrupt, fdt_reg
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_STOP
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_MAINTENANCE, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_STOP
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd, Gich, GichControl
 from xenarm.gic.state import LIST_REGISTERS
 
@@ -184,7 +184,7 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
     if gicd.result != Result.OK or gicc.result != Result.OK or gich.result != Result.OK or gicv.result != Result.OK:
         return Result.NOT_FOUND
     maintenance = fdt_interrupt(fdt, node, 0)
-    if maintenance.result != Result.OK or maintenance.intid >= 32:
+    if maintenance.result == Result.INVALID or maintenance.intid >= 32:
         return Result.NOT_FOUND
     skipped = u64(LAST_ALIAS) if interface_is_aliased(gicc) else u64(0)
     GIC.gicd = gicd.base
@@ -193,7 +193,7 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
     GIC.lists = GIC.gich + Gich.LR0
     GIC.gicv = HostPhys(gicv.base + skipped)
     GIC.gicv_size = gicv.size - skipped
-    GIC.maintenance_ppi = maintenance.intid
+    GIC.maintenance_ppi = maintenance.intid if maintenance.result == Result.OK else PPI_MAINTENANCE
     distributor_init()
     return Result.OK
 

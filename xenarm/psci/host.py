@@ -1,11 +1,11 @@
 """PSCI towards the firmware: start CPUs, turn the machine off, restart it. EL2 always calls by SMC."""
 
-from freestanding import Struct, assembly, external, fn, u64, usize, zeroed
+from freestanding import Struct, assembly, external, fn, u32, u64, usize, zeroed
 
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
 from xenarm.config import CONFIG
 from xenarm.devicetree.reader import NO_NODE, Fdt
-from xenarm.devicetree.values import fdt_find_compatible
+from xenarm.devicetree.values import fdt_find_compatible, fdt_u32
 
 __all__ = ["host_cpu_on", "host_psci_init", "host_system_off", "host_system_reset"]
 
@@ -43,9 +43,10 @@ def host_call(function: usize, a: usize, b: usize, c: usize) -> usize:
 
 
 class Firmware(Struct):
-    """Whether it has PSCI: without firmware an SMC is undefined, and without PSCI anything may answer it."""
+    """What its PSCI has; zero without: without firmware an SMC is undefined, and without PSCI anything may answer it."""
 
-    psci: bool
+    cpu_on: u32  # the function's number, 0 for none
+    system: bool  # SYSTEM_OFF and SYSTEM_RESET, from version 0.2 on
 
 
 FIRMWARE = zeroed(Firmware)
@@ -53,25 +54,29 @@ FIRMWARE = zeroed(Firmware)
 
 @fn
 def host_psci_init(fdt: Fdt) -> None:
-    """See whether the device tree says that there is PSCI with the function numbers of version 0.2; until then there is none."""
-    FIRMWARE.psci = fdt_find_compatible(fdt, b"arm,psci-0.2") != NO_NODE or fdt_find_compatible(fdt, b"arm,psci-1.0") != NO_NODE
+    """See what PSCI the device tree says that there is; until then there is none. Version 0.1 has the functions' numbers in its node."""
+    FIRMWARE.system = fdt_find_compatible(fdt, b"arm,psci-0.2") != NO_NODE or fdt_find_compatible(fdt, b"arm,psci-1.0") != NO_NODE
+    FIRMWARE.cpu_on = u32(CPU_ON) if FIRMWARE.system else 0
+    old = fdt_find_compatible(fdt, b"arm,psci")
+    if not FIRMWARE.system and old != NO_NODE:
+        FIRMWARE.cpu_on = fdt_u32(fdt, old, b"cpu_on", 0)
 
 
 @fn
 def host_cpu_on(mpidr: u64, entry: u64, context: u64) -> bool:
     """Start another CPU at a machine address, MMU off, `context` in its first register. False: the firmware refuses, or has no PSCI."""
-    return FIRMWARE.psci and host_call(CPU_ON, usize(mpidr), usize(entry), usize(context)) == 0
+    return FIRMWARE.cpu_on != 0 and host_call(usize(FIRMWARE.cpu_on), usize(mpidr), usize(entry), usize(context)) == 0
 
 
 @fn
 def host_system_off() -> None:
     """Turn the machine off. Returns only if the firmware cannot."""
-    if FIRMWARE.psci:
+    if FIRMWARE.system:
         host_call(SYSTEM_OFF, 0, 0, 0)
 
 
 @fn
 def host_system_reset() -> None:
     """Restart the machine. Returns only if the firmware cannot."""
-    if FIRMWARE.psci:
+    if FIRMWARE.system:
         host_call(SYSTEM_RESET, 0, 0, 0)

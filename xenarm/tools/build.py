@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from boards import BOARDS
 from boards import board as board_named
 from freestanding.elf import Image
 from xenarm.config import Config, parse
@@ -21,7 +22,7 @@ from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
 
 HYPERVISOR = "xenarm.main"
 GUESTS = ("hello", "bench")
-TARGETS = {"qemu-virt-arm64": "aarch64", "qemu-virt-arm32": "armv7", "zcu102": "aarch64"}
+TARGETS = {board.name: board.architecture.target for board in BOARDS.values()}
 FEATURES = {
     "GICV2": "GICv2",
     "GICV3": "GICv3",

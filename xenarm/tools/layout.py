@@ -193,6 +193,8 @@ def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModu
 
 def compose(machine: Machine) -> Layout:
     """Place everything, check it, and write the device tree for it."""
+    if not machine.board.qemu:
+        raise ToolError(f"QEMU has no model of {machine.board.name}: 'make list-boards board={machine.board.name}' says how to put the image on the board")
     if machine.cpus < 1:
         raise ToolError(f"a guest needs at least 1 CPU, not {machine.cpus}")
     if machine.cpus > machine.board.max_cpus:

@@ -56,16 +56,30 @@ class Architecture(Enum):
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """What a person has to know of a board. `load_address` is where its loader puts the image."""
+
+    soc: str
+    load_address: int
+    serial: str
+    firmware: str
+    cpu_start: str
+    flash: str
+    baud: int = 115_200
+
+
+@dataclass(frozen=True)
 class Board:
-    """A board that QEMU emulates. `cpu` is empty where the machine has no choice; `tree` names the source of its device tree in boards/, and is
-    empty where QEMU makes one."""
+    """A board. `qemu` is the emulator that has a model of it, empty for none, and `machine` and `cpu` what that calls it; `cpu` is empty where the
+    machine has no choice. `tree` names the source of its device tree in boards/, and is empty where QEMU makes one."""
 
     name: str
-    qemu: str
-    machine: str
-    cpu: str
+    hardware: Hardware
     ram_base: int
     max_cpus: int
+    qemu: str = ""
+    machine: str = ""
+    cpu: str = ""
     tree: str = ""
     architecture: Architecture = Architecture.ARM64
 

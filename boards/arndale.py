@@ -1,0 +1,21 @@
+"""Insignal's Arndale with a Samsung Exynos 5250. RAM starts at 1 GiB."""
+
+from __future__ import annotations
+
+from xenarm.tools.machine import Architecture, Board, Hardware
+
+BOARD = Board(
+    name="arndale",
+    hardware=Hardware(
+        soc="Samsung Exynos 5250, two Cortex-A15",
+        load_address=0x4200_0000,
+        serial="UART2 at 0x12c20000, the board's RS-232 connector",
+        firmware="U-Boot that enters HYP mode",
+        cpu_start="Exynos: entry in SYSRAM, power by the PMU, then an interrupt",
+        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+    ),
+    ram_base=0x4000_0000,
+    max_cpus=2,
+    tree="arndale.dts",
+    architecture=Architecture.ARM32,
+)

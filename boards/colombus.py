@@ -1,0 +1,21 @@
+"""WITS' Colombus evaluation board with an Allwinner A31. RAM starts at 1 GiB."""
+
+from __future__ import annotations
+
+from xenarm.tools.machine import Architecture, Board, Hardware
+
+BOARD = Board(
+    name="colombus",
+    hardware=Hardware(
+        soc="Allwinner A31, four Cortex-A7",
+        load_address=0x4200_0000,
+        serial="UART0 at 0x1c28000",
+        firmware="U-Boot with PSCI; an old one leaves the other CPUs off",
+        cpu_start="PSCI if the tree has it, else Allwinner: CPU configuration and PRCM",
+        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+    ),
+    ram_base=0x4000_0000,
+    max_cpus=4,
+    tree="colombus.dts",
+    architecture=Architecture.ARM32,
+)

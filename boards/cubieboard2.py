@@ -1,0 +1,21 @@
+"""The Cubieboard2 with an Allwinner A20. RAM starts at 1 GiB."""
+
+from __future__ import annotations
+
+from xenarm.tools.machine import Architecture, Board, Hardware
+
+BOARD = Board(
+    name="cubieboard2",
+    hardware=Hardware(
+        soc="Allwinner A20, two Cortex-A7",
+        load_address=0x4200_0000,
+        serial="UART0 at 0x1c28000, the four-pin header",
+        firmware="U-Boot with PSCI; an old one leaves the second CPU off",
+        cpu_start="PSCI if the tree has it, else Allwinner: CPU configuration",
+        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+    ),
+    ram_base=0x4000_0000,
+    max_cpus=2,
+    tree="cubieboard2.dts",
+    architecture=Architecture.ARM32,
+)

@@ -1,0 +1,23 @@
+"""Calxeda's Midway, and QEMU's model of it, which has no device tree of its own. RAM starts at 0."""
+
+from __future__ import annotations
+
+from xenarm.tools.machine import Architecture, Board, Hardware
+
+BOARD = Board(
+    name="midway",
+    hardware=Hardware(
+        soc="Calxeda ECX-2000, four Cortex-A15",
+        load_address=0x0100_0000,
+        serial="PL011 at 0xfff36000, over the management network (SOL)",
+        firmware="its own, with PSCI 0.1",
+        cpu_start="PSCI 0.1, function numbers from the tree",
+        flash="SATA disk or network; in U-Boot: bootz",
+    ),
+    ram_base=0,
+    max_cpus=4,
+    qemu="qemu-system-arm",
+    machine="midway",
+    tree="midway.dts",
+    architecture=Architecture.ARM32,
+)

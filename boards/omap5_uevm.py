@@ -1,0 +1,21 @@
+"""TI's OMAP5 uEVM with an OMAP5432. RAM starts at 2 GiB."""
+
+from __future__ import annotations
+
+from xenarm.tools.machine import Architecture, Board, Hardware
+
+BOARD = Board(
+    name="omap5-uevm",
+    hardware=Hardware(
+        soc="TI OMAP5432, two Cortex-A15",
+        load_address=0x8200_0000,
+        serial="UART3 at 0x48020000, by the board's USB converter",
+        firmware="U-Boot (SPL and main), HYP mode by the ROM's monitor",
+        cpu_start="OMAP5: AUX_CORE_BOOT_0 and _1, then an event; HYP mode by the ROM's monitor",
+        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+    ),
+    ram_base=0x8000_0000,
+    max_cpus=2,
+    tree="omap5-uevm.dts",
+    architecture=Architecture.ARM32,
+)
