@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from boards import board
 from tests.conftest import BOARD32
-from tests.guests.test_hello import ask
 from xenarm.tools import build
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
@@ -22,4 +21,6 @@ def test_four_cpus_by_the_trees_function_number(xenarm32: Hypervisor) -> None:
     with booted(compose(machine), "midway") as session:
         session.console.expect(r"processors: 4 of", SECONDS)
         session.console.expect("hello> $", SECONDS)
-        ask(session, "smp", "4 CPUs")
+        session.console.send("cpus\r")
+        for cpu in range(1, 4):
+            session.console.expect(rf"cpu {cpu}     MPIDR \S+: on, answers an interrupt", SECONDS)
