@@ -71,6 +71,18 @@ class Config:
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int
     EL2_TABLE_PAGES: int
+    SPIN_TABLE: bool
+    SOC_EXYNOS5250: bool
+    SOC_OMAP5: bool
+    SOC_SUN6I: bool
+    SOC_SUN7I: bool
+    SOC_RCAR_H2: bool
+    SOC_VEXPRESS: bool
+    SOC_ECX2000: bool
+    SOC_XGENE: bool
+    SOC_BCM2711: bool
+    SOC: bool
+    SOC_FROM_RESET: bool
     UART_PL011: bool
     UART_NS16550: bool
     UART_CADENCE: bool

@@ -29,6 +29,7 @@ from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
 from xenarm.psci.host import host_psci_init
+from xenarm.soc.table import soc_init
 
 if CONFIG.ARM64:
     import xenarm.arm64.head
@@ -64,6 +65,8 @@ def boot_first_cpu(dtb: usize, image: usize, el: usize) -> None:
     require(cpu_init(0), b"interrupt controller: nothing in it for this CPU")
     stage(b"processors")
     host_psci_init(FDT)
+    if CONFIG.SOC:
+        soc_init(FDT)
     cpus_start(FDT)
     printk(f"processors: {cpus_online()} of at most {MAX_CPUS}")
     stage(b"domains")

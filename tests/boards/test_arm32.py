@@ -11,9 +11,6 @@ from boards import board as board_named
 from tests.boards import lives
 from tests.conftest import BOARD32, Boot
 from tests.guests.test_hello import ask
-from xenarm.tools import debian
-from xenarm.tools import layout as layout_of
-from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import Layout, compose
 from xenarm.tools.machine import KIB, DomainSpec, Machine, Region
@@ -53,20 +50,6 @@ def test_a_cortex_a7_too(xenarm32: Hypervisor, hello: DomainSpec) -> None:
         session.console.expect("this is Cortex-A7 r0p5", SECONDS)
         session.console.expect("hello> $", SECONDS)
 
-
-def test_vexpress_a15_runs_a_guest_on_its_first_cpu(xenarm32: Hypervisor, hello: DomainSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """QEMU's model with Debian's tree for the board. Its other CPU waits for what Linux's own code for the board would do: there is no PSCI."""
-    debian.fetch(architecture="armhf")
-    kernels = debian.PORTS["armhf"].directory / "armhf" / "root" / "usr" / "lib"
-    tree = Tree(next(kernels.glob("linux-image-*/vexpress-v2p-ca15-tc1.dtb")).read_bytes())
-    tree.set_strings("/chosen", "stdout-path", "serial0:115200n8")
-    monkeypatch.setattr(layout_of, "machine_dtb", lambda machine: tree.blob())
-    changes = {"machine": "vexpress-a15,secure=off,virtualization=on", "cpu": "cortex-a15"}
-    vexpress = replace(board_named(BOARD32), **changes, ram_base=0x8000_0000, max_cpus=1)  # type: ignore[arg-type]
-    made = compose(Machine(vexpress, xenarm32.image, (replace(hello, cpus=1),), 1, 1024))
-    with booted(made, "arm32-vexpress") as session:
-        session.console.expect("the firmware does not turn it on", SECONDS)
-        session.console.expect("hello> $", SECONDS)
 
 
 def test_our_guest_answers_with_two_vcpus_and_restarts(boot: Boot, xenarm32: Hypervisor, hello: DomainSpec) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from boards import board
 from tests.conftest import BOARD32
-from xenarm.tools import build
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import Machine
@@ -16,7 +15,6 @@ SECONDS = 60
 
 def test_four_cpus_by_the_trees_function_number(xenarm32: Hypervisor) -> None:
     """One image for every machine with its drivers: that of the other 32-bit board."""
-    build.compile_job(BOARD32, build.guest_job(BOARD32, "hello"))
     machine = Machine(board("midway"), xenarm32.image, (own_domain(BOARD32, "hello", 4, 32),), 4, 512)
     with booted(compose(machine), "midway") as session:
         session.console.expect(r"processors: 4 of", SECONDS)

@@ -4,7 +4,9 @@ from freestanding import fn, u64
 
 from xenarm.arm.instructions import instruction_sync, wait_for_event
 from xenarm.arm.hw import read_cntfrq_el0, read_cntpct_el0
+from xenarm.config import CONFIG
 from xenarm.psci.host import host_system_off, host_system_reset
+from xenarm.soc.table import soc_off, soc_restart
 
 __all__ = ["arch_counter", "arch_counter_hz", "arch_machine_off", "arch_machine_reset", "cpu_stop"]
 
@@ -32,6 +34,8 @@ def cpu_stop() -> None:
 def arch_machine_off() -> None:
     """Does not return."""
     host_system_off()
+    if CONFIG.SOC:
+        soc_off()
     cpu_stop()
 
 
@@ -39,4 +43,6 @@ def arch_machine_off() -> None:
 def arch_machine_reset() -> None:
     """Does not return."""
     host_system_reset()
+    if CONFIG.SOC:
+        soc_restart()
     cpu_stop()

@@ -6,7 +6,7 @@ The image carries tables from code addresses to lines (freestanding/linetable.py
 from freestanding import Ptr, View, export, fn, linker_symbol, truncate, u8, u32, u64, usize, wrapping_add, wrapping_sub
 
 from xenarm.arm.instructions import cpu_relax
-from xenarm.arm.machine import arch_counter, arch_counter_hz, cpu_stop
+from xenarm.arm.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset, cpu_stop
 from xenarm.arm.once import boot_is_over
 from xenarm.arm.vcpu import cpus_online
 from xenarm.arm.frame import CrashFrame
@@ -20,7 +20,6 @@ from xenarm.core.halt import HALT, halt
 from xenarm.core.log import log_raw, say
 from xenarm.drivers.serial import serial_flush
 from xenarm.gic.host import gic_stop_others
-from xenarm.psci.host import host_system_off, host_system_reset
 
 __all__ = ["panic_exception"]
 
@@ -223,10 +222,10 @@ def end_machine() -> None:
         given, what = bootarg(HOST_TREE, b"panic")
     if given and what.equals(b"reboot"):
         say(f"the machine restarts")
-        host_system_reset()
+        arch_machine_reset()
     elif given and what.equals(b"off"):
         say(f"the machine is turned off")
-        host_system_off()
+        arch_machine_off()
     elif given and not what.equals(b"stop"):
         say(f"panic={what}: it is stop, reboot or off")
     say(f"all CPUs stop")

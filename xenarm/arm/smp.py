@@ -1,8 +1,9 @@
-"""Starting the other CPUs: found in the device tree, turned on by the firmware's PSCI, each at its own stack."""
+"""Starting the other CPUs: found in the device tree, turned on by PSCI, out of a spin table or in the SoC's own way, each at its own stack."""
 
 from freestanding import export, fn, linker_symbol, truncate, u32, u64, usize
 
-from xenarm.arm.instructions import cpu_relax, data_sync_all
+from xenarm.arm.handover import ALONE, handover
+from xenarm.arm.instructions import cpu_relax, data_sync_all, send_event
 from xenarm.arm.machine import arch_counter, arch_counter_hz, cpu_stop
 from xenarm.arm.mmu import image_physical
 from xenarm.arm.hw import read_mpidr_el1
@@ -15,16 +16,20 @@ from xenarm.core.domain import MAX_CPUS, SLOTS
 from xenarm.core.log import log_warning
 from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_parent
 from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
 from xenarm.gic.controller import gic_most
-from xenarm.gic.host import gic_cpu_init, gic_is_v3
+from xenarm.gic.host import gic_cpu_init, gic_is_v3, gic_wake_others
 from xenarm.p2m.stage2 import stage2_enable
 from xenarm.psci.host import host_cpu_on
+from xenarm.soc.registers import Started
+from xenarm.soc.spin_table import spin_start, spins
+from xenarm.soc.table import soc_from_reset, soc_start
 
 __all__ = ["cpu_init", "cpus_start"]
 
 SECONDARY_START = linker_symbol("secondary_start")
+FROM_RESET = linker_symbol("secondary_from_reset")
 MPIDR_AFFINITY = 0xFF_00FF_FFFF
 MPIDR_THREADS = 1 << 24
 PATIENCE_MS = 1000  # an emulated machine on a busy host takes its time
@@ -45,7 +50,7 @@ def cpus_start(fdt: Fdt) -> None:
     for node in fdt_children(fdt, cpus):
         if is_cpu(fdt, node) and CPUS.online.load() < gic_most(MAX_CPUS):
             reg = fdt_raw_reg(fdt, cpus, node, 0)
-            if reg.result == Result.OK and reg.base != own and not start(reg.base):
+            if reg.result == Result.OK and reg.base != own and not start(fdt, node, reg.base):
                 return
 
 
@@ -56,7 +61,46 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
-def start(mpidr: u64) -> bool:
+def start_in_socs_way(fdt: Fdt, mpidr: u64, number: u32) -> Started:
+    handover(mpidr, number)
+    return soc_start(fdt, mpidr, image_physical(usize(FROM_RESET)) if CONFIG.SOC_FROM_RESET and soc_from_reset() else image_physical(usize(ALONE)))
+
+
+@fn
+def turn_on(fdt: Fdt, node: Node, mpidr: u64, number: u32) -> Started:
+    """In the way that the CPU's node names, else by PSCI, else in the SoC's own."""
+    if CONFIG.SPIN_TABLE and spins(fdt, node):
+        handover(mpidr, number)
+        return spin_start(fdt, node, image_physical(usize(ALONE)))
+    if host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
+        return Started.CALLED
+    return start_in_socs_way(fdt, mpidr, number) if CONFIG.SOC else Started.REFUSED
+
+
+@fn
+def wait_for(number: u32, wake: bool) -> bool:
+    """Whether the CPU comes in time. One that sleeps is woken again and again: it may have been on its way to sleep."""
+    deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
+    while CPUS.online.load_acquire() == number:
+        if arch_counter() > deadline:
+            return False
+        if CONFIG.SOC and wake:
+            gic_wake_others()
+        send_event()
+        cpu_relax()
+    return True
+
+
+@fn
+def say_refused(fdt: Fdt, node: Node, mpidr: u64) -> None:
+    sound, method = fdt_string(fdt, node, b"enable-method")
+    if not sound:
+        _, method = fdt_string(fdt, fdt_parent(fdt, node), b"enable-method")
+    log_warning(f"cpu {mpidr:#x}: not turned on by the firmware, nor in any other way that this image has; its enable-method is '{method}'")
+
+
+@fn
+def start(fdt: Fdt, node: Node, mpidr: u64) -> bool:
     """Turn on one CPU and wait for it: the next number is free only once this one is taken. False: it does not come."""
     number = CPUS.online.load()
     if slot_claim(number) != Result.OK:
@@ -64,15 +108,13 @@ def start(mpidr: u64) -> bool:
         return False
     SLOTS[number].vcpu.cpu = number
     SLOTS[number].vcpu.number = number
-    if not host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
-        log_warning(f"cpu {mpidr:#x}: the firmware does not turn it on")
+    started = turn_on(fdt, node, mpidr, number)
+    if started == Started.REFUSED:
+        say_refused(fdt, node, mpidr)
         return True
-    deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
-    while CPUS.online.load_acquire() == number:
-        if arch_counter() > deadline:
-            log_warning(f"cpu {mpidr:#x}: does not come; it and those after it are left out")
-            return False
-        cpu_relax()
+    if not wait_for(number, started == Started.WAKE):
+        log_warning(f"cpu {mpidr:#x}: does not come; it and those after it are left out")
+        return False
     return True
 
 

@@ -6,6 +6,8 @@ pull the ground away. Constants are loaded relative to PC; machine addresses are
 
 from freestanding import assembly, offset_of, size_of
 
+from xenarm.config import CONFIG
+from xenarm.gic.registers import Gicc, Gicd
 from xenarm.arm.layout import BOOT_TABLES, DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT
 from xenarm.arm32.registers import HSCTLR_RES1, SCTLR_RESET, Htcr, Mode, Sctlr, Ttbcr, coprocessor, coprocessor_wide
 from xenarm.core.addresses import PAGE_SIZE
@@ -189,6 +191,56 @@ SET_VECTORS = f"""
     isb
 """
 
+# OMAP5's ROM starts CPU 1 in SVC mode; its monitor's function 0x102 goes on in HYP mode at r0 (SWPU249, "ROM code: public API").
+ASK_FOR_HYP = f"""
+    mrs r0, cpsr
+    and r0, r0, #0x1f
+    cmp r0, #{Mode.HYP:#x}
+    adrne r0, 1f
+    movwne r12, #0x102
+    smcne #0
+1:
+"""
+
+# A CPU out of reset is in secure SVC mode. What secure state alone can do: coherency on (ACTLR.SMP), its interrupts to group 1 (GICD_IGROUPR0),
+# all priorities let through (GICC_PMR), FP for all (NSACR), the timers' rate where it is known. Then HYP mode, by way of monitor mode (B1.8.5).
+FROM_RESET = f"""
+    .arch_extension sec
+    .global secondary_from_reset
+secondary_from_reset:
+    cpsid aif
+    mrs r0, cpsr
+    and r0, r0, #0x1f
+    cmp r0, #{Mode.HYP:#x}
+    beq secondary_alone
+    mrc p15, 0, r0, c1, c0, 1
+    orr r0, r0, #0x40
+    mcr p15, 0, r0, c1, c0, 1
+    isb
+    bl find_place
+    ldr r2, =secondary_handover
+    add r2, r2, r7
+    ldr r1, [r2, #12]
+    mvn r0, #0
+    str r0, [r1, #{Gicd.IGROUPR:#x}]
+    ldr r1, [r2, #16]
+    mov r0, #0xff
+    str r0, [r1, #{Gicc.PMR:#x}]
+    ldr r0, [r2, #20]
+    cmp r0, #0
+    mcrne p15, 0, r0, c14, c0, 0
+    movw r0, #0xc00
+    mcr p15, 0, r0, c1, c1, 2
+    cps #0x16
+    movw r0, #0x131
+    mcr p15, 0, r0, c1, c1, 0
+    isb
+    mov r0, #{0x1C0 | Mode.HYP:#x}
+    msr spsr_cxsf, r0
+    adr lr, secondary_alone
+    movs pc, lr
+"""
+
 # r7: machine address less linked address; r10: the device tree; r11: this CPU's number; r5: the mode at entry, later 2 for HYP and 1 for PL1.
 HEAD = f"""
     .section .head.text, "ax"
@@ -224,6 +276,23 @@ first_cpu:
     ldr lr, =first_cpu_virtual
     mov r5, #2
     b at_hyp
+
+{FROM_RESET if CONFIG.SOC_FROM_RESET else ""}
+    .global secondary_alone
+secondary_alone:
+    cpsid aif
+{ASK_FOR_HYP if CONFIG.SOC_OMAP5 else ""}
+    bl find_place
+    ldr r2, =secondary_handover
+    add r2, r2, r7
+    mrc {coprocessor("mpidr", "r1")}
+    bic r1, r1, #0xff000000
+3:  ldr r0, [r2]
+    cmp r0, r1
+    beq 4f
+    wfe
+    b 3b
+4:  ldr r0, [r2, #8]
 
     .global secondary_start
 secondary_start:
@@ -302,6 +371,12 @@ boot_tables:
     .balign 4096
 zero_page:
     .space 4096
+
+    .section .bss.handover, "aw", %nobits
+    .balign 64
+    .global secondary_handover
+secondary_handover:
+    .space 64
 
     .section .bss.0first, "aw", %nobits
     .balign 4096

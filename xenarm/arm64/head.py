@@ -207,6 +207,21 @@ first_cpu:
     b.eq at_el1
     b at_el2
 
+    .global secondary_alone
+secondary_alone:
+    mrs x1, mpidr_el1
+    and x0, x1, #0xffffff
+    and x1, x1, #0xff00000000
+    orr x0, x0, x1
+    adrp x2, secondary_handover
+    add x2, x2, :lo12:secondary_handover
+1:  ldr x1, [x2]
+    cmp x0, x1
+    b.eq 2f
+    wfe
+    b 1b
+2:  ldr w0, [x2, #8]
+
     .global secondary_start
 secondary_start:
     mov x25, x0
@@ -293,6 +308,12 @@ boot_tables:
     .balign 4096
 zero_page:
     .space 4096
+
+    .section .bss.handover, "aw", %nobits
+    .balign 64
+    .global secondary_handover
+secondary_handover:
+    .space 64
 
     .section .bss.0first, "aw", %nobits
     .balign 4096

@@ -13,6 +13,7 @@ from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.static_memory import shared_id, shared_nodes, shared_place, static_memory
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_name, fdt_property, fdt_reserve_entry
+from xenarm.soc.spin_table import spin_release, spins
 from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains, name_matches
 
 __all__ = [
@@ -453,6 +454,17 @@ def map_shared_pages() -> None:
 
 
 @fn
+def cut_spin_table(fdt: Fdt) -> None:
+    """The pages with the words that CPUs spin on, where firmware has not reserved them itself."""
+    cpus = fdt_find(fdt, b"/cpus")
+    if cpus != NO_NODE:
+        for node in fdt_children(fdt, cpus):
+            word = spin_release(fdt, node) if spins(fdt, node) else u64(0)
+            if word != 0:
+                span_cut(page_of(word), page_of(word) + PAGE_SIZE)
+
+
+@fn
 def find_claims(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> bool:
     return (
         claim(ClaimKind.IMAGE, NO_NODE, 0, u64(image), image_size)
@@ -478,6 +490,8 @@ def memory_init(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> Re
     map_free()
     map_shared_pages()
     cut_claims(False)
+    if CONFIG.SPIN_TABLE:
+        cut_spin_table(fdt)
     window_pages_from(page_alloc)
     printk(f"memory: {memory_bytes() // KIB} KiB, {memory_free() // KIB} KiB of it free")
     return Result.OK

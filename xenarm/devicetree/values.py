@@ -329,7 +329,7 @@ def bad_interrupt(result: Result) -> Interrupt:
 
 @fn
 def interrupt_parent(fdt: Fdt, node: Node) -> Node:
-    """The controller of a node's `interrupts`: its own or the nearest ancestor's `interrupt-parent` (section 2.4.1)."""
+    """The controller of a node's `interrupts`: its own or the nearest ancestor's `interrupt-parent`; or a bus that maps them (section 2.4)."""
     trail = zeroed(Trail)
     if not fdt_trace(fdt, node, trail):
         return NO_NODE
@@ -337,7 +337,45 @@ def interrupt_parent(fdt: Fdt, node: Node) -> Node:
         phandle = fdt_u32(fdt, trail.nodes[depth], b"interrupt-parent", 0)
         if phandle != 0:
             return fdt_by_phandle(fdt, phandle)
+        mapped, _ = fdt_property(fdt, trail.nodes[depth], b"interrupt-map")
+        if mapped:
+            return trail.nodes[depth]
     return NO_NODE
+
+
+@fn
+def map_row(fdt: Fdt, bus: Node, row: View[u8], wanted: u32, mask: u32) -> tuple[bool, usize, Interrupt]:
+    """One row of an `interrupt-map` whose interrupts are one cell: (it is the one, bytes of the row, the GIC's interrupt). 0 bytes: it makes no sense."""
+    at = usize(fdt_cells(fdt, bus).address) * 4
+    if at + 8 > len(row):
+        return False, 0, bad_interrupt(Result.INVALID)
+    controller = fdt_by_phandle(fdt, row.load_be32(at + 4))
+    if controller == NO_NODE:
+        return False, 0, bad_interrupt(Result.INVALID)
+    first = at + 8 + usize(min(fdt_u32(fdt, controller, b"#address-cells", 0), u32(MOST_CELLS))) * 4
+    end = first + usize(min(fdt_u32(fdt, controller, b"#interrupt-cells", 0), u32(MOST_CELLS + 1))) * 4
+    if end > len(row) or end - first < 12:
+        return False, 0, bad_interrupt(Result.INVALID)
+    return row.load_be32(at) & mask == wanted & mask, end, gic_interrupt(row, first)
+
+
+@fn
+def mapped_interrupt(fdt: Fdt, bus: Node, wanted: u32) -> Interrupt:
+    """An interrupt of a bus by its `interrupt-map` (section 2.4.3). INVALID where the map looks at addresses too, as PCI's do."""
+    _, mask = fdt_property(fdt, bus, b"interrupt-map-mask")
+    address = usize(fdt_cells(fdt, bus).address) * 4
+    if fdt_u32(fdt, bus, b"#interrupt-cells", 0) != 1 or len(mask) != address + 4:
+        return bad_interrupt(Result.INVALID)
+    for i in range(address):
+        if mask[i] != 0:
+            return bad_interrupt(Result.INVALID)
+    _, rest = fdt_property(fdt, bus, b"interrupt-map")
+    while len(rest) > 0:
+        found, size, interrupt = map_row(fdt, bus, rest, wanted, mask.load_be32(address))
+        if found or size == 0:
+            return interrupt
+        rest = rest[size:]
+    return bad_interrupt(Result.NOT_FOUND)
 
 
 @fn
@@ -355,13 +393,16 @@ def gic_interrupt(value: View[u8], at: usize) -> Interrupt:
 
 @fn
 def fdt_interrupt(fdt: Fdt, node: Node, index: u32) -> Interrupt:
-    """Interrupt `index` of a node whose controller is a GIC; NOT_FOUND when it has none or fewer."""
+    """Interrupt `index` of a node whose controller is a GIC, be it by a bus's map; NOT_FOUND when it has none or fewer."""
     present, value = fdt_property(fdt, node, b"interrupts")
     if not present:
         return bad_interrupt(Result.NOT_FOUND)
     controller = interrupt_parent(fdt, node)
     if controller == NO_NODE:
         return bad_interrupt(Result.INVALID)
+    mapped, _ = fdt_property(fdt, controller, b"interrupt-map")
+    if mapped:
+        return mapped_interrupt(fdt, controller, value.load_be32(usize(index) * 4)) if len(value) >= usize(index) * 4 + 4 else bad_interrupt(Result.NOT_FOUND)
     cells = usize(fdt_u32(fdt, controller, b"#interrupt-cells", 0))
     if cells < 3 or cells > 4:  # GICv3 may have a fourth
         return bad_interrupt(Result.INVALID)

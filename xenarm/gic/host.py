@@ -27,6 +27,7 @@ from xenarm.gic.v2 import (
     v2_lists_reset,
     v2_read_lr,
     v2_stop,
+    v2_wake_others,
     v2_write_lr,
 )
 from xenarm.gic.v3 import (
@@ -66,6 +67,7 @@ __all__ = [
     "gic_lists_reset",
     "gic_read_lr",
     "gic_stop_others",
+    "gic_wake_others",
     "gic_write_lr",
 ]
 
@@ -167,6 +169,13 @@ def gic_kick_others(cpus: u32, me: u32) -> None:
     for cpu in range(cpus):
         if cpu != me:
             gic_kick(cpu)
+
+
+@fn
+def gic_wake_others() -> None:
+    """Interrupt the other CPUs, those too that have not come yet. Where there is a GICv3 none of them sleeps for an interrupt."""
+    if CONFIG.GICV2 and not gic_is_v3():
+        v2_wake_others()
 
 
 @fn

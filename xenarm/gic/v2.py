@@ -47,12 +47,14 @@ __all__ = [
     "v2_read_lr",
     "v2_save_interface",
     "v2_stop",
+    "v2_wake_others",
     "v2_write_lr",
 ]
 
 CONTROL_RUN = int(GiccControl(ENABLE=True, EOIMODE=True))
 HCR_RUN = int(GichControl(EN=True))
 DISTRIBUTOR_ENABLE = 1
+OTHERS = 1 << 24
 ALIASED = 64 * KIB
 LAST_ALIAS = ALIASED - PAGE_SIZE
 IIDR_IMPLEMENTER = 0xFFF
@@ -295,6 +297,12 @@ def v2_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()
     gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)
+
+
+@fn
+def v2_wake_others() -> None:
+    """Interrupt every other CPU, those too that have not come yet (GICD_SGIR.TargetListFilter)."""
+    gicd_write(Gicd.SGIR, OTHERS | SGI_KICK)
 
 
 @fn

@@ -1,0 +1,223 @@
+"""Every SoC's way to start CPUs and to end, against models of its registers. `test_socs.py` runs these in a configuration that has all of them.
+
+What a model cannot see by itself, mapping, events and calls of the firmware, is put in the place of the hypervisor's before anything is rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from boards import BOARDS
+from freestanding import View, external, fn, u64, usize, zeroed
+from tests.xenarm import soc_models as models
+from xenarm.arm import instructions
+from xenarm.arm32 import registers as cp15
+from xenarm.core.addresses import HostPhys
+from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
+from xenarm.soc import exynos5250, omap5, registers, table
+from xenarm.soc.registers import Started
+from xenarm.tools.dtb import Tree
+from xenarm.tools.layout import source_dtb
+from xenarm.tools.paths import BOARDS as SOURCES
+
+ENTRY = 0x4010_0044
+CALLS: list[tuple[int, int]] = []
+
+
+@fn
+def mapped(base: HostPhys, size: u64) -> None:
+    """Nothing is mapped here."""
+
+
+@external("model_event")
+def event() -> None:
+    bus: Any = instructions.BUS
+    bus.event()
+
+
+@external("model_firmware")
+def firmware(function: usize, a: usize, b: usize, c: usize) -> usize:
+    bus: Any = instructions.BUS
+    CALLS.append((int(function), int(a)))
+    bus.allowed = True
+    return usize(0)
+
+
+setattr(registers, "mmu_map_device", mapped)
+setattr(omap5, "send_event", event)
+setattr(exynos5250, "host_call", firmware)
+
+
+class Clock(dict[str, int]):
+    """A millisecond passes with every look."""
+
+    def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]
+        if name.startswith("cntpct"):
+            self[name] = self.setdefault(name, 0) + 1000
+        return super().get(name, default)
+
+
+@pytest.fixture(autouse=True)
+def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    clock = Clock(cntfrq=1_000_000)
+    monkeypatch.setattr(cp15, "MODEL", clock)
+    CALLS.clear()
+    table.CHOSEN.row = 0
+    for chip in (exynos5250.CHIP, omap5.CHIP, table.sunxi.CHIP, table.rcar_h2.CHIP, table.restarts.CHIP):
+        for name in ("pmu", "entry", "wugen", "prm", "cpucfg", "prcm", "watchdog", "rst", "apmu", "base"):
+            if hasattr(chip, name):
+                setattr(chip, name, 0)
+    yield
+
+
+def tree(board: str, *more: tuple[str, str]) -> Fdt:
+    edited = Tree(source_dtb(SOURCES / BOARDS[board].tree))
+    for path, compatible in more:
+        edited.set_strings(path, "compatible", compatible)
+    blob = edited.blob()
+    made = zeroed(Fdt)
+    assert fdt_open(made, View(blob, 0, len(blob))) == FdtError.NONE
+    return made
+
+
+def begin(model: models.SocModel, fdt: Fdt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "BUS", model)
+    table.soc_init(fdt)
+
+
+def start(model: models.SocModel, fdt: Fdt, mpidr: int) -> int | None:
+    """Start a CPU, as `smp.py` does: where it began."""
+    result = table.soc_start(fdt, u64(mpidr), u64(ENTRY))
+    if result == Started.REFUSED:
+        assert not model.running
+        return None
+    if result == Started.WAKE:
+        model.interrupt()
+    return model.running.get(mpidr & 0xFF)
+
+
+@pytest.mark.parametrize("powered", [False, True])
+def test_exynos5250(monkeypatch: pytest.MonkeyPatch, powered: bool) -> None:
+    model, fdt = models.Exynos5250(powered=powered), tree("arndale")
+    begin(model, fdt, monkeypatch)
+    assert model.values[0x101C_0240] == 1 << 8, "the CPUs' counter runs"
+    assert start(model, fdt, 2) is None
+    assert start(model, fdt, 1) == ENTRY
+    table.soc_restart()
+    assert model.ended == "restart" and not CALLS
+
+
+def test_exynos5250_with_secure_firmware(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is elsewhere, and the monitor lets the CPU go."""
+    model, fdt = models.Exynos5250(secure=True), tree("arndale", ("/firmware", "samsung,secure-firmware"))
+    begin(model, fdt, monkeypatch)
+    assert start(model, fdt, 1) == ENTRY
+    assert CALLS == [(0xFFFF_FFFC, 1)]
+
+
+@pytest.mark.parametrize(("clock", "hertz"), [(1, 12e6), (2, 13e6), (4, 19.2e6), (5, 26e6), (6, 27e6), (7, 38.4e6)])
+def test_omap5(monkeypatch: pytest.MonkeyPatch, clock: int, hertz: float) -> None:
+    model, fdt = models.Omap5(clock), tree("omap5-uevm")
+    begin(model, fdt, monkeypatch)
+    assert model.counts(int(hertz)) == pytest.approx(6_144_000)
+    assert model.values[0x4824_3210] & ~0xFFF == 0xA000_0000, "other bits stay"
+    assert start(model, fdt, 1) == ENTRY
+    assert start(models.Omap5(), fdt, 3) is None
+    table.soc_restart()
+    assert model.ended == "restart"
+
+
+def test_omap5_with_a_clock_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counter stays what the firmware made it."""
+    model = models.Omap5(3)
+    begin(model, tree("omap5-uevm"), monkeypatch)
+    assert model.values[0x4824_3210] == 0xA000_0001
+
+
+@pytest.mark.parametrize(("board", "made", "cpus"), [("cubieboard2", models.a20, [1]), ("colombus", models.a31, [1, 2, 3])])
+def test_allwinner(monkeypatch: pytest.MonkeyPatch, board: str, made: Any, cpus: list[int]) -> None:
+    model, fdt = made(), tree(board)
+    begin(model, fdt, monkeypatch)
+    assert table.soc_from_reset()
+    for cpu in cpus:
+        assert start(model, fdt, cpu) == ENTRY
+    assert sorted(model.running) == cpus
+    table.soc_restart()
+    assert model.ended == "restart"
+
+
+def test_rcar_h2_starts_the_cluster_that_booted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fdt = models.RcarH2(), tree("lager")
+    begin(model, fdt, monkeypatch)
+    assert table.soc_from_reset()
+    assert start(model, fdt, 0x101) is None, "the other cluster"
+    for cpu in (1, 2, 3):
+        assert start(model, fdt, cpu) == ENTRY
+    assert sorted(model.running) == [1, 2, 3]
+
+
+def test_vexpress(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fdt = models.Vexpress(), tree("vexpress-a15")
+    begin(model, fdt, monkeypatch)
+    assert start(model, fdt, 1) == ENTRY
+    table.soc_off()
+    assert model.ended == "off"
+    table.soc_restart()
+    assert model.ended == "restart"
+
+
+def test_ecx2000(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fdt = models.SocModel(), tree("midway")
+    for at in (0xFFF3_CF00, 0xFFF3_C200):
+        model.register(at)
+    begin(model, fdt, monkeypatch)
+    assert start(model, fdt, 1) is None, "that is PSCI's"
+    table.soc_off()
+    assert model.values == {0xFFF3_CF00: 3, 0xFFF3_C200: 1}
+    table.soc_restart()
+    assert model.values == {0xFFF3_CF00: 2, 0xFFF3_C200: 1}
+
+
+def test_xgene(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.SocModel()
+    model.register(0x1700_0014)
+    begin(model, tree("xgene"), monkeypatch)
+    table.soc_restart()
+    assert model.values[0x1700_0014] == 1
+
+
+def test_bcm2711(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every store has the password in its upper byte; the kind of reset replaces what was there, other bits stay."""
+    model = models.SocModel()
+    model.register(0xFE10_0024)
+    model.register(0xFE10_001C, 0x0000_0112)
+    begin(model, tree("raspi4"), monkeypatch)
+    table.soc_restart()
+    assert model.values == {0xFE10_0024: 0x5A00_000A, 0xFE10_001C: 0x5A00_0122}
+
+
+@pytest.mark.parametrize("name", table.ALL)
+def test_without_its_nodes_nothing_is_touched(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A tree may lack them. Registers that it never has are another matter (A20's, OMAP5's counter)."""
+    compatible = bytes(table.ALL[name][0].compatible).decode()
+    edited = Tree(source_dtb(SOURCES / "zcu102.dts"))
+    edited.set_strings("/", "compatible", compatible)
+    blob = edited.blob()
+    made = zeroed(Fdt)
+    assert fdt_open(made, View(blob, 0, len(blob))) == FdtError.NONE
+    model = models.SocModel() if name not in ("OMAP5", "SUN7I") else models.Omap5()
+    begin(model, made, monkeypatch)
+    if name != "SUN7I":
+        assert table.soc_start(made, u64(1), u64(ENTRY)) == Started.REFUSED
+    assert not model.running
+
+
+def test_an_unknown_machine_has_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fdt = models.SocModel(), tree("zcu102")
+    begin(model, fdt, monkeypatch)
+    assert table.soc_start(fdt, u64(1), u64(ENTRY)) == Started.REFUSED
+    table.soc_off()
+    table.soc_restart()

@@ -1,0 +1,209 @@
+"""The registers by which SoCs start CPUs, as their manuals describe them: what `xenarm/soc` is tested against.
+
+Each model is a bus with CPUs: `running` has, by number, the address at which each began. What a manual forbids fails the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xenarm.arm import instructions
+
+
+class SocModel(instructions.ModelBus):
+    """Registers of four bytes; those that a model knows have handlers, any other access fails the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: dict[int, int] = {}
+        self.values: dict[int, int] = {}
+        self.stores: dict[int, Callable[[int], None]] = {}
+        self.loads: dict[int, Callable[[], int]] = {}
+        self.ended = ""
+
+    def register(self, address: int, value: int = 0, store: Callable[[int], None] | None = None, load: Callable[[], int] | None = None) -> None:
+        self.values[address] = value
+        if store is not None:
+            self.stores[address] = store
+        if load is not None:
+            self.loads[address] = load
+
+    def read(self, address: int, width: int) -> int:
+        assert width == 4 and address in self.values, f"a load of {width} bytes at {address:#x}"
+        return self.loads[address]() if address in self.loads else self.values[address]
+
+    def write(self, address: int, width: int, value: int) -> None:
+        assert width == 4 and address in self.values, f"a store of {width} bytes at {address:#x}"
+        self.values[address] = value
+        if address in self.stores:
+            self.stores[address](value)
+
+    def end(self, how: str) -> None:
+        self.ended = how
+
+    def interrupt(self) -> None:
+        """Every other CPU is interrupted."""
+
+    def event(self) -> None:
+        """SEV."""
+
+
+class Exynos5250(SocModel):
+    """Exynos 5 Dual User's Manual: PMU (ARM_CORE1_CONFIGURATION and _STATUS, SWRESET), MCT (G_TCON); the boot ROM's pen."""
+
+    def __init__(self, secure: bool = False, powered: bool = False) -> None:
+        super().__init__()
+        self.entry = 0x0204_F01C if secure else 0x0202_0000
+        self.register(self.entry)
+        self.register(0x1004_0400, store=lambda value: self.end("restart") if value & 1 else None)
+        self.register(0x1004_2080, 3 if powered else 0, self.configure)
+        self.looks = 0
+        self.register(0x1004_2084, 3 if powered else 0, load=self.status)
+        self.register(0x101C_0240)
+        self.allowed = not secure  # by the monitor's call
+
+    def configure(self, value: int) -> None:
+        assert value in (0, 3)
+        self.looks = 0
+
+    def status(self) -> int:
+        """The power comes up after a while."""
+        self.looks += 1
+        if self.looks > 5:
+            self.values[0x1004_2084] = self.values[0x1004_2080]
+        return self.values[0x1004_2084]
+
+    def interrupt(self) -> None:
+        if self.values[0x1004_2084] == 3 and self.values[self.entry] and self.allowed:
+            self.running[1] = self.values[self.entry]
+
+
+class Omap5(SocModel):
+    """SWPU249: AuxCoreBoot0 has the number of the CPU that may go on, from bit 5, AuxCoreBoot1 where; master counter; PRM."""
+
+    def __init__(self, clock: int = 4) -> None:
+        super().__init__()
+        self.register(0x4828_1800)
+        self.register(0x4828_1804)
+        self.register(0x4AE0_6110, clock)
+        self.register(0x4AE0_7C00, store=lambda value: self.end("restart") if value & 3 else None)
+        self.register(0x4824_3210, 0xA000_0001)
+        self.register(0x4824_3214, 0xB000_0001)
+
+    def event(self) -> None:
+        if self.values[0x4828_1800] >> 5 == 1:
+            self.running[1] = self.values[0x4828_1804]
+
+    def counts(self, hertz: int) -> float:
+        """The counter's rate."""
+        assert self.values[0x4824_3214] & 1 << 16, "the denominator is not taken over"
+        return hertz * (self.values[0x4824_3210] & 0xFFF) / (self.values[0x4824_3214] & 0xFFF)
+
+
+class Sunxi(SocModel):
+    """A20 and A31 User Manuals: a CPU runs from PRIVATE0 when its reset ends with the power on and its clamp open."""
+
+    def __init__(self, cpucfg: int, clamps: dict[int, int], gates: dict[int, tuple[int, int]]) -> None:
+        super().__init__()
+        self.base, self.clamps, self.gates = cpucfg, clamps, gates
+        for cpu, clamp in clamps.items():
+            self.register(cpucfg + 0x40 + 0x40 * cpu, 3, self.reset(cpu))
+            self.register(clamp, 0xFF, self.clamp(clamp))
+            self.values.setdefault(gates[cpu][0], 0)
+            self.values[gates[cpu][0]] |= gates[cpu][1]
+        self.register(cpucfg + 0x184, 0xF)
+        self.register(cpucfg + 0x1A4)
+        self.register(cpucfg + 0x1E4, 0xF)
+        self.steps: dict[int, list[int]] = {clamp: [] for clamp in clamps.values()}
+
+    def clamp(self, at: int) -> Callable[[int], None]:
+        return lambda value: self.steps[at].append(value)
+
+    def reset(self, cpu: int) -> Callable[[int], None]:
+        def store(value: int) -> None:
+            if value == 0:
+                self.running.pop(cpu, None)
+                return
+            assert value == 3
+            assert not self.values[self.base + 0x184] & 1 << cpu, "the cache was not reset"
+            assert not self.values[self.base + 0x1E4] & 1 << cpu, "a debugger may hold it"
+            assert self.steps[self.clamps[cpu]] == [0xFF >> n for n in range(9)], "the supply sagged"
+            assert not self.values[self.gates[cpu][0]] & self.gates[cpu][1], "it has no power"
+            self.running[cpu] = self.values[self.base + 0x1A4]
+
+        return store
+
+
+def a20() -> Sunxi:
+    """CPU 1's clamp and gate are in the CPU configuration; an old watchdog."""
+    made = Sunxi(0x01C2_5C00, {1: 0x01C2_5DB0}, {1: (0x01C2_5DB4, 1)})
+    made.register(0x01C2_0C94, store=lambda value: made.end("restart") if value & 3 == 3 else None)
+    return made
+
+
+def a31() -> Sunxi:
+    """Those of all CPUs are in the PRCM; a new watchdog."""
+    made = Sunxi(0x01F0_1C00, {n: 0x01F0_1540 + 4 * n for n in range(4)}, {n: (0x01F0_1500, 1 << n) for n in range(4)})
+    made.register(0x01C2_0CB4)
+    made.register(0x01C2_0CB8, store=lambda value: made.end("restart") if value & 1 and made.values[0x01C2_0CB4] & 3 == 1 else None)
+    return made
+
+
+class RcarH2(SocModel):
+    """R-Car H2 User's Manual: APMU of the Cortex-A15s, RST, SYSC. A CPU begins at the boot address, where two words in RAM send it on."""
+
+    APMU, RST, SYSC, RAM = 0xE615_2000, 0xE616_0000, 0xE618_0000, 0xE808_0000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register(self.APMU + 0x10, store=self.wake, load=self.waking)
+        self.register(self.APMU + 0x180)
+        self.register(self.RST + 0x20)
+        self.register(self.RST + 0x40, 0xF, self.release)
+        self.register(self.SYSC + 0x0C)
+        self.register(self.SYSC + 0x10)
+        self.register(self.RAM)
+        self.register(self.RAM + 4)
+        self.held = True
+
+    def release(self, value: int) -> None:
+        assert value >> 16 == 0xA5A5, "without the key the store is ignored"
+        self.held = value & 0xF != 0
+
+    def waking(self) -> int:
+        """Done after one look."""
+        value, self.values[self.APMU + 0x10] = self.values[self.APMU + 0x10], 0
+        return value
+
+    def wake(self, value: int) -> None:
+        bar = self.values[self.RST + 0x20]
+        assert bar & 0x10 and not self.held
+        at = (bar & ~0x3FF) << 8
+        assert at % 0x4_0000 == 0 and self.values[at] == 0xE51F_F004, "ldr pc, [pc, #-4]"
+        for bit in range(4):
+            if value & 1 << bit:
+                self.running[bit] = self.values[at + 4]
+
+
+class Vexpress(SocModel):
+    """DUI 0447: the SYS_FLAGS register has a set and a clear address; a function of the configuration controller is done at once."""
+
+    BASE = 0x1C01_0000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flags = 0xBAD
+        self.register(self.BASE + 0x30, store=lambda value: setattr(self, "flags", self.flags | value))
+        self.register(self.BASE + 0x34, store=lambda value: setattr(self, "flags", self.flags & ~value))
+        self.register(self.BASE + 0xA0)
+        self.register(self.BASE + 0xA4, store=self.control)
+        self.register(self.BASE + 0xA8)
+
+    def control(self, value: int) -> None:
+        assert value >> 30 == 3 and value >> 16 & 3 == 0, "a write to the motherboard"
+        self.end({8: "off", 9: "restart"}[value >> 20 & 0x3F])
+        self.values[self.BASE + 0xA8] = 1
+
+    def interrupt(self) -> None:
+        if self.flags:
+            self.running[1] = self.flags
