@@ -40,11 +40,17 @@ class Config:
     ARM64: bool
     ARM32: bool
     MAX_CPUS: int
+    OPTIMIZE_SPEED: bool
+    OPTIMIZE_SIZE: bool
+    LINES: bool
+    COMPRESS: bool
     MAX_DOMAINS: int
     MAX_DOMAIN_CPUS: int
     MAX_VCPUS: int
     MAX_MODULES: int
     MAX_TREE_NODES: int
+    RESTART: bool
+    DIRECT_MAP: bool
     STATIC_SHM: bool
     MAX_SHARED_REGIONS: int
     VPL011: bool
@@ -88,7 +94,11 @@ class Config:
     UART_CADENCE: bool
     UART_EXYNOS4210: bool
     UART_SCIF: bool
+    CONSOLE_MUX: bool
+    KEYS: bool
+    PANIC_REPORT: bool
     LOG_LEVEL: int
+    LOG_LEVEL_NONE: bool
     LOG_LEVEL_ERROR: bool
     LOG_LEVEL_WARNING: bool
     LOG_LEVEL_INFO: bool

@@ -52,6 +52,14 @@ TREE_REGISTER = b"x0" if CONFIG.ARM64 else b"r2"
 @export("boot_first_cpu")
 def boot_first_cpu(dtb: usize, image: usize, el: usize) -> None:
     """Entry of the first CPU: the device tree's and the image's machine address, the exception level. Does not return."""
+    boot(dtb, image, el)
+    stage(b"start")
+    arch_start_domains()
+
+
+@fn(inline=False)
+def boot(dtb: usize, image: usize, el: usize) -> None:
+    """All phases. Its part of the stack is free when it returns: domains start on what is left."""
     FDT.count = 0
     log_start()
     mmu_init(HostPhys(u64(image)))
@@ -79,9 +87,8 @@ def boot_first_cpu(dtb: usize, image: usize, el: usize) -> None:
     printk(f"hypervisor uses {memory_used() // 1024} KiB")
     gic_enable_spi(console_interrupt(), 0, True)
     serial_queue(True)
-    console_handle_keys(key_pressed)
-    stage(b"start")
-    arch_start_domains()
+    if CONFIG.KEYS:
+        console_handle_keys(key_pressed)
 
 
 @fn

@@ -18,12 +18,14 @@ CFLAGS, FLOATING_POINT = {
     "arm64": (("-ffixed-x18", "-mbranch-protection=none"), ("fp_save", "fp_restore", "fp_clear")),  # the short way out of a guest does not save x18
     "arm32": ((), ("context_switch", "fp_restore", "mvfr0", "mvfr1")),
 }[CONFIG.ARCH]
+CFLAGS += () if CONFIG.LINES else ("-fomit-frame-pointer",)  # nothing follows the frames
 """What the compiler must be told beside the flags that keep it off FP and SIMD registers; the only code that may name those: the FP switch."""
 
 ONCE = ("boot_first_cpu",)
 """What only this reaches is in the image's `.once` sections. It never returns; `boot_end`, the last that it calls, stays."""
 
-FAST = tuple(
+SHORT_WAY = ("xenarm.arm.short", "xenarm.arm.hw", "xenarm.arm.instructions", "xenarm.gic.words", "xenarm.psci.guest")
+FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else tuple(
     f"xenarm.{name}"
     for name in (
         *("arm.clear", "arm.cpu", "arm.fields", "arm.hw", "arm.instructions", "arm.irq", "arm.machine", "arm.mmu", "arm.run", "arm.schedule", "arm.short"),
@@ -36,7 +38,7 @@ FAST = tuple(
         *("gic.vgicr", "gic.words", "psci.guest"),
     )
 )
-"""The modules compiled for speed: what guests' exits, interrupts and switches go through, and what most of the boot's time goes to. All others are compiled for size."""
+"""The modules compiled for speed: by CONFIG_OPTIMIZE_SPEED what guests' exits, interrupts and switches go through, and what most of the boot's time goes to. All others are compiled for size."""
 
 GICV3_ENTRIES = ("xenarm.gic.vgicr.vgicr_access", "xenarm.gic.vgicd3.vgicd3_access", "xenarm.gic.vgicd3.vgic_send_sgi")
 SEPARATE = (
@@ -45,6 +47,7 @@ SEPARATE = (
 )
 """Code that one machine or boot argument needs and another does not, in the image's order: what is not chosen is free memory after the boot (`once.py`)."""
 
+ONCE_LINES, LINES = ("KEEP(*(.once.lines))", "KEEP(*(.lines))") if CONFIG.LINES else ("", "")
 LINKER_SCRIPT = f"""
 ENTRY(_start)
 PHDRS
@@ -80,7 +83,7 @@ SECTIONS
         *(.once.rodata)
         . = ALIGN(8);
         __once_lines_start = .;
-        KEEP(*(.once.lines))
+        {ONCE_LINES}
         __once_lines_end = .;
         . = ALIGN({PAGE_SIZE});
         __once_rodata_end = .;
@@ -90,7 +93,7 @@ SECTIONS
         *(.rodata .rodata.*)
         . = ALIGN(8);
         __lines_start = .;
-        KEEP(*(.lines))
+        {LINES}
         __lines_end = .;
         . = ALIGN({PAGE_SIZE});
         __rodata_end = .;

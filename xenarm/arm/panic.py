@@ -98,7 +98,16 @@ def number(lines: View[u8], at: usize) -> tuple[u32, usize]:
 
 @fn
 def find_line(address: u64) -> tuple[bool, View[u8], u32]:
-    """(known, file, line) of a trap or a return address: the tables have exactly those. The boot's own is gone with the boot."""
+    """(known, file, line) of a trap or a return address."""
+    if CONFIG.LINES:
+        return look_up(address)
+    else:
+        return False, b"", 0
+
+
+@fn
+def look_up(address: u64) -> tuple[bool, View[u8], u32]:
+    """In the tables, which have exactly those. The boot's own is gone with the boot."""
     boots = address > u64(usize(ONCE_TEXT_START)) and address <= u64(usize(ONCE_TEXT_END))
     if boots and boot_is_over():
         return False, b"", 0
@@ -175,12 +184,22 @@ def panic_exception(frame: CrashFrame) -> None:
     cpu = SLOTS[slot].vcpu.cpu if slot < SLOT_COUNT else u32(0)
     stop_others(cpu)
     serial_flush()
+    if CONFIG.PANIC_REPORT:
+        report(frame, slot, cpu)
+        end_machine()
+    else:
+        say(f"panic on cpu {cpu} at {frame.elr:#x}: syndrome {frame.esr:#x}, address {frame.far:#x}")
+        cpu_stop()
+
+
+@fn
+def report(frame: CrashFrame, slot: u32, cpu: u32) -> None:
+    """All there is to know."""
     say_what(frame, cpu)
     if slot < SLOT_COUNT:
         say_domain(SLOTS[slot].vcpu)
     say_crash_registers(frame)
     backtrace(frame)
-    end_machine()
 
 
 @fn

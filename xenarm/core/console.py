@@ -58,8 +58,7 @@ SWITCH = 0x01  # CTRL-a
 SWITCH_COUNT = 3
 HYPERVISOR = 0xFFFF_FFFE  # has the input
 MOST_KEYS = 16  # typed ahead to the hypervisor
-LINE_SIZE = 256
-WAITING_SIZE = 2048
+LINE_SIZE, WAITING_SIZE = (256, 2048) if CONFIG.CONSOLE_MUX else (1, 1)
 MOST_INPUT = 4096  # characters handled in one interrupt: a flood of input must not keep the CPU
 SHARED_OUT = RING_SIZE // 4  # of the port's ring: what all domains together may bring in until so much was sent
 PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others waiting
@@ -155,7 +154,7 @@ def console_start() -> None:
         if has_console(DOMAINS[i]):
             OUTPUTS[i].allowance = u64(SHARED_OUT // max(live, 1))
     CONSOLE.focus = next_focus(NOBODY)
-    if live > 1:
+    if CONFIG.CONSOLE_MUX and live > 1:
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}; CTRL-a three times moves it to the next domain")
     serial_receive(True)
 
@@ -261,7 +260,7 @@ def console_put(d: Domain, character: u8) -> None:
             out.lost += 1
             return
         before = RING.head
-        if TERMINAL.shared:
+        if CONFIG.CONSOLE_MUX and TERMINAL.shared:
             put_returns(d, out, character)
         else:
             put_alone(d, character)
@@ -306,7 +305,7 @@ def send_waiting() -> None:
 @fn(inline=True)
 def console_waits() -> bool:
     """Whether `console_poll` would do anything."""
-    return CONSOLE.waiting
+    return CONFIG.CONSOLE_MUX and CONSOLE.waiting
 
 
 @fn
@@ -315,7 +314,7 @@ def console_poll() -> bool:
 
     True if some still waits: an idle CPU asks again soon, so that nothing waits much longer than PATIENCE_MS.
     """
-    if CONSOLE.waiting:
+    if CONFIG.CONSOLE_MUX and CONSOLE.waiting:
         with TERMINAL.lock:
             if TERMINAL.owner != NOBODY and owner_is_silent():
                 interrupt_owner()
@@ -381,7 +380,7 @@ def update_interrupt(d: Domain, u: Vpl011) -> None:
 @fn
 def deliver(character: u8) -> None:
     """To the focused domain. What its queue does not take is lost: only with several domains, see `hold`."""
-    if CONSOLE.focus == HYPERVISOR and CONSOLE.key_count < MOST_KEYS:
+    if CONFIG.CONSOLE_MUX and CONSOLE.focus == HYPERVISOR and CONSOLE.key_count < MOST_KEYS:
         CONSOLE.keys[CONSOLE.key_count] = character
         CONSOLE.key_count += 1
     if is_domain(CONSOLE.focus):
@@ -394,15 +393,16 @@ def deliver(character: u8) -> None:
 @fn
 def receive(character: u8) -> None:
     """A typed character. CTRL-a is held back until it is clear that it does not come three times."""
-    if character == SWITCH:
+    if CONFIG.CONSOLE_MUX and character == SWITCH:
         CONSOLE.switches += 1
         if CONSOLE.switches == SWITCH_COUNT:
             CONSOLE.switches = 0
             focus_next()
         return
-    for _ in range(CONSOLE.switches):
-        deliver(SWITCH)
-    CONSOLE.switches = 0
+    if CONFIG.CONSOLE_MUX:
+        for _ in range(CONSOLE.switches):
+            deliver(SWITCH)
+        CONSOLE.switches = 0
     deliver(character)
 
 
@@ -437,6 +437,17 @@ def drain() -> None:
 def console_irq() -> None:
     """The port's interrupt."""
     send_waiting()
+    if CONFIG.KEYS:
+        take_keys()
+    else:
+        with CONSOLE.lock:
+            drain()
+    console_poll()
+
+
+@fn
+def take_keys() -> None:
+    """Input, and what the hypervisor's keys do, which needs that no lock is held."""
     keys = array(u8, MOST_KEYS)
     with CONSOLE.lock:
         drain()
@@ -447,7 +458,6 @@ def console_irq() -> None:
     if handler is not None:
         for i in range(count):
             handler(keys[i])
-    console_poll()
 
 
 @fn
@@ -461,7 +471,7 @@ def end_line(d: Domain) -> None:
     """What a domain printed is shown to the end."""
     with TERMINAL.lock:
         out = OUTPUTS[d.id]
-        if out.waiting > 0:
+        if CONFIG.CONSOLE_MUX and out.waiting > 0:
             if TERMINAL.owner != NOBODY and TERMINAL.owner != d.id:
                 interrupt_owner()
             show_waiting(d, out)

@@ -35,7 +35,7 @@ NOBODY = 0xFFFF_FFFF
 RING_SIZE = CONFIG.LOG_RING_SIZE
 assert RING_SIZE & (RING_SIZE - 1) == 0, "CONFIG_LOG_RING_SIZE must be a power of two"
 
-ERROR, WARNING, INFO, DEBUG = range(4)
+ERROR, WARNING, INFO, DEBUG = range(4)  # CONFIG.LOG_LEVEL is -1 where not even errors are said
 
 # Messages that a guest can provoke: so many at once, then so many a second (Xen's guest_loglvl ratelimit is similar).
 GUEST_BURST = 10

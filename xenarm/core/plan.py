@@ -146,8 +146,9 @@ def place_direct(fdt: Fdt, plan: Plan) -> tuple[bool, u64]:
 @fn
 def plan_places(fdt: Fdt, plan: Plan) -> bool:
     base = u64(GUEST_RAM0_BASE)
-    fits = place_in(plan, base, ram0_size(plan.memory)) if not plan.direct else False
-    if plan.direct:
+    direct = CONFIG.DIRECT_MAP and plan.direct
+    fits = place_in(plan, base, ram0_size(plan.memory)) if not direct else False
+    if CONFIG.DIRECT_MAP and direct:
         fits, base = place_direct(fdt, plan)
     if fits:
         return True

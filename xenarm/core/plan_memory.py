@@ -2,6 +2,7 @@
 
 from freestanding import fn, u32, u64
 from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_FRAME, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
+from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.console import console_place
 from xenarm.core.memory import memory_conflict, memory_free, memory_holds
@@ -30,7 +31,7 @@ def plan_static(fdt: Fdt, plan: Plan, kib: u64) -> bool:
             break
         if place.size == 0 or (place.base | place.size) & (PAGE_SIZE - 1) != 0 or not memory_holds(place.base, place.size):
             return refuse(fdt, plan, plan.node, b"xen,static-mem is not in whole pages of the machine's memory", b"correct address and size")
-        if plan.direct and place.base + place.size > u64(1) << IPA_BITS:
+        if CONFIG.DIRECT_MAP and plan.direct and place.base + place.size > u64(1) << IPA_BITS:
             return refuse(fdt, plan, plan.node, b"direct-map reaches beyond the 40 bits of a guest's addresses", b"choose memory below")
         total += place.size
     if total == 0:
@@ -67,7 +68,7 @@ def plan_memory(fdt: Fdt, plan: Plan) -> bool:
     present, _ = fdt_property(fdt, plan.node, b"xen,static-mem")
     if present:
         return plan_static(fdt, plan, kib)
-    if plan.direct:
+    if CONFIG.DIRECT_MAP and plan.direct:
         return refuse(fdt, plan, plan.node, b"direct-map is for memory at fixed addresses only", b"give xen,static-mem, or leave direct-map out")
     free = memory_free()
     free -= min(free, TABLE_ROOM)
@@ -89,6 +90,15 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
     plan.direct = direct
     if not direct:
         return True
+    if CONFIG.DIRECT_MAP:
+        return plan_layout_direct(fdt, plan)
+    else:
+        return refuse(fdt, plan, plan.node, b"direct-map asks for what this image has not", b"build it with CONFIG_DIRECT_MAP, or leave direct-map out")
+
+
+@fn
+def plan_layout_direct(fdt: Fdt, plan: Plan) -> bool:
+    """The devices where the machine has them."""
     plan.layout.gicd = GIC.gicd
     plan.layout.gicc = GIC.gicc
     plan.layout.gicr = GIC.gicr

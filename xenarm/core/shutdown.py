@@ -6,6 +6,7 @@ Whoever ends a domain only claims that and kicks its vCPUs. The last of them to 
 from freestanding import Atomic, Struct, View, atomic, fn, u8, u32, u64, zeroed
 
 from xenarm.arch import arch_machine_off, arch_machine_reset
+from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB
 from xenarm.core.console import console_domain_ended
 from xenarm.core.dom0less import domain_rebuild, domain_release
@@ -75,7 +76,7 @@ def domain_vcpu_left(d: Domain) -> None:
 @fn
 def settle(d: Domain) -> None:
     action = end_action(d, d.reason)
-    if action == EndAction.RESTART and restart(d):
+    if CONFIG.RESTART and action == EndAction.RESTART and restart(d):
         return
     printk(f"domain {domain_name(d)}: shut down, reason {d.reason}")
     trace_domain(d, u64(DomainState.DEAD), u64(d.reason))

@@ -14,13 +14,16 @@ from pathlib import Path
 from boards import BOARDS
 from boards import board as board_named
 from freestanding.elf import Image
+from freestanding.errors import CHECK_KINDS
 from xenarm.config import Config, parse
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.kconfig import up_to_date, user_path
 from xenarm.tools.machine import Architecture
+from xenarm.tools.pack import pack
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
 
 HYPERVISOR = "xenarm.main"
+UNPACKER = "xenarm.arm64.unpack"
 GUESTS = ("hello", "bench")
 TARGETS = {board.name: board.architecture.target for board in BOARDS.values()}
 FEATURES = {
@@ -41,6 +44,10 @@ FEATURES = {
     "AARCH32_GUESTS": "32-bit guests",
     "EVENT_CHANNELS": "event channels",
     "TRACE": "tracing",
+    "RESTART": "restart",
+    "DIRECT_MAP": "direct map",
+    "KEYS": "keys",
+    "COMPRESS": "compressed",
 }
 """How the summary names the switches."""
 
@@ -77,16 +84,33 @@ def compile_job(board: str, job: Job, config: Path | None = None, verbose: bool 
     """Compile one image, by the board's configuration or another; returns the seconds that it took."""
     config = (config or up_to_date(board)).absolute()
     job.output.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "freestanding", "build", job.module]
-    command += ["--target", TARGETS[board], "-o", str(job.output), *checks_left_out(configured(config))]
+    values = configured(config)
+    start = time.monotonic()
+    compile_module(board, job, config, checks_left_out(values), verbose)
+    if job.module == HYPERVISOR and values.COMPRESS:
+        make_compressed(board, job.output, config, verbose)
+    return time.monotonic() - start
+
+
+def compile_module(board: str, job: Job, config: Path, options: list[str], verbose: bool) -> None:
+    """Run the language's build command."""
+    command = [sys.executable, "-m", "freestanding", "build", job.module, "--target", TARGETS[board], "-o", str(job.output), *options]
     if verbose:
         command += ["--commands"]
         print(f"XENARM_CONFIG={config} {' '.join(command)}", flush=True)
-    start = time.monotonic()
     result = subprocess.run(command, cwd=ROOT, env={**os.environ, "XENARM_CONFIG": str(config)}, check=False)
     if result.returncode:
         raise ToolError(f"{job.module} was not built: the compiler's message above says where and why")
-    return time.monotonic() - start
+
+
+def make_compressed(board: str, image: Path, config: Path, verbose: bool) -> None:
+    """Put the compressed image in the place of the plain one, which is kept beside it."""
+    unpacker = image.with_name("unpack")
+    unchecked = [option for kind in CHECK_KINDS for option in ("--without", kind)]  # sizes are known, and data ends where it ends
+    compile_module(board, Job(UNPACKER, unpacker), config, ["-O", "z", *unchecked], verbose)
+    plain = image.read_bytes()
+    image.with_name(image.name + ".plain").write_bytes(plain)
+    image.write_bytes(pack(plain, unpacker.read_bytes()))
 
 
 def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False, verbose: bool = False) -> float:
@@ -153,7 +177,7 @@ def summary(board: str, config: Path) -> str:
         "architecture": values.ARCH,
         "features": features(values),
         "sections": sections(elf),
-        "image": f"{shown(image)}, {image.stat().st_size:,} bytes",
+        "image": f"{shown(image)}, {image.stat().st_size:,} bytes" + (f", unpacked {len(elf.flat()):,}" if values.COMPRESS else ""),
         "load address": load_address(board, image),
     }
     return "\n".join(f"{name:<13} {text}" for name, text in rows.items())

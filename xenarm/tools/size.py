@@ -190,6 +190,9 @@ def main() -> None:
         show(console, pieces, arguments.all, arguments.module)
         loaded = sum(piece.size for piece in pieces if piece.loaded)
         console.print(f"{shown(path)}: image {loaded:,} bytes, of which {sum(p.size for p in pieces if p.loaded and p.once):,} are free after the boot")
+        packed = path.with_suffix("").stat().st_size
+        if packed != loaded:
+            console.print(f"{shown(path.with_suffix(''))}: {packed:,} bytes compressed")
 
 
 if __name__ == "__main__":
