@@ -55,7 +55,8 @@ def check(image: View[u8], zimage: bool) -> KernelImage:
     """One kind or the other, where there are both."""
     if CONFIG.ARM64 and not (CONFIG.AARCH32_GUESTS and zimage):
         return kernel_check(image)
-    return zimage_check(image)
+    else:
+        return zimage_check(image)
 
 
 @fn
