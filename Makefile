@@ -20,6 +20,10 @@ MINUTES ?= 30
 SEED ?= 1
 PYTEST_ARGS ?=
 DEPLOY ?=
+FLASH ?=
+PORT ?=
+BAUD ?=
+STORAGE ?=
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,12 +40,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(STAMP) ## boot a guest: GUEST=hello|debian|hello32|debian32 CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>
-	@$(PY) -m xenarm.tools.run --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)') --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
+run: $(STAMP) ## boot a guest: GUEST=hello|debian|hello32|debian32 CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>, or from the flash: FLASH=1
+	@$(PY) -m xenarm.tools.run --board $(board) $(if $(FLASH),--flash) $(if $(DEPLOY),--deploy '$(DEPLOY)') --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
 
 .PHONY: deploy
 deploy: $(STAMP) ## check a deployment, build it, and print where everything lies: DEPLOY=<name in deploy/, or a file>
 	@$(PY) -m xenarm.tools.deploy --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)')
+
+.PHONY: flash
+flash: $(STAMP) ## put a deployment onto a board: DEPLOY=<name>; a real one by U-Boot: PORT=/dev/ttyUSB0 BAUD=<n> STORAGE='none|sf <offset>|mmc 0:1'
+	@$(PY) -m xenarm.tools.flash --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)') $(if $(PORT),--port '$(PORT)') $(if $(BAUD),--baud $(BAUD)) $(if $(STORAGE),--storage '$(STORAGE)')
 
 .PHONY: test
 test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
@@ -71,8 +79,9 @@ bench-language: $(STAMP) ## measure the language against C by the same compiler
 	@$(PY) -m bench.language
 
 .PHONY: build
-build: $(STAMP) ## build build/<board>/xenarm (the default target): V=1 shows the commands
+build: $(STAMP) ## build build/<board>/xenarm (the default target) and the files that carry a deployment: DEPLOY=<name>, V=1 shows the commands
 	@$(PY) -m xenarm.tools.build --board $(board) $(if $(filter 1,$(V)),--verbose)
+	@$(PY) -m xenarm.tools.image --board $(board) --no-build $(if $(DEPLOY),--deploy '$(DEPLOY)')
 
 .PHONY: size
 size: $(STAMP) ## what the image's bytes are: AGAINST=<build directory or ELF> MODULE=<name> ALL=1

@@ -5,7 +5,7 @@ RAM starts at 1 GiB, as on the 64-bit one; QEMU loads the image 64 KiB above (hw
 
 from __future__ import annotations
 
-from xenarm.tools.machine import Architecture, Board, Hardware
+from xenarm.tools.machine import MIB, Architecture, Board, Hardware, Region
 
 BOARD = Board(
     name="qemu-virt-arm32",
@@ -15,12 +15,13 @@ BOARD = Board(
         serial="PL011 at 0x9000000",
         firmware="none; QEMU answers PSCI",
         cpu_start="PSCI",
-        flash="nothing to flash: make run",
+        flash="make flash, and make run FLASH=1",
     ),
     ram_base=0x4000_0000,
     max_cpus=8,
     qemu="qemu-system-arm",
     machine="virt,virtualization=on,gic-version=2",
     cpu="cortex-a15",
+    nor=Region("the NOR flash", 0, 64 * MIB),
     architecture=Architecture.ARM32,
 )

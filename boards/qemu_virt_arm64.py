@@ -5,7 +5,7 @@ RAM starts at 1 GiB. The memory map is in QEMU's hw/arm/virt.c; -M virt has room
 
 from __future__ import annotations
 
-from xenarm.tools.machine import Board, Hardware
+from xenarm.tools.machine import MIB, Board, Hardware, Region
 
 BOARD = Board(
     name="qemu-virt-arm64",
@@ -15,11 +15,12 @@ BOARD = Board(
         serial="PL011 at 0x9000000",
         firmware="none; QEMU answers PSCI",
         cpu_start="PSCI",
-        flash="nothing to flash: make run",
+        flash="make flash, and make run FLASH=1",
     ),
     ram_base=0x4000_0000,
     max_cpus=8,
     qemu="qemu-system-aarch64",
     machine="virt,virtualization=on,gic-version=2",
     cpu="cortex-a57",
+    nor=Region("the NOR flash", 0, 64 * MIB),
 )

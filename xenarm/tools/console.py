@@ -30,9 +30,9 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
-def serial_port(url: str) -> Port:
+def serial_port(url: str, baud: int = 115200) -> Port:
     """A serial port by what pyserial calls a URL: a device, a pty, or socket://host:port."""
-    port: Port = serial.serial_for_url(url, write_timeout=30)
+    port: Port = serial.serial_for_url(url, baudrate=baud, write_timeout=30)
     return port
 
 
@@ -112,6 +112,22 @@ class Console:
             if time.monotonic() > deadline:
                 raise ConsoleTimeout(f"no {expression.pattern!r} within {seconds:g} s{self._tail()}")
             self._receive()
+
+    def take(self, seconds: float) -> int | None:
+        """The next byte that has not been matched yet, for protocols of bytes; None: none came in time."""
+        deadline = time.monotonic() + seconds
+        while self._seen == len(self.transcript):
+            if self.closed:
+                raise ConsoleTimeout(f"the line closed{self._tail()}")
+            if time.monotonic() > deadline:
+                return None
+            self._receive()
+        self._seen += 1
+        return self.transcript[self._seen - 1]
+
+    def skip(self) -> None:
+        """Take all that has come as matched."""
+        self._seen = len(self.transcript)
 
     def drain_until_closed(self, seconds: float) -> bool:
         """Read on until the other end closes the line; False if it does not in time."""

@@ -14,6 +14,14 @@ from xenarm.tools.paths import DEFAULT_BOARD, board_dir
 DEFAULT_DEPLOYMENT = "hello"
 
 
+def build_missing(deployment: Deployment, board: str) -> None:
+    """Build the guests that are not there."""
+    for guest in plan.guests_of(deployment):
+        job = build.guest_job(board, guest)
+        if not job.output.exists():
+            build.compile_job(board, job)
+
+
 def composed(deployment: Deployment, board: str, may_build: bool = True) -> Layout:
     """Everything checked, built, and placed."""
     board_named(board)
@@ -21,13 +29,20 @@ def composed(deployment: Deployment, board: str, may_build: bool = True) -> Layo
     machine = plan.machine_for(deployment, board)
     if may_build:
         build.build(board, plan.guests_of(deployment))
+    else:
+        build_missing(deployment, board)
     return compose(machine)
 
 
-def show(deployment: Deployment, layout: Layout) -> None:
-    """Print the placement, and what of the file had no effect."""
+def show_notes(deployment: Deployment) -> None:
+    """Print what of the file had no effect."""
     for note in deployment.notes:
         print(f"note: {note}")
+
+
+def show(deployment: Deployment, layout: Layout) -> None:
+    """Print the placement."""
+    show_notes(deployment)
     about = f": {deployment.description}" if deployment.description else ""
     print(f"{deployment.place} on {layout.machine.board.name}{about}")
     for line in plan.placement(layout):

@@ -34,6 +34,8 @@ class Need:
         """Whether this machine has it already."""
         if self.program == "ensurepip":  # Debian splits this module out of Python
             return importlib.util.find_spec("ensurepip") is not None
+        if self.program.startswith("/"):  # a file that is not run here
+            return os.path.exists(self.program)
         return shutil.which(self.program) is not None
 
 
@@ -45,6 +47,10 @@ NEEDS = (
     _need("ensurepip", "python3-venv", "makes the virtual environment", "build run test"),
     _need("qemu-system-aarch64", "qemu-system-arm", "emulates the boards", "run test"),
     _need("dtc", "device-tree-compiler", "the tests compare our device trees with its own", "test"),
+    _need("mkimage", "u-boot-tools", "the tests read our U-Boot images with it", "test"),
+    _need("mdir", "mtools", "the tests read our card images with it", "test"),
+    _need("/usr/lib/u-boot/qemu_arm64/u-boot.bin", "u-boot-qemu", "the tests flash through it", "test"),
+    _need("gdb-multiarch", "gdb-multiarch", "debugs the running hypervisor", "debug test"),
     _need("readelf", "binutils", "the tests compare our images with what it reads", "test"),
 )
 

@@ -13,6 +13,9 @@ import fdt
 
 from xenarm.tools.errors import ToolError
 
+# A header, no reservation, and a root without anything (Devicetree Specification v0.4, chapter 5).
+EMPTY = struct.pack(">10I2Q4I", 0xD00D_FEED, 72, 56, 72, 40, 17, 16, 0, 0, 16, 0, 0, 1, 0, 2, 9)
+
 
 class Tree:
     """A device tree; nodes are named by their full path and made when they are first given a property."""
@@ -64,3 +67,8 @@ class Tree:
     def blob(self) -> bytes:
         """The tree as a blob."""
         return bytes(self._tree.to_dtb(version=17))
+
+
+def empty() -> Tree:
+    """A tree with a root and nothing else."""
+    return Tree(EMPTY)

@@ -191,6 +191,15 @@ def describe_domain(tree: Tree, domain: DomainSpec, modules: Iterable[PlacedModu
             tree.set_strings(node, "bootargs", module.spec.bootargs)
 
 
+def describe(tree: Tree, machine: Machine, modules: Iterable[PlacedModule]) -> None:
+    """Write what is ours into /chosen."""
+    if machine.bootargs:
+        tree.set_strings("/chosen", "xen,xen-bootargs", machine.bootargs)
+    set_properties(tree, "/chosen", machine.chosen)
+    for domain in machine.domains:
+        describe_domain(tree, domain, [module for module in modules if module.domain is domain])
+
+
 def compose(machine: Machine) -> Layout:
     """Place everything, check it, and write the device tree for it."""
     if not machine.board.qemu:
@@ -210,9 +219,5 @@ def compose(machine: Machine) -> Layout:
         tree.remove_node(f"/cpus/cpu@{number:x}")
     for seed in ("rng-seed", "kaslr-seed"):  # drawn anew at every start: the same machine must give the same bytes
         tree.remove("/chosen", seed)
-    if machine.bootargs:
-        tree.set_strings("/chosen", "xen,xen-bootargs", machine.bootargs)
-    set_properties(tree, "/chosen", machine.chosen)
-    for domain in machine.domains:
-        describe_domain(tree, domain, [module for module in modules if module.domain is domain])
+    describe(tree, machine, modules)
     return Layout(machine, hypervisor, dtb, modules, tree.blob())

@@ -82,6 +82,7 @@ class Board:
     cpu: str = ""
     tree: str = ""
     architecture: Architecture = Architecture.ARM64
+    nor: Region | None = None  # NOR flash that the CPU starts from
 
     def machine_options(self, *more: str) -> list[str]:
         """What QEMU is told to be."""

@@ -13,7 +13,7 @@ from typing import Any
 from xenarm.tools.errors import ToolError
 from xenarm.tools.gdbstub import GdbStub
 from xenarm.tools.layout import Layout
-from xenarm.tools.machine import Architecture
+from xenarm.tools.machine import Architecture, Board
 
 
 def _load(path: Path, address: int) -> list[str]:
@@ -50,15 +50,23 @@ def write_stub64(stub: Path, layout: Layout) -> None:
     stub.write_bytes(struct.pack("<6I2Q", *words, layout.device_tree.base, layout.hypervisor.base))
 
 
+def machine_command(board: Board, cpus: int, memory_mib: int) -> list[str]:
+    """A machine with nothing in it."""
+    command = [board.qemu, *board.machine_options(), "-smp", str(cpus), "-m", str(memory_mib)]
+    return [*command, "-display", "none", "-nic", "none", "-no-reboot"]
+
+
+def flash_command(board: Board, cpus: int, memory_mib: int, flash: Path) -> list[str]:
+    """A machine that starts from its NOR flash."""
+    return [*machine_command(board, cpus, memory_mib), "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={flash}"]
+
+
 def command_line(layout: Layout, dtb: Path) -> list[str]:
     """The arguments that make the machine, but for its console; writes the device tree to `dtb`."""
     machine = layout.machine
-    board = machine.board
     dtb.parent.mkdir(parents=True, exist_ok=True)
     dtb.write_bytes(layout.dtb)
-    command = [board.qemu, *board.machine_options()]
-    command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
-    command += ["-display", "none", "-nic", "none", "-no-reboot"]
+    command = machine_command(machine.board, machine.cpus, machine.memory_mib)
     command += _entry_by_stub(layout, dtb) if layout.exact_dtb else _entry_by_kernel(layout, dtb)
     for module in layout.modules:
         command += _load(module.spec.path, module.address)
@@ -68,15 +76,15 @@ def command_line(layout: Layout, dtb: Path) -> list[str]:
 
 
 class Qemu:
-    """A QEMU that is stopped before its first instruction until `resume`; leaving the `with` ends it."""
+    """A QEMU, by its command less what connects it, that is stopped before its first instruction until `resume`; leaving the `with` ends it."""
 
-    def __init__(self, layout: Layout, dtb: Path) -> None:
-        command = command_line(layout, dtb)
-        command += ["-chardev", "socket,id=serial0,host=127.0.0.1,port=0,server=on,wait=off"]
+    def __init__(self, machine: list[str], log_file: Path) -> None:
+        command = [*machine, "-chardev", "socket,id=serial0,host=127.0.0.1,port=0,server=on,wait=off"]
         command += ["-serial", "chardev:serial0", "-qmp", "stdio", "-S"]
         command += ["-chardev", "socket,id=gdb0,host=127.0.0.1,port=0,server=on,wait=off", "-gdb", "chardev:gdb0"]
         self.command = command
-        self._log = dtb.with_suffix(".qemu-log")
+        self._log = log_file
+        log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("w") as log:
             try:
                 self.process = subprocess.Popen(

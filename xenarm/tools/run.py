@@ -8,19 +8,20 @@ import sys
 from pathlib import Path
 
 from boards import board as board_named
-from xenarm.tools import build, debian, deploy, doctor
+from xenarm.tools import build, debian, deploy, doctor, flash
 from xenarm.tools.deployment import plan
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir
-from xenarm.tools.qemu import command_line
+from xenarm.tools.qemu import command_line, flash_command
 
 DEBIAN_BOOTARGS = "console=ttyAMA0 earlycon=pl011,0x22000000"
 GUEST_NAMES = ("hello", "debian", "hello32", "debian32")
 NARROW = "32"  # of guests in AArch32 on a 64-bit board
 BOARD32 = "qemu-virt-arm32"  # what 32-bit guests of our own are built for
 ESCAPE = 0x1D  # CTRL-], because CTRL-a belongs to the hypervisor's own console
+TERMINAL = ("-serial", "mon:stdio", "-echr", str(ESCAPE))
 
 
 def debian_domain(
@@ -66,7 +67,17 @@ def build_for(board: str, guest: str) -> None:
 
 def interactive_command(machine: Machine, dtb: Path) -> list[str]:
     """QEMU on this terminal: every key reaches the guest, CTRL-C and CTRL-a too; CTRL-] is QEMU's own."""
-    return [*command_line(compose(machine), dtb), "-serial", "mon:stdio", "-echr", str(ESCAPE)]
+    return [*command_line(compose(machine), dtb), *TERMINAL]
+
+
+def run_flash(board: str) -> None:
+    """Start what 'make flash' has written. Does not return."""
+    found = board_named(board)
+    doctor.provide("run")
+    about = flash.flashed(board)
+    command = flash_command(found.with_gic(about.gic), about.cpus, about.memory_mib, flash.flash_path(board))
+    print(f"starting the flash, with {about.deployment} in it, in QEMU; to quit, press CTRL-] and then x", flush=True)
+    os.execvp(command[0], [*command, *TERMINAL])
 
 
 def with_guest(arguments: argparse.Namespace) -> tuple[str, Machine]:
@@ -103,8 +114,11 @@ def main() -> None:
     parser.add_argument("--mem", type=int, help="the guest's memory in MiB")
     parser.add_argument("--gic", type=int, default=2, help="version of the machine's interrupt controller: 2 or 3")
     parser.add_argument("--deploy", metavar="NAME", help="a deployment of deploy/, or a file, in the place of a guest")
+    parser.add_argument("--flash", action="store_true", help="start from the flash that 'make flash' has written")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
+    if arguments.flash:
+        run_flash(arguments.board)
     name, machine = deployed(arguments) if arguments.deploy else with_guest(arguments)
     command = interactive_command(machine, board_dir(arguments.board) / "run" / f"{name}.dtb")
     print(f"booting {name} in QEMU; to quit, press CTRL-] and then x")

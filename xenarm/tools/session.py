@@ -10,7 +10,7 @@ from pathlib import Path
 from xenarm.tools.console import Console, ConsoleTimeout, serial_port
 from xenarm.tools.layout import Layout
 from xenarm.tools.paths import BUILD
-from xenarm.tools.qemu import Qemu
+from xenarm.tools.qemu import Qemu, command_line
 
 TRANSCRIPTS = BUILD / "transcripts"
 
@@ -37,10 +37,16 @@ def booted(layout: Layout, name: str, paused: bool = False, dtb: bytes | None = 
     With `paused` the first instruction waits for `qemu.resume`. With `dtb` the hypervisor is handed exactly
     those bytes, which QEMU would not load by itself if they were damaged.
     """
-    scratch = TRANSCRIPTS / f"{name}.dtb"
     if dtb is not None:
         layout = replace(layout, dtb=dtb, exact_dtb=True)
-    with Qemu(layout, scratch) as qemu:
+    with started(command_line(layout, TRANSCRIPTS / f"{name}.dtb"), name, paused) as session:
+        yield session
+
+
+@contextmanager
+def started(command: list[str], name: str, paused: bool = False) -> Iterator[Session]:
+    """The same for a machine by QEMU's own command."""
+    with Qemu(command, TRANSCRIPTS / f"{name}.qemu-log") as qemu:
         console = Console(serial_port(qemu.serial_url()))
         try:
             if not paused:

@@ -1,0 +1,258 @@
+"""`make flash` over a serial line, through Debian's U-Boot on QEMU: whole chains to the guest's first line, and lines that are bad on the way."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.boards import beacon
+from tests.conftest import BOARD32, build_once
+from xenarm.tools import build, flash, image, uboot, ymodem
+from xenarm.tools.artefacts import fat
+from xenarm.tools.console import Console, serial_port
+from xenarm.tools.deployment import Deployment, plan
+from xenarm.tools.errors import ToolError
+from xenarm.tools.layout import Layout, compose
+from xenarm.tools.paths import DEFAULT_BOARD, ROOT
+from xenarm.tools.qemu import Qemu, machine_command
+from xenarm.tools.session import TRANSCRIPTS
+
+SECONDS = 60
+UBOOT = {DEFAULT_BOARD: "/usr/lib/u-boot/qemu_arm64/u-boot.bin", BOARD32: "/usr/lib/u-boot/qemu_arm/u-boot.bin"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A deployment for a board."""
+
+    deployment: Deployment
+    layout: Layout
+
+    @property
+    def board(self) -> str:
+        return self.layout.machine.board.name
+
+
+def case(request: pytest.FixtureRequest, directory: Path, board: str) -> Case:
+    """A guest that says one line and ends; on 32 bits the guest hello."""
+    build_once(request, board)
+    kernel = "beacon.Image"
+    if board == BOARD32:
+        build.compile_job(board, build.guest_job(board, "hello"))
+        kernel = "guest:hello"
+    beacon.kernel(directory)
+    (directory / "x.toml").write_text(f'[machine]\nmemory = "512 MiB"\n[domain.one]\nkernel = "{kernel}"\nmemory = "32 MiB"\n')
+    deployment = plan.find(str(directory / "x.toml"))
+    return Case(deployment, compose(plan.machine_for(deployment, board)))
+
+
+@pytest.fixture(scope="module")
+def case64(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return case(request, tmp_path_factory.mktemp("flash64"), DEFAULT_BOARD)
+
+
+@pytest.fixture(scope="module")
+def case32(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return case(request, tmp_path_factory.mktemp("flash32"), BOARD32)
+
+
+@pytest.fixture(params=["case64", "case32"])
+def either(request: pytest.FixtureRequest) -> Case:
+    chosen: Case = request.getfixturevalue(request.param)
+    return chosen
+
+
+@dataclass
+class Cable:
+    """A serial line that may be bad: `change` sees each piece that goes to the board, with how much has gone before, and says what arrives; None cuts it."""
+
+    port: int
+    change: Callable[[int, bytes], bytes | None] = lambda before, piece: piece
+    sockets: list[socket.socket] = field(default_factory=list)
+
+    def run(self, listener: socket.socket) -> None:
+        ours, _ = listener.accept()
+        theirs = socket.create_connection(("127.0.0.1", self.port))
+        self.sockets += [ours, theirs]
+        threading.Thread(target=self.back, args=(theirs, ours), daemon=True).start()
+        gone = 0
+        try:
+            while piece := ours.recv(65536):
+                arrives = self.change(gone, piece)
+                gone += len(piece)
+                if arrives is None:
+                    self.cut()
+                    return
+                theirs.sendall(arrives)
+        except OSError:
+            pass
+
+    def back(self, theirs: socket.socket, ours: socket.socket) -> None:
+        try:
+            while piece := theirs.recv(65536):
+                ours.sendall(piece)
+        except OSError:
+            pass
+
+    def cut(self) -> None:
+        for end in self.sockets:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+
+@contextmanager
+def behind_cable(case: Case, name: str, change: Callable[[int, bytes], bytes | None] = lambda before, piece: piece, *more: str) -> Iterator[Console]:
+    """U-Boot on a board, its serial line through a cable."""
+    machine = [*machine_command(case.layout.machine.board, 2, 512), "-bios", UBOOT[case.board], *more]
+    with Qemu(machine, TRANSCRIPTS / f"flash-{name}.qemu-log") as qemu, socket.create_server(("127.0.0.1", 0)) as listener:
+        cable = Cable(int(qemu.serial_url().rpartition(":")[2]), change)
+        threading.Thread(target=cable.run, args=(listener,), daemon=True).start()
+        console = Console(serial_port(f"socket://127.0.0.1:{listener.getsockname()[1]}"))
+        qemu.resume()
+        try:
+            yield console
+        finally:
+            console.save(TRANSCRIPTS / f"flash-{name}.log")
+            console.close()
+            cable.cut()
+
+
+def first_line(case: Case, console: Console) -> None:
+    console.expect(beacon.TEXT if case.board == DEFAULT_BOARD else "Hello from a guest", SECONDS)
+
+
+def test_from_the_prompt_to_the_guest(either: Case, capfd: pytest.CaptureFixture[str]) -> None:
+    with behind_cable(either, f"memory-{either.board}") as console:
+        flash.over_the_line(console, either.deployment, either.layout, "none")
+        first_line(either, console)
+    said = capfd.readouterr().out
+    assert re.findall(r"^  (\w+)", said, re.MULTILINE) == ["catch", "transfer", "transfer", "transfer", "boot"]
+    assert "sent again" not in said
+
+
+def test_onto_a_partition_and_from_there(either: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A card with one old file on it."""
+    fat.write_card(tmp_path / "card", {"xenarm": b"old"})
+    card = ("-drive", f"if=none,format=raw,id=card,file={tmp_path / 'card'}", "-device", "virtio-blk-device,drive=card")
+    with behind_cable(either, f"card-{either.board}", lambda before, piece: piece, *card) as console:
+        flash.over_the_line(prepared(console), either.deployment, either.layout, "virtio 0:1")
+        first_line(either, console)
+    names = subprocess.run(["mdir", "-b", "-i", f"{tmp_path / 'card'}@@1M", "::"], capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(names) == ["::/boot.scr", "::/host.dtb", "::/one-kernel", "::/xenarm"]
+    subprocess.run(["mcopy", "-n", "-i", f"{tmp_path / 'card'}@@1M", "::xenarm", str(tmp_path / "back")], check=True)
+    assert (tmp_path / "back").read_bytes() == either.layout.machine.hypervisor.read_bytes()
+
+
+def prepared(console: Console) -> Console:
+    """U-Boot looks for virtio devices when it is told to."""
+    at = uboot.UBoot(console)
+    at.catch(SECONDS)
+    at.run("virtio scan")
+    return console
+
+
+def test_a_corrupted_byte_is_sent_again(case64: Case, capfd: pytest.CaptureFixture[str]) -> None:
+    places = [20_000, 60_123, 150_000]
+
+    def change(before: int, piece: bytes) -> bytes:
+        for place in places:
+            if before <= place < before + len(piece):
+                piece = piece[: place - before] + bytes([piece[place - before] ^ 0x10]) + piece[place - before + 1 :]
+        return piece
+
+    with behind_cable(case64, "corrupted", change) as console:
+        flash.over_the_line(console, case64.deployment, case64.layout, "none")
+        first_line(case64, console)
+    assert "3 of 234 blocks had to be sent again" in capfd.readouterr().out or "blocks had to be sent again" in capfd.readouterr().out
+
+
+def test_a_cut_line_is_one_error(case64: Case) -> None:
+    with behind_cable(case64, "cut", lambda before, piece: None if before > 30_000 else piece) as console:
+        with pytest.raises(ToolError, match=r"(?s)^transfer xenarm \([\d,]+ bytes\) to 0x40200000: .*closed"):
+            flash.over_the_line(console, case64.deployment, case64.layout, "none")
+
+
+def test_a_line_that_swallows_is_one_error(case64: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Still open, and nothing arrives."""
+    monkeypatch.setattr(ymodem, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(ymodem, "RETRIES", 3)
+    with behind_cable(case64, "swallows", lambda before, piece: b"" if before > 30_000 else piece) as console:
+        with pytest.raises(ToolError, match=r"^transfer xenarm .*: block \d+ of \d+: expected ACK, sent it 3 times, and .* came"):
+            flash.over_the_line(console, case64.deployment, case64.layout, "none")
+
+
+def test_a_wrong_checksum_is_one_error(case64: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that changes behind the transfer's back."""
+    monkeypatch.setattr(uboot.zlib, "crc32", lambda data: 0x1234)
+    with behind_cable(case64, "checksum") as console:
+        at = uboot.UBoot(console)
+        at.catch(SECONDS)
+        with pytest.raises(ToolError, match=r"expected checksum 00001234 at 0x48000000, and [0-9a-f]{8} came: transfer it again"):
+            at.load("x", 0x4800_0000, b"some bytes")
+
+
+def test_a_silent_board_is_one_error(case64: Case) -> None:
+    with behind_cable(case64, "silent", lambda before, piece: b"") as console:
+        with pytest.raises(ToolError, match=r"^catch U-Boot's prompt .*: expected U-Boot's prompt '=>\\ ' within 1 s, and .* came: switch the board on"):
+            flash.over_the_line(console, case64.deployment, case64.layout, "none", seconds=1)
+
+
+def test_a_refused_write_says_what_u_boot_said(case64: Case) -> None:
+    with behind_cable(case64, "refused") as console:
+        with pytest.raises(ToolError, match=r"(?s)^write xenarm to mmc 7:1: 'fatwrite mmc 7:1 .*' failed: expected status 0, and 1 came, with "):
+            flash.over_the_line(console, case64.deployment, case64.layout, "mmc 7:1")
+
+
+@pytest.mark.parametrize("storage", ["", "mmc", "sf 1 2", "card"])
+def test_what_is_no_storage_is_refused_before_anything(storage: str) -> None:
+    with pytest.raises(ToolError, match="is no storage: give none"):
+        flash.check_storage(storage)
+
+
+def test_a_port_that_is_not_there_is_one_error() -> None:
+    with pytest.raises(ToolError, match="the serial port /dev/nosuch cannot be opened .*: name another by PORT="):
+        flash.open_port("/dev/nosuch", 115200)
+
+
+def verb(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", f"xenarm.tools.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def test_a_qemu_boards_flash_is_a_file_that_run_starts_from(built_board: str) -> None:
+    build.compile_job(built_board, build.guest_job(built_board, "hello"))
+    done = verb("flash", "--no-build")
+    assert done.returncode == 0 and "wrote and verified build/qemu-virt-arm64/flash.img" in done.stdout, done.stderr
+    path = flash.flash_path(built_board)
+    assert flash.flashed(built_board).deployment == "hello"
+    kept = path.read_bytes()
+    with path.open("r+b") as stream:
+        stream.write(b"x")
+    refused = verb("run", "--flash")
+    assert refused.returncode == 1 and refused.stderr == "error: build/qemu-virt-arm64/flash.img is not what 'make flash' has written: write it again\n"
+    path.unlink()
+    assert "error: the flash of qemu-virt-arm64 is empty: 'make flash board=qemu-virt-arm64' writes it" in verb("run", "--flash").stderr
+    path.write_bytes(kept)
+    process = subprocess.Popen([sys.executable, "-m", "xenarm.tools.run", "--flash"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin and process.stdout
+    console = Console(process.stdout)  # type: ignore[arg-type]
+    try:
+        console.expect("starting the flash, with hello in it", SECONDS)
+        console.expect("Hello from a guest", SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        console.close()
