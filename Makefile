@@ -24,6 +24,10 @@ FLASH ?=
 PORT ?=
 BAUD ?=
 STORAGE ?=
+CONSOLE ?=
+DOMAINS ?=
+LOG ?=
+TARGET ?=
 
 PYTHON ?= python3
 VENV := .venv
@@ -40,8 +44,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(STAMP) ## boot a guest: GUEST=hello|debian|hello32|debian32 CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>, or from the flash: FLASH=1
-	@$(PY) -m xenarm.tools.run --board $(board) $(if $(FLASH),--flash) $(if $(DEPLOY),--deploy '$(DEPLOY)') --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
+run: $(STAMP) ## boot a guest: GUEST=hello|debian|hello32|debian32 CPUS=<n> MEM=<MiB> GIC=2|3, or a deployment: DEPLOY=<name>, or from the flash: FLASH=1; CONSOLE=1 leaves the line to make console
+	@$(PY) -m xenarm.tools.run --board $(board) $(if $(FLASH),--flash) $(if $(CONSOLE),--console) $(if $(DEPLOY),--deploy '$(DEPLOY)') --guest $(GUEST) --cpus $(CPUS) $(if $(MEM),--mem $(MEM)) $(if $(GIC),--gic $(GIC))
 
 .PHONY: deploy
 deploy: $(STAMP) ## check a deployment, build it, and print where everything lies: DEPLOY=<name in deploy/, or a file>
@@ -50,6 +54,14 @@ deploy: $(STAMP) ## check a deployment, build it, and print where everything lie
 .PHONY: flash
 flash: $(STAMP) ## put a deployment onto a board: DEPLOY=<name>; a real one by U-Boot: PORT=/dev/ttyUSB0 BAUD=<n> STORAGE='none|sf <offset>|mmc 0:1'
 	@$(PY) -m xenarm.tools.flash --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)') $(if $(PORT),--port '$(PORT)') $(if $(BAUD),--baud $(BAUD)) $(if $(STORAGE),--storage '$(STORAGE)')
+
+.PHONY: console
+console: $(STAMP) ## the console of a board: PORT=/dev/ttyUSB0 BAUD=<n> DOMAINS=<name,name> LOG=<file>; of QEMU after make run CONSOLE=1
+	@$(PY) -m xenarm.tools.terminal --board $(board) $(if $(PORT),--port '$(PORT)') $(if $(BAUD),--baud $(BAUD)) $(if $(DOMAINS),--domains '$(DOMAINS)') $(if $(LOG),--log '$(LOG)')
+
+.PHONY: debug
+debug: $(STAMP) ## gdb on the running board, with Python's lines and commands for domains, vCPUs, stage 2, the log: TARGET=<host:port>
+	@$(PY) -m xenarm.tools.debug --board $(board) $(if $(TARGET),--target '$(TARGET)')
 
 .PHONY: test
 test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
+from typing import NoReturn
 
 from boards import board as board_named
 from xenarm.tools import build, debian, deploy, doctor, flash
@@ -65,19 +65,39 @@ def build_for(board: str, guest: str) -> None:
         build.build_guest(guest_board(board, guest), kind)
 
 
-def interactive_command(machine: Machine, dtb: Path) -> list[str]:
-    """QEMU on this terminal: every key reaches the guest, CTRL-C and CTRL-a too; CTRL-] is QEMU's own."""
-    return [*command_line(compose(machine), dtb), *TERMINAL]
+def gdb_socket(board: str) -> Path:
+    """Where the machine of `make run` listens for `make debug`. Relative: the path of a socket has at most 107 characters."""
+    return Path(os.path.relpath(board_dir(board) / "run" / "gdb"))
 
 
-def run_flash(board: str) -> None:
-    """Start what 'make flash' has written. Does not return."""
+def serial_socket(board: str) -> Path:
+    """Where the machine of `make run CONSOLE=1` has its serial line, for `make console`."""
+    return Path(os.path.relpath(board_dir(board) / "run" / "serial"))
+
+
+def connected(command: list[str], board: str, to_socket: bool) -> list[str]:
+    """QEMU on this terminal, where every key reaches the guest, CTRL-C and CTRL-a too, and CTRL-] is QEMU's own; or with its line at a socket."""
+    gdb_socket(board).parent.mkdir(parents=True, exist_ok=True)
+    command = [*command, "-gdb", f"unix:{gdb_socket(board)},server=on,wait=off"]
+    if not to_socket:
+        return [*command, *TERMINAL]
+    return [*command, "-chardev", f"socket,id=serial0,path={serial_socket(board)},server=on,wait=on", "-serial", "chardev:serial0", "-monitor", "none"]
+
+
+def replace_by(command: list[str], what: str, board: str, to_socket: bool) -> NoReturn:
+    """Become QEMU."""
+    how = f"'make console board={board}' in another terminal starts it; CTRL-C here ends it" if to_socket else "to quit, press CTRL-] and then x"
+    print(f"{what} in QEMU; {how}", flush=True)
+    os.execvp(command[0], connected(command, board, to_socket))
+
+
+def flash_machine(board: str) -> tuple[str, list[str]]:
+    """What 'make flash' has written."""
     found = board_named(board)
     doctor.provide("run")
     about = flash.flashed(board)
     command = flash_command(found.with_gic(about.gic), about.cpus, about.memory_mib, flash.flash_path(board))
-    print(f"starting the flash, with {about.deployment} in it, in QEMU; to quit, press CTRL-] and then x", flush=True)
-    os.execvp(command[0], [*command, *TERMINAL])
+    return f"starting the flash, with {about.deployment} in it,", command
 
 
 def with_guest(arguments: argparse.Namespace) -> tuple[str, Machine]:
@@ -115,15 +135,15 @@ def main() -> None:
     parser.add_argument("--gic", type=int, default=2, help="version of the machine's interrupt controller: 2 or 3")
     parser.add_argument("--deploy", metavar="NAME", help="a deployment of deploy/, or a file, in the place of a guest")
     parser.add_argument("--flash", action="store_true", help="start from the flash that 'make flash' has written")
+    parser.add_argument("--console", action="store_true", help="leave the serial line to 'make console'")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
     if arguments.flash:
-        run_flash(arguments.board)
-    name, machine = deployed(arguments) if arguments.deploy else with_guest(arguments)
-    command = interactive_command(machine, board_dir(arguments.board) / "run" / f"{name}.dtb")
-    print(f"booting {name} in QEMU; to quit, press CTRL-] and then x")
-    sys.stdout.flush()
-    os.execvp(command[0], command)
+        what, command = flash_machine(arguments.board)
+    else:
+        name, machine = deployed(arguments) if arguments.deploy else with_guest(arguments)
+        what, command = f"booting {name}", command_line(compose(machine), board_dir(arguments.board) / "run" / f"{name}.dtb")
+    replace_by(command, what, arguments.board, arguments.console)
 
 
 if __name__ == "__main__":
