@@ -176,7 +176,8 @@ def test_a_corrupted_byte_is_sent_again(case64: Case, capfd: pytest.CaptureFixtu
     with behind_cable(case64, "corrupted", change) as console:
         flash.over_the_line(console, case64.deployment, case64.layout, "none")
         first_line(case64, console)
-    assert "3 of 234 blocks had to be sent again" in capfd.readouterr().out or "blocks had to be sent again" in capfd.readouterr().out
+    again = re.search(r"(\d+) of \d+ blocks had to be sent again", capfd.readouterr().out)
+    assert again and int(again[1]) >= len(places)
 
 
 def test_a_cut_line_is_one_error(case64: Case) -> None:
