@@ -7,7 +7,7 @@ import sys
 
 from xenarm.tools.errors import ToolError, run_tool
 
-TOOLS = ("bench", "build", "doctor", "run", "soak", "trace")
+TOOLS = ("bench", "build", "debug", "deploy", "doctor", "flash", "image", "run", "soak", "terminal", "trace")
 
 
 def main() -> int | None:
