@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from xenarm.tools import build, doctor
 from xenarm.tools.hypervisor import Hypervisor, debian_xen, ours
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import DomainSpec, Machine
-from xenarm.tools.paths import BUILD, DEFAULT_BOARD
+from xenarm.tools.paths import BUILD, DEFAULT_BOARD, board_dir
 from xenarm.tools.session import Session, booted
 
 settings.register_profile("xenarm", deadline=None)  # the first call of a function renders it
@@ -41,6 +42,19 @@ def build_once(request: pytest.FixtureRequest, board: str) -> str:
             stamp.write(run)
             stamp.flush()
     return board
+
+
+@contextmanager
+def own_output(directory: Path, board: str) -> Iterator[Path]:
+    """What was built for a board, in a directory that `make O=` would name: a verb that writes there meets no other test."""
+    made = board_dir(board)
+    own = directory / board
+    (own / "guests").mkdir(parents=True)
+    for name in ("config", "xenarm", "xenarm.elf", "guests/hello"):
+        shutil.copy(made / name, own / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XENARM_O", str(directory))
+        yield own
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,6 @@ class Carried:
 @pytest.fixture(scope="module", params=[DEFAULT_BOARD, BOARD32])
 def carried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Carried:
     board = build_once(request, request.param)
-    build.compile_job(board, build.guest_job(board, "hello"))
     directory = tmp_path_factory.mktemp(board)
     domain = '[domain.{0}]\nkernel = "guest:hello"\nmemory = "32 MiB"\nbootargs = "i am {0}"\n'
     (directory / "two.toml").write_text('[machine]\nmemory = "512 MiB"\n' + domain.format("one") + domain.format("two"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BOARD32, build_once
+from tests.conftest import BOARD32, build_once, own_output
 from xenarm.tools import build, debug
 from xenarm.tools.console import Console
 from xenarm.tools.errors import ToolError
@@ -25,11 +25,10 @@ SECONDS = 60
 
 
 @pytest.fixture(scope="module", params=[DEFAULT_BOARD, BOARD32])
-def running(request: pytest.FixtureRequest) -> Iterator[str]:
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A board with the guest hello, past its first words, started by the verb."""
     board = build_once(request, request.param)
-    build.compile_job(board, build.guest_job(board, "hello"))
-    with running_machine(board) as console:
+    with own_output(tmp_path_factory.mktemp("o"), board), running_machine(board) as console:
         console.expect("Type 'help'", SECONDS)
         yield board
 

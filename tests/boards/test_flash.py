@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.boards import beacon
-from tests.conftest import BOARD32, build_once
+from tests.conftest import BOARD32, build_once, own_output
 from xenarm.tools import build, flash, image, uboot, ymodem
 from xenarm.tools.artefacts import fat
 from xenarm.tools.console import Console, serial_port
@@ -48,7 +48,6 @@ def case(request: pytest.FixtureRequest, directory: Path, board: str) -> Case:
     build_once(request, board)
     kernel = "beacon.Image"
     if board == BOARD32:
-        build.compile_job(board, build.guest_job(board, "hello"))
         kernel = "guest:hello"
     beacon.kernel(directory)
     (directory / "x.toml").write_text(f'[machine]\nmemory = "512 MiB"\n[domain.one]\nkernel = "{kernel}"\nmemory = "32 MiB"\n')
@@ -231,17 +230,21 @@ def verb(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", f"xenarm.tools.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
 
-def test_a_qemu_boards_flash_is_a_file_that_run_starts_from(built_board: str) -> None:
-    build.compile_job(built_board, build.guest_job(built_board, "hello"))
+def test_a_qemu_boards_flash_is_a_file_that_run_starts_from(built_board: str, tmp_path: Path) -> None:
+    with own_output(tmp_path, built_board):
+        flash_and_run(built_board)
+
+
+def flash_and_run(board: str) -> None:
     done = verb("flash", "--no-build")
-    assert done.returncode == 0 and "wrote and verified build/qemu-virt-arm64/flash.img" in done.stdout, done.stderr
-    path = flash.flash_path(built_board)
-    assert flash.flashed(built_board).deployment == "hello"
+    path = flash.flash_path(board)
+    assert done.returncode == 0 and f"wrote and verified {path}" in done.stdout, done.stderr
+    assert flash.flashed(board).deployment == "hello"
     kept = path.read_bytes()
     with path.open("r+b") as stream:
         stream.write(b"x")
     refused = verb("run", "--flash")
-    assert refused.returncode == 1 and refused.stderr == "error: build/qemu-virt-arm64/flash.img is not what 'make flash' has written: write it again\n"
+    assert refused.returncode == 1 and refused.stderr == f"error: {path} is not what 'make flash' has written: write it again\n"
     path.unlink()
     assert "error: the flash of qemu-virt-arm64 is empty: 'make flash board=qemu-virt-arm64' writes it" in verb("run", "--flash").stderr
     path.write_bytes(kept)

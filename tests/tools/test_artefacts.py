@@ -175,7 +175,6 @@ def test_a_legacy_header_is_as_u_boots_header_file_has_it() -> None:
 
 def test_two_checkouts_make_the_same_bytes(built_board: str, tmp_path: Path) -> None:
     """The hypervisor, a guest, the first stage and all that is made of them, in another directory."""
-    build.compile_job(BOARD, build.guest_job(BOARD, "hello"))
     image.make("hello", BOARD, may_build=False)
     copy = tmp_path / "elsewhere"
     copy.mkdir()

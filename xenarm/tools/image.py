@@ -11,7 +11,7 @@ from xenarm.tools.deployment import Deployment, plan
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import Layout
 from xenarm.tools.machine import Machine
-from xenarm.tools.paths import DEFAULT_BOARD, board_dir
+from xenarm.tools.paths import DEFAULT_BOARD, board_dir, whole
 
 FLASH = "flash.img"
 
@@ -25,7 +25,9 @@ def write_flash(output: Path, machine: Machine, layout: Layout, stage: Path) -> 
     """The NOR flash of a board that has one."""
     if machine.board.nor is None:
         raise ToolError(f"{machine.board.name} has no NOR flash that its CPU starts from")
-    nor.write_flash(output / FLASH, nor.flash_image(layout, stage.read_bytes(), machine.board.nor))
+    image = nor.flash_image(layout, stage.read_bytes(), machine.board.nor)
+    with whole(output / FLASH) as made:
+        nor.write_flash(made, image)
     return output / FLASH
 
 
@@ -43,9 +45,11 @@ def write_all(output: Path, deployment: Deployment, layout: Layout, stage: Path 
         "placement.txt": "".join(f"{line}\n" for line in plan.placement(layout)).encode(),
     }
     for name, data in small.items():
-        (output / name).write_bytes(data)
+        with whole(output / name) as made:
+            made.write_bytes(data)
     card = {part.name: part.data for part in loaded(layout)} | {deployment.script_source: source.encode(), "boot.scr": boot}
-    fat.write_card(output / "sdcard.img", card)
+    with whole(output / "sdcard.img") as made:
+        fat.write_card(made, card)
     written = [*(output / name for name in small), output / "sdcard.img"]
     return [*written, write_flash(output, layout.machine, layout, stage)] if stage else written
 

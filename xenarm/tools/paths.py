@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +24,18 @@ def out_dir() -> Path:
 def board_dir(board: str) -> Path:
     """The directory that receives everything built for a board."""
     return (out_dir() if os.environ.get("XENARM_O") else BUILD) / board
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write in the place of `path`, which changes all at once: whoever reads it meanwhile has the old one, or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield made
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def shown(path: Path) -> str:

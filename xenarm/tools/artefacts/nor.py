@@ -7,6 +7,7 @@ the memory that the machine was given, and the stage adds what is here to its /c
 from __future__ import annotations
 
 import struct
+import tempfile
 from array import array
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,7 +20,7 @@ from xenarm.tools.dtb import empty
 from xenarm.tools.errors import ToolError
 from xenarm.tools.layout import Layout, align_up, describe
 from xenarm.tools.machine import KIB, MIB, Region
-from xenarm.tools.paths import board_dir
+from xenarm.tools.paths import board_dir, whole
 
 __all__ = ["Flash", "build_stage", "flash_image", "write_flash"]
 
@@ -44,9 +45,13 @@ class Flash:
 
 def build_stage(board: str) -> Path:
     """Compile the first stage."""
-    job = build.Job(STAGE, board_dir(board) / "flash-stage")
-    build.compile_job(board, job)
-    return job.output
+    output = board_dir(board) / "flash-stage"
+    with tempfile.TemporaryDirectory() as directory:
+        job = build.Job(STAGE, Path(directory) / output.name)
+        build.compile_job(board, job)
+        with whole(output) as made:
+            made.write_bytes(job.output.read_bytes())
+    return output
 
 
 def sums(data: bytes) -> tuple[int, int]:
