@@ -143,6 +143,13 @@ def test_modules_keep_off_static_memory(files: Path) -> None:
     assert "module@4c200000" in chosen and "module@48200000" not in chosen
 
 
+def test_32_bit_guests_are_built_for_the_32_bit_board(files: Path) -> None:
+    deployment = read(files, '[domain.a]\nkernel = "guest32:hello"\nmemory = "32 MiB"\n[domain.b]\nkernel = "guest:hello"\nmemory = "32 MiB"\n')
+    assert plan.guests_of(deployment, BOARD) == (("qemu-virt-arm32", "hello"), ("qemu-virt-arm64", "hello"))
+    kernels = [domain.modules[0].path.parent.parent.name for domain in plan.machine_for(deployment, BOARD).domains]
+    assert kernels == ["qemu-virt-arm32", "qemu-virt-arm64"]
+
+
 def test_memory_follows_from_the_domains(files: Path) -> None:
     small = read(files, '[domain.a]\nkernel = "alpha.Image"\nmemory = "64 MiB"\n')
     large = read(files, '[domain.a]\nkernel = "alpha.Image"\nmemory = "2 GiB"\n')
@@ -159,7 +166,7 @@ MISTAKES = {
     "key": (DOMAIN + 'memroy = "1 MiB"\n', "x.toml:4: unknown key 'memroy' in [domain.a]; did you mean 'memory'?"),
     "table": ("[machines]\n" + DOMAIN, "x.toml:1: unknown key 'machines'; did you mean 'machine'?"),
     "far key": ("[machine]\n\ncolour = 1\n" + DOMAIN, "x.toml:3: unknown key 'colour' in [machine]; the keys there are: memory, cpus, gic, device-tree"),
-    "no kernel": ('# a\n[domain.a]\nmemory = "64 MiB"\n', 'x.toml:2: [domain.a] has no kernel: a file, `"guest:NAME"` of guests/, or `"debian:kernel"`'),
+    "no kernel": ('# a\n[domain.a]\nmemory = "64 MiB"\n', 'x.toml:2: [domain.a] has no kernel: a file, `"guest:NAME"` of guests/, or `"debian:kernel"`; with `guest32`, `debian32` for 32 bits'),
     "type": (DOMAIN + 'cpus = "2"\n', "x.toml:4: cpus takes a whole number from 1 to 512, without quotes"),
     "bool": (DOMAIN + "cpus = true\n", "x.toml:4: cpus takes a whole number from 1 to 512, without quotes"),
     "size": ('[domain.a]\nkernel = "alpha.Image"\nmemory = 64\n', 'x.toml:3: memory takes a size with its unit: "64 KiB", "256 MiB", "2 GiB"'),

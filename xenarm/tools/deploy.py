@@ -14,12 +14,12 @@ from xenarm.tools.paths import DEFAULT_BOARD, board_dir
 DEFAULT_DEPLOYMENT = "hello"
 
 
-def build_missing(deployment: Deployment, board: str) -> None:
-    """Build the guests that are not there."""
-    for guest in plan.guests_of(deployment):
-        job = build.guest_job(board, guest)
-        if not job.output.exists():
-            build.compile_job(board, job)
+def build_guests(deployment: Deployment, board: str, only_missing: bool) -> None:
+    """Build its guests, for whatever boards."""
+    for guest_board, guest in plan.guests_of(deployment, board):
+        job = build.guest_job(guest_board, guest)
+        if not (only_missing and job.output.exists()):
+            build.build_guest(guest_board, guest)
 
 
 def composed(deployment: Deployment, board: str, may_build: bool = True) -> Layout:
@@ -28,9 +28,8 @@ def composed(deployment: Deployment, board: str, may_build: bool = True) -> Layo
     doctor.provide("run")
     machine = plan.machine_for(deployment, board)
     if may_build:
-        build.build(board, plan.guests_of(deployment))
-    else:
-        build_missing(deployment, board)
+        build.build(board, ())
+    build_guests(deployment, board, only_missing=not may_build)
     return compose(machine)
 
 

@@ -37,7 +37,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a kernel or RAM disk comes from: a file (relative to the deployment's), `guest:NAME` of guests/, `debian:kernel` or `debian:ramdisk`."""
+    """Where a kernel or RAM disk comes from: a file (relative to the deployment's), `guest:NAME` of guests/, `debian:kernel` or `debian:ramdisk`;
+    with `guest32` and `debian32` for 32 bits on any board."""
 
     text: str
     place: Place
@@ -45,8 +46,13 @@ class Source:
     @property
     def kind(self) -> str:
         """`guest`, `debian` or `file`."""
-        head = self.text.partition(":")[0]
-        return head if head in ("guest", "debian") and ":" in self.text else "file"
+        head, colon, _ = self.text.partition(":")
+        return head.removesuffix("32") if colon and head in ("guest", "guest32", "debian", "debian32") else "file"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is for AArch32 whatever the board is."""
+        return self.kind != "file" and self.text.partition(":")[0].endswith("32")
 
     @property
     def name(self) -> str:

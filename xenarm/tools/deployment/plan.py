@@ -29,6 +29,7 @@ MEMORY_STEP_MIB = 256
 LEAST_MEMORY_MIB = 1024
 HYPERVISOR_MEMORY = 64 * MIB  # that an emulated machine has beside its domains' memory
 ZIMAGE_MAGIC = 0x016F_2818
+BOARD32 = "qemu-virt-arm32"  # what 32-bit guests of our own are built for
 GZIP_MAGIC = b"\x1f\x8b"
 ELF_MAGIC = b"\x7fELF"
 
@@ -55,9 +56,14 @@ def sources(deployment: Deployment) -> Iterator[Source]:
             yield domain.ramdisk
 
 
-def guests_of(deployment: Deployment) -> tuple[str, ...]:
-    """The guests of our own that have to be built for it."""
-    return tuple(sorted({source.name for source in sources(deployment) if source.kind == "guest"}))
+def guests_of(deployment: Deployment, board: str) -> tuple[tuple[str, str], ...]:
+    """The guests of our own that have to be built for it, each with the board that it is built for."""
+    return tuple(sorted({(guest_board(source, board), source.name) for source in sources(deployment) if source.kind == "guest"}))
+
+
+def guest_board(source: Source, board: str) -> str:
+    """The board that a guest of our own is built for."""
+    return BOARD32 if source.narrow else board
 
 
 def check_source(source: Source) -> None:
@@ -74,10 +80,10 @@ def check_source(source: Source) -> None:
 def path_of(source: Source, board: Board) -> Path:
     """The file itself, fetched if it is Debian's; one of our guests' may not be built yet."""
     if source.kind == "guest":
-        return build.guest_job(board.name, source.name).output
+        return build.guest_job(guest_board(source, board.name), source.name).output
     if source.kind == "file":
         return source.path
-    files = debian.fetch(architecture=board.architecture.debian)
+    files = debian.fetch(architecture=(Architecture.ARM32 if source.narrow else board.architecture).debian)
     return files.kernel if source.name == "kernel" else files.initramfs
 
 

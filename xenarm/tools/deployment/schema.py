@@ -158,8 +158,8 @@ HYPERVISOR = {
     "major-frame-us": Key(number(10, 100_000_000), "the frame of `arinc653`, in microseconds"),
 }
 DOMAIN = {
-    "kernel": Key(some_text, 'a file, `"guest:NAME"` of guests/, or `"debian:kernel"`', needed=True),
-    "ramdisk": Key(some_text, 'a file, or `"debian:ramdisk"`'),
+    "kernel": Key(some_text, 'a file, `"guest:NAME"` of guests/, or `"debian:kernel"`; with `guest32`, `debian32` for 32 bits', needed=True),
+    "ramdisk": Key(some_text, 'a file, or `"debian:ramdisk"`, `"debian32:ramdisk"`'),
     "bootargs": Key(text, "the kernel's command line"),
     "memory": Key(pages, "its RAM", needed=True),
     "cpus": Key(number(1, 512), "its virtual CPUs; 1"),
