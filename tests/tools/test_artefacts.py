@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from boards import BOARDS
+from boards import board as board_named
 from tests.boards import beacon
 from xenarm.flash.table import MAGIC, TABLE_AT
 from xenarm.tools import build, doctor, image
@@ -21,7 +23,7 @@ from xenarm.tools.artefacts import fat, nor, uimage
 from xenarm.tools.deployment import Deployment, plan
 from xenarm.tools.errors import ToolError
 from xenarm.tools.layout import Layout, compose
-from xenarm.tools.machine import KIB, MIB, Region
+from xenarm.tools.machine import KIB, MIB, Architecture, Region
 from xenarm.tools.paths import ROOT
 
 BOARD = "qemu-virt-arm64"
@@ -171,6 +173,25 @@ def test_a_legacy_header_is_as_u_boots_header_file_has_it() -> None:
     data = uimage.legacy_image(b"abc", uimage.TYPE_SCRIPT, 2, "name")
     assert data[:4] == b"\x27\x05\x19\x56" and data[12:16] == (3).to_bytes(4, "big") and data[28:32] == bytes([5, 2, 6, 0])
     assert data[24:28] == zlib.crc32(b"abc").to_bytes(4, "big") and data[32:36] == b"name" and data[64:] == b"abc"
+
+
+@pytest.mark.parametrize("name", sorted(board.name for board in BOARDS.values() if not board.qemu))
+def test_a_board_without_qemu_gets_its_files(tmp_path: Path, name: str) -> None:
+    """The image where the board's loader puts it, everything else in the same bank of its tree's memory."""
+    made(tmp_path)
+    if board_named(name).architecture is Architecture.ARM32:
+        zimage = bytearray(4096)
+        struct.pack_into("<I", zimage, 36, 0x016F_2818)
+        (tmp_path / "alpha.Image").write_bytes(zimage)
+    deployment = plan.find(str(tmp_path / "x.toml"))
+    layout = compose(replace(plan.machine_for(deployment, name), hypervisor=tmp_path / "hypervisor"))
+    written = {path.name for path in image.write_all(tmp_path / "out", deployment, layout, None)}
+    address = board_named(name).hardware.load_address
+    assert layout.hypervisor.base == address and ("xenarm.uimg" in written) == (address < 1 << 32)
+    said = listed(tmp_path / "out" / "xenarm.itb")
+    assert f"Load Address: {address:#010x}" in said or f"Load Address: {address:08x}" in said
+    tree = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", str(tmp_path / "out/host.dtb")], capture_output=True, text=True, check=True).stdout
+    assert 'compatible = "xen,domain"' in tree and tree.count('"multiboot,module') + tree.count("multiboot,module") >= 3
 
 
 def test_two_checkouts_make_the_same_bytes(built_board: str, tmp_path: Path) -> None:

@@ -232,6 +232,12 @@ def test_a_zimage_is_no_kernel_for_nobody(files: Path) -> None:
     assert "beta.Image is not a zImage" in refusal(files, text.replace('"z"', '"beta.Image"'), "qemu-virt-arm32")
 
 
+def test_what_is_for_emulated_machines_is_refused_for_others(files: Path) -> None:
+    said = refusal(files, '[machine]\nmemory = "1 GiB"\n' + DOMAIN, "xgene")
+    assert said == "x.toml:2: machine.memory is for emulated machines, and xgene is none: leave the line out"
+    assert "is not inside RAM [0x100000000, 0x180000000)" in refusal(files, DOMAIN + 'static-memory = [[0x5000_0000, "64 MiB"]]\n', "xgene")
+
+
 IMAGEBUILDER = """\
 MEMORY_START="0x40000000"
 MEMORY_END="0x80000000"

@@ -60,6 +60,26 @@ class Tree:
         if self._tree.exist_node(path):
             self._tree.get_node(parent or "/").remove_subnode(name)
 
+    def words(self, path: str, name: str) -> list[int]:
+        """The 32-bit cells of a property; none if it is not there."""
+        node = self._tree.get_node(path)
+        if not node.exist_property(name):
+            return []
+        data = node.get_property(name).data
+        return [int(word) for word in data] if not isinstance(data, (bytes, bytearray)) else list(struct.unpack(f">{len(data) // 4}I", data))
+
+    def memory(self) -> list[tuple[int, int]]:
+        """The banks of every /memory node: address and size."""
+        cells = [(self.words("/", f"#{kind}-cells") or [default])[0] for kind, default in (("address", 2), ("size", 1))]
+        found = []
+        for node in self._tree.get_node("/").nodes:
+            words = self.words(f"/{node.name}", "reg") if node.name.partition("@")[0] == "memory" else []
+            for at in range(0, len(words), sum(cells)):
+                row = words[at : at + sum(cells)]
+                base, size = (int.from_bytes(struct.pack(f">{len(part)}I", *part), "big") for part in (row[: cells[0]], row[cells[0] :]))
+                found.append((base, size))
+        return found
+
     def reserve(self, address: int, size: int) -> None:
         """Add a memory reservation."""
         self._tree.entries.append({"address": address, "size": size})

@@ -38,12 +38,13 @@ def write_all(output: Path, deployment: Deployment, layout: Layout, stage: Path 
     boot = uimage.script_image(source, layout)
     small = {
         "host.dtb": layout.dtb,
-        "xenarm.uimg": uimage.hypervisor_image(layout),
         "xenarm.itb": fit.fit_image(layout, deployment.name),
         deployment.script_source: source.encode(),
         deployment.script: boot,
         "placement.txt": "".join(f"{line}\n" for line in plan.placement(layout)).encode(),
     }
+    if layout.hypervisor.end <= 1 << 32:  # the legacy format has no room for more
+        small["xenarm.uimg"] = uimage.hypervisor_image(layout)
     for name, data in small.items():
         with whole(output / name) as made:
             made.write_bytes(data)

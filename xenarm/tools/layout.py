@@ -1,6 +1,6 @@
 """Decides where things lie in memory when the hypervisor starts, and describes them in its device tree.
 
-QEMU places two things itself (hw/arm/boot.c): the image of `-kernel` at the base of RAM plus its
+A board's own loader puts the image where its description says. QEMU places two things itself (hw/arm/boot.c): the image of `-kernel` at the base of RAM plus its
 text_offset, or 2 MiB where that is less than a page, a zImage 64 KiB above the base; and the device tree at the 2 MiB boundary after
 half of RAM or 128 MiB, whichever is less, or after the image if that is further up.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError
-from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region, Value
+from xenarm.tools.machine import KIB, MIB, Architecture, Board, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region, Value
 from xenarm.tools.paths import BOARDS, shown
 
 BOOT_STUB = 4 * KIB  # the few instructions with which QEMU enters the image
@@ -66,23 +66,37 @@ def align_up(value: int, alignment: int) -> int:
 
 
 def hypervisor_region(machine: Machine) -> Region:
-    """Where QEMU loads the image."""
-    if machine.board.architecture is Architecture.ARM32:
-        return Region("the hypervisor", machine.board.ram_base + ZIMAGE_OFFSET, ZIMAGE_ROOM)
+    """Where QEMU loads the image, or a board's own loader has to."""
+    board = machine.board
+    if board.architecture is Architecture.ARM32:
+        return Region("the hypervisor", board.ram_base + ZIMAGE_OFFSET if board.qemu else board.hardware.load_address, ZIMAGE_ROOM)
     header = ImageHeader.read(machine.hypervisor)
     if header is None:
-        raise ToolError(f"{machine.hypervisor} is no arm64 Image: build it with 'make board={machine.board.name}'")
+        raise ToolError(f"{machine.hypervisor} is no arm64 Image: build it with 'make board={board.name}'")
+    size = max(machine.hypervisor.stat().st_size, header.image_size)
+    if not board.qemu:
+        return Region("the hypervisor", board.hardware.load_address, size)
     offset = header.text_offset if header.image_size else 0x80000
     if offset < BOOT_STUB:
         offset += 2 * MIB
-    size = max(machine.hypervisor.stat().st_size, header.image_size)
-    return Region("the hypervisor", machine.board.ram_base + offset, size)
+    return Region("the hypervisor", board.ram_base + offset, size)
 
 
 def dtb_region(machine: Machine, hypervisor: Region) -> Region:
-    """Where QEMU puts the device tree."""
-    middle = machine.board.ram_base + min(machine.memory_mib * MIB // 2, 128 * MIB)
+    """Where QEMU puts the device tree; on a board, behind the image."""
+    middle = machine.board.ram_base + min(machine.memory_mib * MIB // 2, 128 * MIB) if machine.board.qemu else 0
     return Region("the device tree", align_up(max(middle, hypervisor.end), 2 * MIB), DTB_ROOM)
+
+
+def ram_of(board: Board, memory_mib: int, tree: Path | None = None) -> list[Region]:
+    """The machine's RAM: what QEMU is told, or what a board's tree says."""
+    if board.qemu:
+        return [Region("RAM", board.ram_base, memory_mib * MIB)]
+    source = tree or BOARDS / board.tree
+    banks = [Region("RAM", base, size) for base, size in Tree(source_dtb(source)).memory()]
+    if not any(bank.base <= board.hardware.load_address < bank.end for bank in banks):
+        raise ToolError(f"{shown(source)} has no memory at {board.hardware.load_address:#x}, where the loader of {board.name} puts the image")
+    return banks
 
 
 def free_place(module: PlacedModule, taken: Iterable[Region]) -> PlacedModule:
@@ -202,8 +216,6 @@ def describe(tree: Tree, machine: Machine, modules: Iterable[PlacedModule]) -> N
 
 def compose(machine: Machine) -> Layout:
     """Place everything, check it, and write the device tree for it."""
-    if not machine.board.qemu:
-        raise ToolError(f"QEMU has no model of {machine.board.name}: 'make list-boards board={machine.board.name}' says how to put the image on the board")
     if machine.cpus < 1:
         raise ToolError(f"a guest needs at least 1 CPU, not {machine.cpus}")
     if machine.cpus > machine.board.max_cpus:
@@ -211,11 +223,11 @@ def compose(machine: Machine) -> Layout:
     hypervisor = hypervisor_region(machine)
     dtb = dtb_region(machine, hypervisor)
     modules = place(machine, dtb.end)
-    stub = Region("QEMU's boot code", machine.board.ram_base, BOOT_STUB)
-    ram = Region("RAM", machine.board.ram_base, machine.memory_mib * MIB)
-    check_regions([stub, hypervisor, dtb, *machine.taken, *(module.region for module in modules)], ram)
+    stub = [Region("QEMU's boot code", machine.board.ram_base, BOOT_STUB)] if machine.board.qemu else []
+    ram = next(bank for bank in ram_of(machine.board, machine.memory_mib, machine.tree) if bank.base <= hypervisor.base < bank.end)
+    check_regions([*stub, hypervisor, dtb, *machine.taken, *(module.region for module in modules)], ram)
     tree = Tree(machine_dtb(machine))
-    for number in range(machine.cpus, machine.board.max_cpus):
+    for number in range(machine.cpus, machine.board.max_cpus if machine.board.qemu else 0):
         tree.remove_node(f"/cpus/cpu@{number:x}")
     for seed in ("rng-seed", "kaslr-seed"):  # drawn anew at every start: the same machine must give the same bytes
         tree.remove("/chosen", seed)

@@ -27,6 +27,11 @@ def node_of(part: Loaded) -> str:
     return part.name.replace(".", "-")
 
 
+def cells(address: int) -> tuple[int, ...]:
+    """As few as it takes: U-Boot goes by the property's size (boot/image-fit.c, fit_image_get_address)."""
+    return (address >> 32, address & 0xFFFF_FFFF) if address >> 32 else (address,)
+
+
 def add_part(tree: Tree, part: Loaded, layout: Layout) -> None:
     """One node below /images."""
     path = f"/images/{node_of(part)}"
@@ -37,9 +42,9 @@ def add_part(tree: Tree, part: Loaded, layout: Layout) -> None:
     if part.name != TREE:
         tree.set_strings(path, "os", "linux")
     tree.set_strings(path, "compression", "none")
-    tree.set_words(path, "load", part.address)
+    tree.set_words(path, "load", *cells(part.address))
     if part.name == HYPERVISOR:
-        tree.set_words(path, "entry", entry_of(layout))
+        tree.set_words(path, "entry", *cells(entry_of(layout)))
     tree.set_strings(f"{path}/hash-1", "algo", "sha256")
     tree.set_bytes(f"{path}/hash-1", "value", hashlib.sha256(part.data).digest())
     tree.set_strings(f"{path}/hash-2", "algo", "crc32")

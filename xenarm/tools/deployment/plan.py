@@ -17,7 +17,7 @@ from xenarm.tools.deployment import Deployment, DomainPlan, Place, Source
 from xenarm.tools.deployment.imagebuilder import read_imagebuilder
 from xenarm.tools.deployment.toml_file import read_toml
 from xenarm.tools.errors import ToolError
-from xenarm.tools.layout import BOOT_STUB, DTB_ROOM, MODULE_ALIGNMENT, ZIMAGE_OFFSET, ZIMAGE_ROOM, Layout, align_up
+from xenarm.tools.layout import BOOT_STUB, DTB_ROOM, MODULE_ALIGNMENT, ZIMAGE_OFFSET, ZIMAGE_ROOM, Layout, align_up, ram_of
 from xenarm.tools.machine import KIB, MIB, Architecture, Board, DomainSpec, ImageHeader, Machine, ModuleKind, ModuleSpec, Region
 from xenarm.tools.paths import ROOT, shown
 
@@ -130,7 +130,9 @@ def check_fits(domain: DomainPlan, board: Board) -> None:
 
 
 def cpus_of(deployment: Deployment, board: Board) -> int:
-    """The machine's CPUs."""
+    """The machine's CPUs: a board's own, or as many as an emulated one is given."""
+    if not board.qemu:
+        return board.max_cpus
     total = sum(domain.cpus for domain in deployment.domains)
     if deployment.cpus is not None and deployment.cpus > board.max_cpus:
         raise deployment.at("machine.cpus").error(f"{board.name} has at most {board.max_cpus} CPUs, not {deployment.cpus}")
@@ -182,6 +184,9 @@ def shared_regions(deployment: Deployment) -> Iterator[tuple[Region, Place]]:
 
 def reserved(board: Board, memory: int) -> list[Region]:
     """Where the hypervisor and its tree will lie, at the most."""
+    if not board.qemu:
+        image = Region("the hypervisor", board.hardware.load_address, IMAGE_ROOM)
+        return [image, Region("the device tree", align_up(image.end, 2 * MIB), DTB_ROOM)]
     base = board.ram_base
     arm32 = board.architecture is Architecture.ARM32
     image = Region("the hypervisor", base + ZIMAGE_OFFSET, ZIMAGE_ROOM) if arm32 else Region("the hypervisor", base + 2 * MIB, IMAGE_ROOM)
@@ -195,7 +200,9 @@ def modules_size(deployment: Deployment, board: Board) -> int:
 
 
 def memory_mib(deployment: Deployment, board: Board) -> int:
-    """The machine's RAM: as given, or as much as everything takes."""
+    """The machine's RAM: as given, or as much as everything takes; a board's own."""
+    if not board.qemu:
+        return sum(bank.size for bank in ram_of(board, 0, deployment.tree)) // MIB
     if deployment.memory_mib is not None:
         return deployment.memory_mib
     fixed = max((region.end for region, _ in fixed_regions(deployment)), default=board.ram_base) - board.ram_base
@@ -206,20 +213,21 @@ def memory_mib(deployment: Deployment, board: Board) -> int:
 
 def check_memory(deployment: Deployment, board: Board) -> None:
     """That everything has a place, and no two things have the same."""
-    ram = Region("RAM", board.ram_base, memory_mib(deployment, board) * MIB)
-    done = reserved(board, ram.size)
+    memory = memory_mib(deployment, board) * MIB
+    ram = ram_of(board, memory // MIB, deployment.tree)
+    done = reserved(board, memory)
     for region, place in fixed_regions(deployment):
-        if region.base < ram.base or region.end > ram.end:
-            raise place.error(f"{region} is not inside {ram}: correct the address, or raise machine.memory")
+        if not any(bank.base <= region.base and region.end <= bank.end for bank in ram):
+            raise place.error(f"{region} is not inside {', '.join(map(str, ram))}: correct the address, or raise machine.memory")
         for other in done:
             if region.overlaps(other):
                 raise place.error(f"{region} overlaps {other}: choose another address")
         done.append(region)
     loaded = modules_size(deployment, board)
     wanted = sum(domain.memory_kib * KIB for domain in deployment.domains) + loaded + DTB_ROOM + IMAGE_ROOM
-    if wanted > ram.size:
+    if wanted > memory:
         raise deployment.at("machine.memory").error(
-            f"the domains' memory and their modules ({loaded / MIB:.0f} MiB) come to {wanted / MIB:.0f} MiB and the machine has {ram.size // MIB}:"
+            f"the domains' memory and their modules ({loaded / MIB:.0f} MiB) come to {wanted / MIB:.0f} MiB and the machine has {memory // MIB}:"
             " give it more (machine.memory), or the domains less"
         )
 
@@ -231,6 +239,9 @@ def check(deployment: Deployment, board: Board) -> None:
     """Everything that can be wrong before it is built. Raises DeploymentError."""
     if deployment.boards and board.name not in deployment.boards:
         raise deployment.at("boards").error(f"this deployment is for {', '.join(deployment.boards)}, not for {board.name}: name the board (board=), or add it here")
+    for key in ("memory", "cpus", "gic"):
+        if f"machine.{key}" in deployment.lines and not board.qemu:
+            raise deployment.at(f"machine.{key}").error(f"machine.{key} is for emulated machines, and {board.name} is none: leave the line out")
     if deployment.gic is not None and not board.has_gic(deployment.gic):
         raise deployment.at("machine.gic").error(f"{board.name} has no GICv{deployment.gic}: leave the line out")
     for source in sources(deployment):
