@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE
 from xenarm.arm import instructions
+from xenarm.arm.short import ACKNOWLEDGED, DONE, SHORT_POST
 from xenarm.arm64 import registers
 from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu, vcpu_place
+from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.gic import registers3
 from xenarm.gic.registers import Gich, ListRegister, LrState
-from xenarm.gic.controller import GIC
+from xenarm.gic.controller import GIC, SGI_POST
 from xenarm.gic.v2 import INTERFACES
 from xenarm.gic.v3 import REDIST
 from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
@@ -27,6 +29,14 @@ class VirtualInterface:
         self.lr = [0] * lists
         self.hcr = 1
         self.kicked = False
+        self.posted = False
+
+    def signalled(self, sgi: int) -> None:
+        """A physical SGI has come."""
+        if sgi == SGI_POST:
+            self.posted = True
+        else:
+            self.kicked = True
 
     def used(self) -> list[int]:
         return [i for i, value in enumerate(self.lr) if value & LrState.MASK]
@@ -93,7 +103,8 @@ class Bus(instructions.ModelBus):
             self.current.lr[(offset - Gich.LR0) // 4] = value
         elif address == GICD + 0xF00:
             for cpu, interface in enumerate(self.interfaces):
-                interface.kicked |= bool(value >> 16 & 1 << cpu)
+                if value >> 16 & 1 << cpu:
+                    interface.signalled(value & 15)
         else:
             super().write(address, width, value)
 
@@ -137,7 +148,8 @@ class SystemRegisters(dict[str, int]):
             self.bus.current.hcr = value
         elif name == "icc_sgi1r_el1":
             for cpu, interface in enumerate(self.bus.interfaces):
-                interface.kicked |= bool(value >> cpu & 1)
+                if value >> cpu & 1:
+                    interface.signalled(value >> 24 & 15)
         else:
             super().__setitem__(name, value)
 
@@ -162,6 +174,8 @@ class Machine:
             v.power.value = int(Power.ON)
             INTERFACES.bit[i] = 1 << i
             REDIST.kick[i] = 1 << i
+            SCHED_CPUS[i].doorbell = 1 << i | SGI_POST << 24 if self.v3 else 1 << 16 + i | SGI_POST
+            v.sched.stopped.value, v.sched.on_cpu.value = 0, 1
         vgic_init(self.domain)
         for i, v in enumerate(self.vcpus):
             self.play(i)
@@ -172,15 +186,24 @@ class Machine:
         """Be that CPU from now on."""
         instructions.STACK_OFFSET[0] = cpu * SLOT_SIZE + SLOT_SIZE - 64
 
+    def take_post(self) -> None:
+        """SGI_POST has been acknowledged on the CPU that the test plays."""
+        v = self.vcpus[instructions.STACK_OFFSET[0] // SLOT_SIZE]
+        if SHORT_POST["v3" if self.v3 else "v2"](v, ACKNOWLEDGED | SGI_POST) != DONE:
+            vgic_attend(v)
+
     def settle(self) -> None:
         """Take kicks and maintenance interrupts until there are none; asserts that this ends."""
         for _ in range(100):
-            busy = [i for i, f in enumerate(self.bus.interfaces) if f.kicked or f.maintenance()]
+            busy = [i for i, f in enumerate(self.bus.interfaces) if f.kicked or f.posted or f.maintenance()]
             if not busy:
                 self.play(0)
                 return
             for cpu in busy:
                 self.play(cpu)
+                if self.bus.current.posted:
+                    self.bus.current.posted = False
+                    self.take_post()
                 if self.bus.current.kicked:
                     self.bus.current.kicked = False
                     vgic_attend(self.vcpus[cpu])
@@ -210,4 +233,5 @@ def machine(cpus: int = 1, lists: int = 4, version: int = 2) -> Iterator[Machine
         for slot in range(cpus):
             SLOTS[slot].vcpu.domain = None
             DOMAINS[0].vcpus[slot] = None
+            SLOTS[slot].vcpu.sched.on_cpu.value = 0
         DOMAINS[0].state.value = 0

@@ -13,7 +13,7 @@ from xenarm.core.halt import halt
 from xenarm.core.log import log_warning
 from xenarm.core.trace import trace_irq
 from xenarm.core.tracing import tracing_continue
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, SGI_STOP
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, SGI_POST, SGI_STOP
 from xenarm.gic.host import gic_acknowledge, gic_drop, gic_end
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_raise_own
@@ -54,7 +54,7 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
         return False
     gic_end(iar)
     trace_irq(u64(intid), u64(iar))
-    if intid == SGI_KICK:
+    if intid == SGI_KICK or intid == SGI_POST:
         tracing_attend()
         if v.domain is not None:
             vgic_attend(v)

@@ -20,7 +20,7 @@ from xenarm.arm.schedule import (
     vcpu_switch,
     vcpu_wait,
 )
-from xenarm.arm.short import DONE, timer_or_other_v2, timer_or_other_v3
+from xenarm.arm.short import DONE, SHORT_POST, timer_or_other_v2, timer_or_other_v3
 from xenarm.arm.timer import alarms_init, timers_control, timers_reset
 from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare
 from xenarm.arm.vcpu import cpus_online
@@ -33,7 +33,7 @@ from xenarm.core.sched.state import NEVER, SCHED_CPUS
 from xenarm.core.scrub import scrub_help
 from xenarm.core.shutdown import domain_vcpu_left
 from xenarm.core.trace import trace_exit_end, trace_irq, trace_power
-from xenarm.gic.controller import PPI_VIRTUAL_TIMER
+from xenarm.gic.controller import PPI_VIRTUAL_TIMER, SGI_POST
 from xenarm.gic.host import gic_is_v3, gic_kick_others
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_look, vgic_park, vgic_vcpu_reset
 
@@ -173,7 +173,13 @@ def vcpu_reconsidered(v: Vcpu) -> None:
         vcpu_checkpoint(v)
 
 
-def waiting_alone(timer_or_other: Callable[[Vcpu], u64]) -> Callable[[Vcpu], None]:
+@fn
+def not_posted(v: Vcpu, left: u64) -> u64:
+    """Where no CPU posts SGIs."""
+    return left
+
+
+def waiting_alone(timer_or_other: Callable[[Vcpu], u64], posted_or_other: Callable[[Vcpu, u64], u64]) -> Callable[[Vcpu], None]:
     @fn(inline=True)
     def wait_alone(v: Vcpu) -> None:
         """Nobody else is to run on this CPU."""
@@ -184,14 +190,17 @@ def waiting_alone(timer_or_other: Callable[[Vcpu], u64]) -> Callable[[Vcpu], Non
             if other == DONE:
                 trace_irq(PPI_VIRTUAL_TIMER, 0)
                 return
+            if posted_or_other(v, other) == DONE:
+                trace_irq(SGI_POST, 0)
+                return
             if irq_acknowledged(v, truncate(u32, other)) and vcpu_to_check(v):
                 vcpu_checkpoint(v)
 
     return wait_alone
 
 
-wait_alone_v2 = waiting_alone(timer_or_other_v2)
-wait_alone_v3 = waiting_alone(timer_or_other_v3)
+wait_alone_v2 = waiting_alone(timer_or_other_v2, SHORT_POST.get("v2", not_posted))
+wait_alone_v3 = waiting_alone(timer_or_other_v3, SHORT_POST.get("v3", not_posted))
 
 
 @fn
@@ -271,6 +280,8 @@ def domain_start(d: Domain) -> None:
         if v is not None:
             vcpu_prepare(v, vcpu_mpidr(v), d.p2m.vttbr)
             v.due = NEVER
+            if not SHARING.on:
+                v.extra |= Extra.ALONE
             vcpu_place(v, v.sched.cpu)
             if not SHARING.on or v.power.load() == u32(Power.ON_PENDING):
                 _ = sched_wake(v.sched, read_cntpct_el0())

@@ -25,7 +25,7 @@ from xenarm.arm64.aarch32 import aarch32_arrives, aarch32_leaves
 from xenarm.arm.timer import alarm_choose_at, alarm_set, timers_load, timers_look, timers_unload, timers_watch
 from xenarm.config import CONFIG
 from xenarm.core.console import console_poll
-from xenarm.core.domain import SLOTS, DomainState, Extra, Power, Vcpu, domain_all_left, vcpu_domain, vcpu_here, vcpu_is_aarch32
+from xenarm.core.domain import MAX_CPUS, SLOTS, DomainState, Extra, Power, Vcpu, domain_all_left, vcpu_domain, vcpu_here, vcpu_is_aarch32
 from xenarm.core.sched.scheduler import sched_block, sched_pick, sched_wake
 from xenarm.core.sched.state import STOP_WAITS, SchedCpu, SchedVcpu
 from xenarm.core.trace import trace_schedule, trace_wake
@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 VSE = int(Hcr(VSE=True))
+CPU_BITS = (1 << (MAX_CPUS - 1).bit_length()) - 1  # where MAX_CPUS is a power of two, the compiler sees that an index holds
 
 
 @fn
@@ -159,8 +160,9 @@ def vcpu_resumed(v: Vcpu) -> None:
 def own_translations(v: Vcpu, c: SchedCpu) -> None:
     """The TLB tells domains apart, not their vCPUs, whose translations of one ASID may differ: it must not hold another's (Arm ARM D8.14.1)."""
     d = v.domain
-    if d is not None and d.last_ran[c.id] != v.tag:
-        d.last_ran[c.id] = v.tag
+    cpu = c.id & CPU_BITS
+    if d is not None and d.last_ran[cpu] != v.tag:
+        d.last_ran[cpu] = v.tag
         instruction_sync()
         tlb_invalidate_guest_stage1_local()
         data_sync_local()

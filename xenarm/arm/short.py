@@ -7,7 +7,7 @@ they do not answer they leave as it was, for `trap_sync` and `trap_irq`. Each pa
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from freestanding import ctz, export, fn, truncate, u8, u32, u64, wrapping_add
+from freestanding import ctz, export, fn, truncate, u8, u32, u64, wrapping_add, wrapping_sub
 
 from xenarm.abi.hypercall import HYPERCALL_TAG, Hypercall, SchedOp
 from xenarm.abi.psci import PSCI_BASE, PSCI_VERSION_1_1, PsciFunction
@@ -23,24 +23,29 @@ from xenarm.arm.hw import (
     skip_instruction,
     write_elr_el2,
 )
+from xenarm.arm.instructions import data_memory_barrier
 from xenarm.arm.timer import vtimer_mask
 from xenarm.arm64.registers import Ec, sysreg_key  # a GICv3's registers are AArch64's alone
 from xenarm.config import CONFIG
-from xenarm.core.domain import Domain, Vcpu
-from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
+from xenarm.core.domain import MAX_DOMAIN_CPUS, Domain, Vcpu, vcpu_here
+from xenarm.core.trace import trace_on_schedule
+from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER, SGI_POST
 from xenarm.gic.registers import INTID_MASK, SGIR_TARGETS_SHIFT, Gicd, LrState
-from xenarm.gic.state import SGIS, SHARED_WORDS
-from xenarm.gic.v2 import v2_acknowledge, v2_drop, v2_end, v2_read_lr, v2_write_lr
-from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3_write_lr_inline
+from xenarm.gic.state import LOOK, SGIS, SHARED_WORDS
+from xenarm.gic.v2 import v2_acknowledge, v2_drop, v2_end, v2_read_lr, v2_ring, v2_write_lr
+from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3_ring, v3_write_lr_inline
 from xenarm.gic.vgicd import vgicd_typer
 from xenarm.gic.vgicd3 import vgicd3_typer
 
 __all__ = [
+    "ACKNOWLEDGED",
     "DONE",
+    "NOT_HERE",
     "NOT_HERE_BIT",
     "PAGE_OFFSET",
     "SENDS",
     "SENDS_BIT",
+    "SHORT_POST",
     "SHORT_SYNC",
     "VALUE_SHIFT",
     "WAITS",
@@ -61,7 +66,7 @@ YIELDS_BIT = 2
 SENDS_BIT = 3
 WAITS = 1 << WAITS_BIT  # WFI, skipped: `guest_waits` does the rest
 YIELDS = 1 << YIELDS_BIT  # WFE, skipped, or Xen's SCHEDOP_yield: `guest_yields`
-SENDS = 1 << SENDS_BIT  # a store to GICD_SGIR, skipped, its value in the upper half: `guest_sends`
+SENDS = 1 << SENDS_BIT  # an SGI to `Vcpu.addressee`, its instruction skipped; in the upper half what `vgic_send` wants: `guest_sends`
 VALUE_SHIFT = 32
 ACKNOWLEDGED = 1 << 32  # short_irq left this interrupt, acknowledged, to trap_irq
 WORD_ACCESS = 0x49C  # ESR_EL2 bits 31:21 of a data abort by a 32-bit instruction on a word, syndrome valid, no sign extension
@@ -72,7 +77,9 @@ EC_SHIFT = 26
 PSCI_CALL = HVC_CLASS << EC_SHIFT | 1 << 25  # ESR_EL2 of HVC #0
 XEN_CALL = PSCI_CALL | HYPERCALL_TAG
 ABORTS = 1 << 31  # exception classes from 0x20 on
+CALLS = 1 << 30  # of those below, classes from 0x10 on
 WFE = 1
+assert WAITS << WFE == YIELDS
 CALL_REGISTER = 16 if CONFIG.ARM64 else 12  # which hypercall (Xen: public/arch-arm.h)
 VERSION_CALL = PSCI_BASE | PsciFunction.VERSION
 SHORT_WORDS = 1 << (SHARED_WORDS + 1).bit_length() - 1  # so many words at most, and a power of two
@@ -80,6 +87,7 @@ IN_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | (SHORT_WORDS - 1) * 4  # offsets 
 ALL_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | 31 * 4
 SENDER_SHIFT = 10
 FILTER_SELF = 2 << 24
+TARGETS = 1 << min(MAX_DOMAIN_CPUS, 8).bit_length() - 1  # vCPUs that the short way sends to, the first ones: a power of two
 SGIR_FILTER = 3 << 24
 SGIR_TO = SGIR_FILTER | 0xFF << SGIR_TARGETS_SHIFT
 SYSREG_RT = 0x1F << 5
@@ -97,12 +105,13 @@ class Short:
     drop: Callable[[u32], None]
     read_lr: Callable[[u32], u32]
     write_lr: Callable[[u32, u32], None]
+    ring: Callable[[u64], None]
 
 
 WordAccess = Callable[[Vcpu, u64, u32, u32], u64]
 
-V2 = Short(v2_acknowledge, v2_end, v2_drop, v2_read_lr, v2_write_lr)
-V3 = Short(v3_acknowledge, v3_end, v3_drop, v3_read_lr_inline, v3_write_lr_inline)
+V2 = Short(v2_acknowledge, v2_end, v2_drop, v2_read_lr, v2_write_lr, v2_ring)
+V3 = Short(v3_acknowledge, v3_end, v3_drop, v3_read_lr_inline, v3_write_lr_inline, v3_ring)
 
 
 @fn(inline=True)
@@ -198,39 +207,119 @@ timer_or_other_v2 = timing(V2)
 timer_or_other_v3 = timing(V3)
 
 
+# ---- an SGI from one vCPU to another ----------------------------------------------------------------------------------
+
+
+def posting(gic: Short) -> Callable[[Vcpu, u32, u32], u64]:
+    ring = gic.ring
+
+    @fn(inline=True)
+    def short_post(v: Vcpu, index: u32, word: u32) -> u64:
+        """An SGI to one other vCPU of the domain, as a list register has it beside `template`. NOT_HERE, with nothing done: there is no such vCPU.
+
+        Where a CPU runs it, and it has no kick to look at, its CPU needs nothing but that word. As with every kick, `kicked` must be seen set before the vCPU's state is
+        looked at.
+        """
+        d = v.domain
+        target = d.vcpus[index & (TARGETS - 1)] if d is not None else None
+        if target is None:
+            return NOT_HERE
+        v.addressee = target
+        left = SENDS | u64(word) << VALUE_SHIFT
+        if away(target) or trace_on_schedule():
+            return left
+        posted, _ = target.vgic.kicked.compare_swap(0, word)
+        if not posted:
+            return left
+        data_memory_barrier()
+        if away(target):
+            return SENDS
+        ring(vcpu_here(target).doorbell)
+        return DONE
+
+    return short_post
+
+
+@fn(inline=True)
+def no_post(v: Vcpu, index: u32, word: u32) -> u64:
+    """Where what the short way leaves of it has no way of its own."""
+    return NOT_HERE
+
+
+@fn(inline=True)
+def names_one(targets: u64) -> bool:
+    """Whether a set is of one vCPU, one of the first TARGETS."""
+    less = wrapping_sub(targets, u64(1))  # more than all of them, if there is none
+    return less < (1 << TARGETS) - 1 and targets & less == 0
+
+
+@fn(inline=True)
+def away(v: Vcpu) -> bool:
+    """Whether no CPU runs the vCPU, or something stops it."""
+    return v.sched.stopped.load() != 0 or v.sched.on_cpu.load() == 0
+
+
+def receiving(gic: Short) -> Callable[[Vcpu, u64], u64]:
+    short_raise, end = raising(gic), gic.end
+
+    @fn(inline=True)
+    def posted_or_other(v: Vcpu, left: u64) -> u64:
+        """DONE: what `timer_or_other` left was SGI_POST, and one SGI has been listed: there was nothing else to look at. Else the same again."""
+        iar = truncate(u32, left)
+        if iar & INTID_MASK != SGI_POST:
+            return left
+        word = v.vgic.kicked.load_acquire()
+        if word & (LOOK | LrState.PENDING) != LrState.PENDING:
+            return left
+        if not short_raise(v, word & (SGIS - 1), word) or v.vgic.kicked.exchange(0) != word:
+            return left
+        end(iar)
+        return DONE
+
+    return posted_or_other
+
+
+posted_or_other_v2 = receiving(V2)
+posted_or_other_v3 = receiving(V3)
+
+
 # ---- distributor and SGIs of a GICv2 ----------------------------------------------------------------------------------
 
 short_raise_v2 = raising(V2)
+short_post_v2 = posting(V2) if CONFIG.ARM64 else no_post
 
 
 @fn(inline=True)
-def short_sgi_v2(v: Vcpu, value: u32) -> bool:
-    """GICD_SGIR: an SGI to the vCPU that sends it and to no other, none of that number waiting."""
+def short_sgi_v2(v: Vcpu, value: u32) -> u64:
+    """GICD_SGIR: an SGI to the vCPU that sends it, none of that number waiting; or to one other."""
     to = value & SGIR_TO
-    if u64(to) != v.vgic.sgi_self and to & SGIR_FILTER != FILTER_SELF:
-        return False
     sgi = value & (SGIS - 1)
-    if v.vgic.sgi_senders[sgi] != 0:
-        return False
-    return short_raise_v2(v, sgi, v.id << SENDER_SHIFT)
-
-
-@fn(inline=True)
-def sends(esr: u64, value: u32) -> u64:
-    skip_word(esr)
-    return SENDS | u64(value) << VALUE_SHIFT
+    bits = u64(to >> SGIR_TARGETS_SHIFT)
+    if u64(to) != v.vgic.sgi_self:
+        if names_one(bits):
+            return short_post_v2(v, ctz(bits), sgi | v.id << SENDER_SHIFT | LrState.PENDING)
+        if to & SGIR_FILTER != FILTER_SELF:
+            return NOT_HERE
+    if v.vgic.sgi_senders[sgi] != 0 or not short_raise_v2(v, sgi, v.id << SENDER_SHIFT):
+        return NOT_HERE
+    return DONE
 
 
 @fn(inline=True)
 def short_write_v2(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
-    """GICD_SGIR to the vCPU itself; and zero to the enables, which changes nothing."""
-    if rt >= SHORT_REGISTERS and rt != ZERO_REGISTER:
+    """GICD_SGIR to one vCPU; and zero to the enables, which changes nothing."""
+    if rt < SHORT_REGISTERS:
+        value = truncate(u32, v.regs[rt])
+    elif rt == ZERO_REGISTER:
+        value = 0
+    else:
         return NOT_HERE
-    value = u32(0) if rt == ZERO_REGISTER else truncate(u32, v.regs[rt])
     if offset == Gicd.SGIR:
-        if not short_sgi_v2(v, value):
-            return sends(esr, value) if CONFIG.ARM64 else u64(NOT_HERE)
-    elif value != 0 or not is_enable(offset):
+        left = short_sgi_v2(v, value)
+        if left != NOT_HERE:
+            skip_word(esr)
+        return left
+    if value != 0 or not is_enable(offset):
         return NOT_HERE
     skip_word(esr)
     return DONE
@@ -244,6 +333,7 @@ def no_sysreg(v: Vcpu, esr: u64) -> u64:
 # ---- distributor and SGIs of a GICv3 ----------------------------------------------------------------------------------
 
 short_raise_v3 = raising(V3)
+short_post_v3 = posting(V3)
 
 
 @fn(inline=True)
@@ -260,44 +350,67 @@ def short_write_v3(v: Vcpu, esr: u64, offset: u32, rt: u32) -> u64:
 
 @fn(inline=True)
 def short_sgi_v3(v: Vcpu, esr: u64) -> u64:
-    """A write to ICC_SGI1R_EL1 that names the vCPU itself and no other."""
+    """A write to ICC_SGI1R_EL1 that names the vCPU itself, none of that number waiting, or one other; SGIs of a GICv3 have no sender."""
     rt = truncate(u32, esr >> 5) & 31
     if esr & ~u64(SYSREG_RT) != WRITE_SGI1R or rt >= SHORT_REGISTERS:
         return NOT_HERE
     value = u64(v.regs[rt])
-    if value & ~u64(SGI1R_INTID) != v.vgic.sgi_self or not short_raise_v3(v, truncate(u32, value >> SGI1R_INTID_SHIFT) & (SGIS - 1), 0):
+    to = value & ~u64(SGI1R_INTID)
+    left = send_v3(v, to, truncate(u32, value >> SGI1R_INTID_SHIFT) & (SGIS - 1))
+    if left != NOT_HERE:
+        skip_instruction(esr)
+    return left
+
+
+@fn(inline=True)
+def send_v3(v: Vcpu, to: u64, sgi: u32) -> u64:
+    if to == v.vgic.sgi_self:
+        return DONE if short_raise_v3(v, sgi, 0) else u64(NOT_HERE)
+    if not names_one(to):
         return NOT_HERE
-    skip_instruction(esr)
-    return DONE
+    return short_post_v3(v, ctz(to), sgi | LrState.PENDING)
 
 
 # ---- the entries ------------------------------------------------------------------------------------------------------
 
-Sysreg = Callable[[Vcpu, u64], u64]
 SHORT_SYNC: dict[str, Callable[[Vcpu], u64]] = {}
+SHORT_POST: dict[str, Callable[[Vcpu, u64], u64]] = {}
 
 
 @fn(inline=True)
 def short_turn(v: Vcpu, esr: u32) -> u64:
-    """Xen's SCHEDOP_yield, WFE, WFI."""
-    if esr == XEN_CALL:
-        if v.regs[CALL_REGISTER] != Hypercall.SCHED_OP or v.regs[0] != SchedOp.YIELD:
+    """WFI, WFE, Xen's SCHEDOP_yield."""
+    if esr & CALLS == 0:
+        if esr >> EC_SHIFT & 0xF != WFX_CLASS:
             return NOT_HERE
-        v.regs[0] = 0
-        return YIELDS
-    if esr >> EC_SHIFT != WFX_CLASS:
+        skip_instruction(u64(esr))
+        return u64(WAITS) << (esr & WFE)
+    if esr != XEN_CALL or v.regs[CALL_REGISTER] != Hypercall.SCHED_OP or v.regs[0] != SchedOp.YIELD:
         return NOT_HERE
-    skip_instruction(u64(esr))
-    return YIELDS if esr & WFE != 0 else u64(WAITS)
+    v.regs[0] = 0
+    return YIELDS
 
 
-def entries(name: str, short_read: WordAccess, short_write: WordAccess, short_sysreg: Sysreg, timer: Callable[[Vcpu], u64]) -> None:
+@dataclass(frozen=True)
+class Ways:
+    """One controller's short ways: loads and stores of words, system registers, interrupts."""
+
+    read: WordAccess
+    write: WordAccess
+    sysreg: Callable[[Vcpu, u64], u64]
+    timer: Callable[[Vcpu], u64]
+    posted: Callable[[Vcpu, u64], u64]
+
+
+def entries(name: str, ways: Ways) -> None:
     """The functions that the vectors call."""
+    short_read, short_write, short_sysreg, timer, posted = ways.read, ways.write, ways.sysreg, ways.timer, ways.posted
 
     @fn(inline=True)
     def short_other(v: Vcpu, esr: u64) -> u64:
-        if short_sysreg(v, esr) == DONE:
-            return DONE
+        left = short_sysreg(v, esr)
+        if left != NOT_HERE:
+            return left
         return short_turn(v, truncate(u32, esr)) if CONFIG.ARM64 else u64(NOT_HERE)
 
     @export(f"short_sync_{name}", preserve=CONFIG.ARM64)
@@ -329,8 +442,17 @@ def entries(name: str, short_read: WordAccess, short_write: WordAccess, short_sy
         """An interrupt: DONE, or what was acknowledged with ACKNOWLEDGED."""
         return timer(v)
 
+    if CONFIG.ARM64:
+
+        @export(f"short_post_{name}", preserve=True)
+        def short_post(v: Vcpu, left: u64) -> u64:
+            """What `short_irq` left: DONE, or the same."""
+            return posted(v, left)
+
+        SHORT_POST[name] = short_post
+
 
 if CONFIG.GICV2:
-    entries("v2", reading(vgicd_typer, 0), short_write_v2, no_sysreg, timer_or_other_v2)
+    entries("v2", Ways(reading(vgicd_typer, 0), short_write_v2, no_sysreg, timer_or_other_v2, posted_or_other_v2))
 if CONFIG.GICV3:
-    entries("v3", reading(vgicd3_typer, 1), short_write_v3, short_sgi_v3, timer_or_other_v3)
+    entries("v3", Ways(reading(vgicd3_typer, 1), short_write_v3, short_sgi_v3, timer_or_other_v3, posted_or_other_v3))

@@ -50,12 +50,12 @@ __all__ = [
     "timers_load",
     "timers_look",
     "timers_off",
-    "timers_quiet",
     "timers_reset",
     "timers_unload",
     "timers_watch",
     "vtimer_expired",
     "vtimer_mask",
+    "vtimer_quiet",
 ]
 
 ENABLE = int(TimerControl(ENABLE=True))
@@ -209,10 +209,10 @@ def timers_load(v: Vcpu, c: SchedCpu) -> None:
 
 
 @fn(inline=True)
-def timers_quiet(v: Vcpu) -> bool:
-    """Whether `timers_look` would find nothing. False too where it takes long to tell."""
+def vtimer_quiet() -> bool:
+    """Whether `timers_look` would find nothing of the virtual timer."""
     control = read_cntv_ctl_el0()
-    return (control & ENABLE == 0 or control & (IMASK | ISTATUS) != ISTATUS) and v.extra & Extra.PTIMER == 0
+    return control & ENABLE == 0 or control & (IMASK | ISTATUS) != ISTATUS
 
 
 @fn(inline=True)

@@ -65,13 +65,13 @@ def short_call(function: str, rest: str) -> str:
 
 def vector_table(label: str, gic: str) -> str:
     """The table for a machine with that controller: EL2's own faults, AArch64, AArch32."""
-    others = [short_call(f"short_irq_{gic}", "guest_irq"), guest_call("trap_fiq"), guest_call("trap_serror")]
+    others = [short_call(f"short_irq_{gic}", f"guest_irq_{gic}"), guest_call("trap_fiq"), guest_call("trap_serror")]
     entries = 8 * [own_fault()] + [short_call(f"short_sync_{gic}", f"guest_sync_{gic}"), *others, f"{SAVE}\n    b guest_full", *others]
     return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
 
 
 def beyond_short(gic: str) -> str:
-    """A synchronous exception that the short way left."""
+    """What the short way left."""
     return f"""
 guest_sync_{gic}:
 {move_pairs("stp", MORE)}
@@ -82,6 +82,14 @@ guest_sync_{gic}:
     bl trap_sync
     cbnz x0, guest_full
 {LEAVE}
+
+guest_irq_{gic}:
+    mov x1, x0
+    mov x0, sp
+    bl short_post_{gic}
+    cbnz x0, guest_irq
+{RESTORE_FEW}
+{ERET}
 
 guest_wait_{gic}:
     mov x0, sp
@@ -114,9 +122,15 @@ VECTORS = f"""
 {NL.join(beyond_short(gic) for gic in GICS)}
 
 guest_send:
+    mov x1, sp
+    bl guest_sends
+    cbnz x0, guest_kick
+{LEAVE}
+
+guest_kick:
     mov x1, x0
     mov x0, sp
-    bl guest_sends
+    bl guest_kicks
 {LEAVE}
 
 guest_irq:

@@ -109,6 +109,7 @@ class Extra:
     WATCHED = 4  # a CPU watches its timers, see `due`
     PTIMER = 8  # its physical timer is set and has not expired
     AARCH32 = 16  # under EL2 of AArch64 its guest is AArch32's, for ever; see `Aarch32State`
+    ALONE = 32  # no switch: its CPU runs no other, and waits with it
 
 
 class Aarch32State(Struct):
@@ -155,6 +156,7 @@ class Vcpu(Struct, align=16):
     ptimer_compare: u64
     due: u64  # when its timers want it, while it waits elsewhere than in a CPU; NEVER: no timer, or not noted
     due_cpu: u32  # who has noted it
+    addressee: "Vcpu | None"  # what the short way left of an SGI to another is for this one
     sched: SchedVcpu
     resume: usize  # where the vectors go on with it
     exit: Exit

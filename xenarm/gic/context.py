@@ -5,6 +5,7 @@ costs less to load it empty than to find one anew.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from freestanding import ctz, fn, u32
 
@@ -15,20 +16,47 @@ from xenarm.core.sched.scheduler import sched_wake
 from xenarm.gic.host import gic_is_v3
 from xenarm.gic.lists import release
 from xenarm.gic.registers import INTID_MASK, LrState
-from xenarm.gic.v2 import v2_load_interface, v2_read_lr, v2_save_interface, v2_write_lr
-from xenarm.gic.v3 import v3_load_interface, v3_read_lr, v3_save_interface, v3_write_lr
+from xenarm.gic.state import LIST_REGISTERS, LOOK
+from xenarm.gic.v2 import v2_lists_empty, v2_load_interface, v2_read_lr, v2_save_interface, v2_write_first_lr, v2_write_lr
+from xenarm.gic.v3 import v3_lists_empty, v3_load_interface, v3_read_lr, v3_save_interface, v3_write_first_lr, v3_write_lr
 from xenarm.gic.vgic import cpus_kick
 
-__all__ = ["vgic_finished", "vgic_load", "vgic_load_v2", "vgic_load_v3", "vgic_quiet_v2", "vgic_quiet_v3", "vgic_save", "vgic_save_v2", "vgic_save_v3"]
+__all__ = [
+    "vgic_finished",
+    "vgic_load",
+    "vgic_load_v2",
+    "vgic_load_v3",
+    "vgic_quiet_v2",
+    "vgic_quiet_v3",
+    "vgic_save",
+    "vgic_save_quiet_v2",
+    "vgic_save_quiet_v3",
+    "vgic_save_v2",
+    "vgic_save_v3",
+]
 
 FINISHED_SPECIALLY = LrState.EOI | INTID_MASK & ~31
 
-ReadLr = Callable[[u32], u32]
-WriteLr = Callable[[u32, u32], None]
-OfVcpu = Callable[[Vcpu], None]
+
+@dataclass(frozen=True)
+class Lists:
+    """One controller's list registers and interface."""
+
+    read: Callable[[u32], u32]
+    write: Callable[[u32, u32], None]
+    write_first: Callable[[u32], None]
+    empty: Callable[[], u32]
+    save_interface: Callable[[Vcpu], None]
+    load_interface: Callable[[Vcpu], None]
 
 
-def saving(read_lr: ReadLr, write_lr: WriteLr, save_interface: OfVcpu) -> Callable[[Vcpu], bool]:
+V2 = Lists(v2_read_lr, v2_write_lr, v2_write_first_lr, v2_lists_empty, v2_save_interface, v2_load_interface)
+V3 = Lists(v3_read_lr, v3_write_lr, v3_write_first_lr, v3_lists_empty, v3_save_interface, v3_load_interface)
+
+
+def saving(lists: Lists) -> Callable[[Vcpu], bool]:
+    read_lr, write_lr, save_interface = lists.read, lists.write, lists.save_interface
+
     @fn(inline=True)
     def save(v: Vcpu) -> bool:
         """True: `vgic_finished` must follow."""
@@ -48,48 +76,49 @@ def saving(read_lr: ReadLr, write_lr: WriteLr, save_interface: OfVcpu) -> Callab
     return save
 
 
-def loading(write_lr: WriteLr, load_interface: OfVcpu) -> OfVcpu:
+def loading(lists: Lists) -> Callable[[Vcpu], None]:
+    write_lr, write_first_lr, load_interface = lists.write, lists.write_first, lists.load_interface
+
     @fn(inline=True)
     def load(v: Vcpu) -> None:
-        """On a virtual interface whose list registers are empty."""
+        """On a virtual interface whose list registers are empty. Most often there is one to load, and that the first."""
         used = v.vgic.lr_used
-        while used != 0:
-            index = ctz(used)
-            used &= used - 1
-            write_lr(index, v.vgic.lr[index])
+        if used == 1:
+            write_first_lr(v.vgic.lr[0])
+        else:
+            while used != 0:
+                index = ctz(used) & (LIST_REGISTERS - 1)
+                used &= used - 1
+                write_lr(index, v.vgic.lr[index])
         load_interface(v)
 
     return load
 
 
-def quieting(read_lr: ReadLr) -> Callable[[Vcpu], bool]:
+def quieting(lists: Lists) -> Callable[[Vcpu], bool]:
+    lists_empty = lists.empty
+
     @fn(inline=True)
     def quiet(v: Vcpu) -> bool:
-        """Whether surely nothing is pending for a vCPU that is about to wait. List registers of its own interrupts that have ended become free."""
+        """Whether surely nothing is pending or active for a vCPU that is about to wait. Its list registers become free, if all were its own."""
         own = v.vgic.own
         if (own.pending & own.on | own.level | own.active) != 0:
             return False
         used = v.vgic.lr_used
-        while used != 0:
-            index = ctz(used)
-            value = read_lr(index)
-            if value & LrState.MASK == 0 and value & FINISHED_SPECIALLY == 0:
-                v.vgic.lr_used &= ~(u32(1) << index)
-                v.vgic.listed &= ~(u32(1) << (value & 31))
-            elif value & LrState.MASK != LrState.ACTIVE:
+        if used != 0:
+            if used & (~lists_empty() | v.vgic.lr_shared) != 0:
                 return False
-            used &= used - 1
+            v.vgic.lr_used = 0
+            v.vgic.listed = 0
         return True
 
     return quiet
 
 
-vgic_quiet_v2 = quieting(v2_read_lr)
-vgic_quiet_v3 = quieting(v3_read_lr)
-vgic_save_v2 = saving(v2_read_lr, v2_write_lr, v2_save_interface)
-vgic_save_v3 = saving(v3_read_lr, v3_write_lr, v3_save_interface)
-vgic_load_v2 = loading(v2_write_lr, v2_load_interface)
-vgic_load_v3 = loading(v3_write_lr, v3_load_interface)
+vgic_quiet_v2, vgic_quiet_v3 = quieting(V2), quieting(V3)
+vgic_save_v2, vgic_save_v3 = saving(V2), saving(V3)
+vgic_save_quiet_v2, vgic_save_quiet_v3 = V2.save_interface, V3.save_interface  # after `vgic_quiet`: it has no list registers
+vgic_load_v2, vgic_load_v3 = loading(V2), loading(V3)
 
 
 @fn(inline=False)
@@ -106,7 +135,7 @@ def vgic_finished(v: Vcpu) -> None:
                 release(v, index)
             if value & LrState.EOI != 0:
                 v.vgic.attention.store(1)
-                v.vgic.kicked.store(1)
+                _ = v.vgic.kicked.fetch_or(LOOK)
                 cpus_kick(sched_wake(v.sched, read_cntpct_el0()))
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "PRIORITIES_DEFAULT",
     "PRIORITY_MASK_ALL",
     "SGI_KICK",
+    "SGI_POST",
     "SGI_STOP",
     "Gic",
     "gic_is_v3",
@@ -24,6 +25,7 @@ PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numb
 PPI_VIRTUAL_TIMER = 27
 SGI_KICK = 0
 SGI_STOP = 1  # the hypervisor has failed
+SGI_POST = 2  # as a kick, but all that there is may be an SGI in `VgicCpu.kicked`
 
 PRIORITIES_DEFAULT = 0xA0A0_A0A0  # four interrupts of middle priority
 PRIORITY_MASK_ALL = 0xF0  # let every priority through; four bits are the least a GIC has

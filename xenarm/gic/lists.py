@@ -56,6 +56,7 @@ def release(v: Vcpu, index: u32) -> None:
     if intid < 32:
         v.vgic.listed &= ~(u32(1) << intid)
     else:
+        v.vgic.lr_shared &= ~(u32(1) << index)
         vcpu_domain(v).vgic.words[(intid >> 5) - 1].holder[intid & 31] = 0
 
 
@@ -332,6 +333,7 @@ def shared_list(v: Vcpu, w: IrqWord, intid: u32) -> bool:
     if index >= 32:
         return False
     put(v, index, shared_value(w, bit_index))
+    v.vgic.lr_shared |= u32(1) << index
     w.holder[bit_index] = VcpuTag(v.id + 1)
     forget_requests(w, bit_index)  # they meant what was listed before, and has ended meanwhile
     return True

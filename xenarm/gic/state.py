@@ -11,12 +11,27 @@ from freestanding import Array, Atomic, Struct, array, atomic, u8, u16, u32, u64
 from xenarm.config import CONFIG
 from xenarm.core.spinlock import Spinlock
 
-__all__ = ["LIST_REGISTERS", "Errand", "SGIS", "SGI_BITS", "SHARED_WORDS", "VGIC_INTIDS", "IrqWord", "Mail", "VcpuTag", "Vgicd", "VgicCpu", "Wish"]
+__all__ = [
+    "LIST_REGISTERS",
+    "LOOK",
+    "SGIS",
+    "SGI_BITS",
+    "SHARED_WORDS",
+    "VGIC_INTIDS",
+    "Errand",
+    "IrqWord",
+    "Mail",
+    "VcpuTag",
+    "VgicCpu",
+    "Vgicd",
+    "Wish",
+]
 
 SGIS = 16
 SGI_BITS = 0xFFFF
 VGIC_INTIDS: int = CONFIG.VGIC_INTIDS
 SHARED_WORDS = VGIC_INTIDS // 32 - 1
+LOOK = 1 << 31  # of `VgicCpu.kicked`
 LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, GICv3 16, implementations have 4
 ACTIVE_REGISTERS = 4  # the most that a GICv3 has for each group
 
@@ -92,12 +107,13 @@ class VgicCpu(Struct):
     lr_of: Array[u8] = array(u8, 32)  # in which one
     lr: Array[u32] = array(u32, LIST_REGISTERS)  # as last written
     lr_used: u32  # may hold something; a clear bit is surely free
+    lr_shared: u32  # of these, those whose interrupt is shared
     short: bool  # more is pending than there are list registers
     control: u32  # GICH_HCR: with UIE while short
     mail: Array[Mail] = array(Mail, SGIS)
     mail_flags: Atomic[u32] = atomic(u32)  # SGIs that have letters; PPIs raised elsewhere
     attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed
-    kicked: Atomic[u32] = atomic(u32)
+    kicked: Atomic[u32] = atomic(u32)  # 0; LOOK at mail, attention and the domain; one SGI as a list register has it beside `template`: posted; or both
     sgi_self: u64  # what names this vCPU alone in GICD_SGIR, or in a GICv3's ICC_SGI1R_EL1
     active0: Array[u32] = array(u32, ACTIVE_REGISTERS)  # a GICv3's ICH_AP0R<n>_EL2 and ICH_AP1R<n>_EL2, while no CPU has the vCPU
     active1: Array[u32] = array(u32, ACTIVE_REGISTERS)

@@ -22,9 +22,20 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
+from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import Range, fdt_compatible, fdt_interrupt, fdt_reg
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_MAINTENANCE, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_STOP
+from xenarm.gic.controller import (
+    GIC,
+    PPI_HYP_TIMER,
+    PPI_MAINTENANCE,
+    PPI_VIRTUAL_TIMER,
+    PRIORITIES_DEFAULT,
+    PRIORITY_MASK_ALL,
+    SGI_KICK,
+    SGI_POST,
+    SGI_STOP,
+)
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd, Gich, GichControl
 from xenarm.gic.state import LIST_REGISTERS
 
@@ -45,9 +56,11 @@ __all__ = [
     "v2_lists_reset",
     "v2_load_interface",
     "v2_read_lr",
+    "v2_ring",
     "v2_save_interface",
     "v2_stop",
     "v2_wake_others",
+    "v2_write_first_lr",
     "v2_write_lr",
 ]
 
@@ -73,10 +86,13 @@ INTERFACES = zeroed(Interfaces)
 gicc_read_iar: Callable[[u64], u64] = mmio_reader32(Gicc.IAR)  # of GIC.gicc
 gicc_write_eoir: Callable[[u64, u64], None] = mmio_writer32(Gicc.EOIR)
 gicc_write_dir: Callable[[u64, u64], None] = mmio_writer32(Gicc.DIR)
+gicd_write_sgir: Callable[[u64, u64], None] = mmio_writer32(Gicd.SGIR)  # of GIC.gicd
 gich_read_vmcr: Callable[[u64], u64] = mmio_reader32(Gich.VMCR)  # of GIC.gich
 gich_read_apr: Callable[[u64], u64] = mmio_reader32(Gich.APR)
+gich_read_elrsr: Callable[[u64], u64] = mmio_reader32(Gich.ELRSR0)
 gich_write_hcr: Callable[[u64, u64], None] = mmio_writer32(Gich.HCR)
 gich_write_vmcr: Callable[[u64, u64], None] = mmio_writer32(Gich.VMCR)
+gich_write_lr0: Callable[[u64, u64], None] = mmio_writer32(Gich.LR0)
 gich_write_apr: Callable[[u64, u64], None] = mmio_writer32(Gich.APR)
 
 
@@ -116,8 +132,13 @@ def v2_write_lr(index: u32, value: u32) -> None:
 
 
 @fn(inline=True)
+def v2_write_first_lr(value: u32) -> None:
+    gich_write_lr0(GIC.gich, u64(value))
+
+
+@fn(inline=True)
 def v2_lists_empty() -> u32:
-    return gich_read(Gich.ELRSR0)
+    return truncate(u32, gich_read_elrsr(GIC.gich))
 
 
 @fn(inline=True)
@@ -225,9 +246,10 @@ def v2_cpu_init(cpu: u32) -> None:
     gicd_write(Gicd.ICACTIVER, 0xFFFF_FFFF)
     for group in range(u32(8)):
         gicd_write(Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
-    ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
+    ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << SGI_POST | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     gicd_write(Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     INTERFACES.bit[cpu] = own_interface()
+    SCHED_CPUS[cpu].doorbell = u64(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_POST
     gicc_write(Gicc.PMR, PRIORITY_MASK_ALL)
     gicc_write(Gicc.BPR, 0)
     gicc_write(Gicc.CTLR, CONTROL_RUN)
@@ -297,6 +319,13 @@ def v2_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()
     gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)
+
+
+@fn(inline=True)
+def v2_ring(doorbell: u64) -> None:
+    """The same by SGI_POST, for `SchedCpu.doorbell`."""
+    data_sync_inner_stores()
+    gicd_write_sgir(GIC.gicd, doorbell)
 
 
 @fn

@@ -26,9 +26,10 @@ from xenarm.core.addresses import HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.log import log_warning
 from xenarm.core.result import Result
+from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt_u32, fdt_u64
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_STOP
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_POST, SGI_STOP
 from xenarm.gic.registers import Gicd, GichControl
 from xenarm.gic.registers3 import (
     AFFINITY,
@@ -83,9 +84,11 @@ __all__ = [
     "v3_load_interface",
     "v3_read_lr",
     "v3_read_lr_inline",
+    "v3_ring",
     "v3_save_interface",
     "v3_start",
     "v3_stop",
+    "v3_write_first_lr",
     "v3_write_lr",
     "v3_write_lr_inline",
 ]
@@ -311,7 +314,7 @@ def redistributor_init(base: u64) -> bool:
     mmio_write32(frame + Gicd.IGROUPR, ALL)
     for group in range(u64(8)):
         mmio_write32(frame + Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
-    ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
+    ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << SGI_POST | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     mmio_write32(frame + Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     return True
 
@@ -329,6 +332,7 @@ def note_affinity(cpu: u32, mpidr: u64) -> None:
         | u64(SGI_KICK) << 24
         | u64(1) << (low & 15)
     )
+    SCHED_CPUS[cpu].doorbell = REDIST.kick[cpu] | u64(SGI_POST) << 24
 
 
 @fn
@@ -387,6 +391,14 @@ def v3_kick(cpu: u32) -> None:
     instruction_sync()
 
 
+@fn(inline=True)
+def v3_ring(doorbell: u64) -> None:
+    """The same by SGI_POST, for `SchedCpu.doorbell`."""
+    data_sync_inner_stores()
+    write_icc_sgi1r(doorbell)
+    instruction_sync()
+
+
 @fn
 def v3_stop(cpu: u32) -> None:
     data_sync_inner_stores()
@@ -435,6 +447,11 @@ def v3_read_lr(index: u32) -> u32:
 @lean("v3_write_lr")
 def v3_write_lr(index: u32, value: u32) -> None:
     v3_write_lr_inline(index, value)
+
+
+@fn(inline=True)
+def v3_write_first_lr(value: u32) -> None:
+    write_ich_lr(0, ich_lr(value))
 
 
 @fn(inline=True)

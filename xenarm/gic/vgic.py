@@ -16,7 +16,7 @@ from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed
 from xenarm.core.sched.state import STOP_WAITS
-from xenarm.core.trace import trace_kick, trace_kicks, trace_wake
+from xenarm.core.trace import trace_kick, trace_kicks, trace_on_schedule, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
 from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
@@ -38,7 +38,7 @@ from xenarm.gic.lists import (
 )
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
 from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT, GicrWaker
-from xenarm.gic.state import SGI_BITS, SGIS, SHARED_WORDS, VGIC_INTIDS, Errand, IrqWord, Wish
+from xenarm.gic.state import LOOK, SGI_BITS, SGIS, SHARED_WORDS, VGIC_INTIDS, Errand, IrqWord, Wish
 from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
 __all__ = [
@@ -53,14 +53,13 @@ __all__ = [
     "vgic_init",
     "vgic_look",
     "vgic_maintenance",
-    "vgic_mail_sgi",
     "vgic_map_cpu_interface",
     "vgic_park",
     "vgic_raise_own",
     "vgic_raise_ppi",
     "vgic_raise_sgi",
     "vgic_set_own_level",
-    "vgic_sgi_to_sleeper",
+    "vgic_send",
     "vgic_set_spi_level",
     "vgic_tables",
     "vgic_update_on",
@@ -157,8 +156,10 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     own_word_reset(v)
     v.vgic.listed = 0
     v.vgic.lr_used = 0
+    v.vgic.lr_shared = 0
     v.vgic.short = False
     v.vgic.control = HCR_RUN
+    _ = v.vgic.kicked.fetch_and(LOOK)
     v.vgic.mail_flags.store(0)
     v.vgic.attention.store(0)
     v.vgic.sgi_self = sgi_to_self(v)
@@ -228,8 +229,13 @@ def runs(v: Vcpu) -> bool:
 @fn(inline=True)
 def vcpu_kick(v: Vcpu) -> None:
     """Make the vCPU's CPU look at its mail, once for all that came since it last looked; and wake the vCPU if it waits."""
-    if v.vgic.kicked.exchange(1) != 0:
-        return
+    if v.vgic.kicked.fetch_or(LOOK) == 0:
+        vcpu_tell(v)
+
+
+@fn(inline=True)
+def vcpu_tell(v: Vcpu) -> None:
+    """`kicked` has been set, which was 0."""
     if SHARING.on:
         kick_shared(v)
     else:
@@ -272,18 +278,26 @@ def take_mail(v: Vcpu) -> None:
         sgi = ctz(flags)
         flags &= flags - 1
         senders = v.vgic.mail[sgi].senders.exchange(0)
-        if senders & wrapping_sub(senders, u32(1)) != 0 or not own_list_sgi(v, sgi, ctz(senders)):
-            v.vgic.sgi_senders[sgi] |= truncate(u8, senders)
-            if senders != 0:
-                v.vgic.own.pending |= u32(1) << sgi
+        if senders != 0:
+            sgi_came(v, sgi, senders)
+
+
+@fn(inline=False)
+def sgi_came(v: Vcpu, sgi: u32, senders: u32) -> None:
+    """An SGI from some vCPUs, at least one."""
+    if senders & (senders - 1) != 0 or not own_list_sgi(v, sgi, ctz(senders)):
+        v.vgic.sgi_senders[sgi] |= truncate(u8, senders)
+        v.vgic.own.pending |= u32(1) << sgi
 
 
 @fn
 def vgic_attend(v: Vcpu) -> None:
     """After a kick: mail, and shared interrupts that changed. A vCPU that is off looks when it starts."""
-    v.vgic.kicked.store_release(0)  # seen before the mail is looked at: a load-acquire does not pass a store-release (Arm ARM B2.3.7)
+    posted = v.vgic.kicked.exchange(0)  # seen before the mail is looked at: a load-acquire does not pass a store-release (Arm ARM B2.3.7)
     if not runs(v):
         return
+    if posted & LrState.PENDING != 0:
+        sgi_came(v, posted & (SGIS - 1), u32(1) << sender_of(posted))
     if v.vgic.mail_flags.load_acquire() != 0:
         take_mail(v)
     if v.vgic.attention.load_acquire() != 0 and v.vgic.attention.exchange(0) != 0:
@@ -405,53 +419,64 @@ def vgic_raise_sgi(v: Vcpu, target: Vcpu, sgi: u32) -> None:
 @fn(inline=True)
 def vgic_mail_sgi(target: Vcpu, sgi: u32, sender: u32) -> None:
     """An SGI to another vCPU, whose CPU will bring it."""
-    _ = target.vgic.mail[sgi].senders.fetch_or(u32(1) << sender)
-    _ = target.vgic.mail_flags.fetch_or(u32(1) << sgi)
+    leave_mail(target, sgi, sender)
     vcpu_kick(target)
 
 
 @fn(inline=True)
-def vgic_sgi_to_sleeper(target: Vcpu, sgi: u32, sender: u32) -> bool:
-    """Wake a vCPU by an SGI, if it waits. False: it does not, and nothing is done.
-
-    Between claim and wake nobody else touches it; if no CPU has its registers either, what will be its list registers can be written here.
-    """
-    if not sched_claim(target.sched):
-        return False
-    if target.sched.on_cpu.load_acquire() != 0 or not list_asleep(target, sgi, sender):
-        write_mail(target, sgi, sender)
-    kick = sched_claimed(trace_wake(target).sched, read_cntpct_el0())
-    if kick != 0:
-        cpus_kick(kick)
-    return True
-
-
-@fn(inline=False)
-def write_mail(target: Vcpu, sgi: u32, sender: u32) -> None:
-    _ = target.vgic.mail[sgi].senders.fetch_or(u32(1) << sender)
-    _ = target.vgic.mail_flags.fetch_or(u32(1) << sgi)
-    target.vgic.kicked.store_release(1)
+def sender_of(word: u32) -> u32:
+    return word >> CPUID_SHIFT & 7
 
 
 @fn(inline=True)
-def list_asleep(v: Vcpu, sgi: u32, sender: u32) -> bool:
-    """Put an SGI into what a vCPU's list registers will be. False, and nothing done: it is off, waits or is listed already, or there is no room."""
-    bit = u32(1) << sgi
-    if v.vgic.own.on & ~v.vgic.own.pending & bit == 0 or v.vgic.sgi_senders[sgi] != 0:
-        return False
-    index = u32(v.vgic.lr_of[sgi])
-    if v.vgic.listed & bit != 0:
-        if v.vgic.lr[index] & LrState.MASK != 0:
-            return False
+def vgic_send(target: Vcpu, word: u32) -> u64:
+    """An SGI to another vCPU, as a list register has it beside `template`; 0: it has been posted in `kicked`, and the vCPU's CPU is to be told.
+
+    The CPUs that must ask the scheduler. A vCPU that waits is claimed: until it is woken nobody else touches it, and if no CPU has its
+    registers either, what will be its list registers can be written here. All calls are the last that is done.
+    """
+    if word == 0 or trace_on_schedule() or not sched_claim(target.sched):
+        return send_unclaimed(target, word)
+    if target.sched.on_cpu.load_acquire() != 0 or not list_asleep(target, word):
+        return send_claimed(target, word)
+    return sched_claimed(target.sched, read_cntpct_el0())
+
+
+@fn(inline=False)
+def send_unclaimed(target: Vcpu, word: u32) -> u64:
+    if word == 0:
+        vcpu_tell(target)
     else:
-        free = ~v.vgic.lr_used & GIC.list_mask
-        if free == 0:
-            return False
-        index = ctz(free)
-        v.vgic.lr_used |= u32(1) << index
-        v.vgic.lr_of[sgi] = truncate(u8, index)
-        v.vgic.listed |= bit
-    v.vgic.lr[index] = v.vgic.own.template[sgi] | LrState.PENDING | sender << CPUID_SHIFT
+        vgic_mail_sgi(target, word & (SGIS - 1), sender_of(word))
+    me = this_vcpu()
+    return u64(1) << me.cpu if me.choose != 0 else u64(0)
+
+
+@fn(inline=False)
+def send_claimed(target: Vcpu, word: u32) -> u64:
+    """It finds the SGI when it runs."""
+    leave_mail(target, word & (SGIS - 1), sender_of(word))
+    _ = target.vgic.kicked.fetch_or(LOOK)
+    return sched_claimed(target.sched, read_cntpct_el0())
+
+
+@fn(inline=True)
+def leave_mail(target: Vcpu, sgi: u32, sender: u32) -> None:
+    _ = target.vgic.mail[sgi].senders.fetch_or(u32(1) << sender)
+    _ = target.vgic.mail_flags.fetch_or(u32(1) << sgi)
+
+
+@fn(inline=True)
+def list_asleep(v: Vcpu, word: u32) -> bool:
+    """Put an SGI into what a vCPU's list registers will be. False, and nothing done: it is off or waits already, or not all of them are free."""
+    sgi = word & (SGIS - 1)
+    bit = u32(1) << sgi
+    if v.vgic.own.on & ~v.vgic.own.pending & bit == 0 or v.vgic.lr_used != 0:
+        return False
+    v.vgic.lr_used = 1
+    v.vgic.listed = bit
+    v.vgic.lr_of[sgi] = 0
+    v.vgic.lr[0] = v.vgic.own.template[sgi] | word
     return True
 
 

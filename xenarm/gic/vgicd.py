@@ -7,9 +7,9 @@ from freestanding import Struct, ctz, fn, table, truncate, u8, u32, u64, wrappin
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.lists import own_flush, own_strip
-from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicd, LrState, Typer
-from xenarm.gic.state import SGIS, VGIC_INTIDS
-from xenarm.gic.vgic import refill_if_short, vgic_mail_sgi, vgic_raise_sgi, vgic_sgi_to_sleeper
+from xenarm.gic.registers import Gicd, LrState, Typer
+from xenarm.gic.state import VGIC_INTIDS
+from xenarm.gic.vgic import refill_if_short, vgic_raise_sgi
 from xenarm.gic.words import (
     ALL,
     WORDS,
@@ -36,7 +36,7 @@ from xenarm.gic.words import (
     write_priority,
 )
 
-__all__ = ["BLOCKS", "BLOCK_SHIFT", "Block", "REGISTERS", "blocks", "vgicd_access", "vgicd_read", "vgicd_send", "vgicd_typer", "vgicd_write"]
+__all__ = ["BLOCKS", "BLOCK_SHIFT", "Block", "REGISTERS", "blocks", "vgicd_access", "vgicd_read", "vgicd_typer", "vgicd_write"]
 
 BLOCK_SHIFT = 7
 IIDR = 0x0200_043B  # Arm's GIC-400 r0p0
@@ -151,26 +151,6 @@ def send_sgi(d: Domain, v: Vcpu, value: u32) -> None:
         rest &= rest - 1
         if target is not None:
             vgic_raise_sgi(v, target, sgi)
-
-
-@fn(inline=True)
-def vgicd_send(v: Vcpu, value: u32) -> None:
-    """GICD_SGIR. One other vCPU that sleeps is woken with the interrupt in its list registers."""
-    to = value >> SGIR_TARGETS_SHIFT
-    d = v.domain
-    if d is None or to == 0 or to >= 0x100 or to & (to - 1) != 0:
-        send_all(v, value)
-        return
-    target = d.vcpus[ctz(to)]
-    if target is None or target is v:
-        send_all(v, value)
-    elif not vgic_sgi_to_sleeper(target, value & (SGIS - 1), v.id):
-        vgic_mail_sgi(target, value & (SGIS - 1), v.id)
-
-
-@fn(inline=False)
-def send_all(v: Vcpu, value: u32) -> None:
-    send_sgi(vcpu_domain(v), v, value)
 
 
 @fn

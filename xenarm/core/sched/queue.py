@@ -117,7 +117,14 @@ def link_after(q: RunQueue, v: SchedVcpu, before: SchedVcpu | None) -> None:
 @fn(inline=True)
 def queue_append(q: RunQueue, v: SchedVcpu) -> None:
     v.place = Place.QUEUED
-    link_after(q, v, q.tail)
+    before = q.tail
+    v.prev = before
+    v.next = None
+    if before is None:
+        q.head = v
+    else:
+        before.next = v
+    q.tail = v
 
 
 @fn(inline=True)

@@ -81,7 +81,7 @@ def wake_and_unlock(v: SchedVcpu, q: RunQueue) -> u64:
 @fn
 def rr_wake(v: SchedVcpu, now: u64) -> u64:
     """In the usual case, done here, no CPU is idle, and none runs without an end."""
-    q = SCHED_CPUS[v.cpu].queue
+    q = SCHED_CPUS[0].queue  # all have the same
     assert q is not None, "a CPU without a run queue"
     q.lock.__enter__()
     if q.idle.load() | q.endless != 0 or v.place != Place.BLOCKED or v.stopped.load() != 0:
@@ -187,9 +187,14 @@ def rr_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
         queue_replace(q, v, old)
     else:
         old.place = Place.BLOCKED
-        queue_remove(q, v)
-        if q.head is None and until < c.alarm.enough:  # where the timer is set anyway, who comes next finds an end set
-            q.endless = c.bit
-            until = u64(NEVER)
+        after = v.next
+        q.head = after
+        if after is not None:
+            after.prev = None
+        else:
+            q.tail = None
+            if until < c.alarm.enough:  # where the timer is set anyway, who comes next finds an end set
+                q.endless = c.bit
+                until = u64(NEVER)
     q.lock.__exit__()
     return v, until

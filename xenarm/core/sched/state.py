@@ -229,6 +229,7 @@ class SchedCpu(Struct, align=64):
     kick: u64  # after `pick`: the CPUs that must pick too; whoever sends the interrupts sets it to 0
     online: bool
     own: u64  # the address of the vCPU that the CPU itself is, with its stack; for `switch.py`
+    doorbell: u64  # SGI_POST to it, as the interrupt controller's register wants it
     alarm: Alarm
     if CONFIG.SCHED_NULL:
         pinned: SchedVcpu | None
