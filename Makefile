@@ -126,8 +126,13 @@ mypy: $(STAMP) ## check the types
 	@$(PY) -m mypy
 
 .PHONY: doctor
-doctor: ## check this machine for what is needed, and install or name what is missing
+ifeq ($(origin board),command line)
+doctor: $(STAMP) ## check this machine for what is needed; with board=<name> a device tree for its image: DTB=<file>
+	@$(PY) -m xenarm.tools.examine --board $(board) $(if $(DTB),--dtb '$(DTB)')
+else
+doctor:
 	@$(PYTHON) -m xenarm.tools.doctor
+endif
 
 .PHONY: clean
 clean: ## remove what was built, but not what was downloaded
