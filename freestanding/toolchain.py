@@ -267,6 +267,8 @@ def link(work: Path, objects: Iterable[Path], options: Options, tools: Tools) ->
     (work / "image.ld").write_text(options.linker_script or default_script(options.target))
     machine = {"aarch64": "aarch64elf", "armv7": "armelf", "x86_64": "elf_x86_64"}[options.target]
     extra = ["-m", machine] if not tools.gcc else []
+    if options.target == "aarch64":
+        extra.append("--fix-cortex-a53-843419")  # an ADRP at the end of a page, which these cores may get wrong
     run([*tools.linker, *extra, "-static", "--emit-relocs", "--build-id=none", "-z", "max-page-size=4096", "-T", "image.ld", *names, "-o", output.name], work)
     return output.read_bytes()
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,12 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
             cpus: int = 1,
             memory_mib: int = 1024,
             gic: int = 2,
+            cpu: str = "",
             dtb: bytes | None = None,
             **more: Any,
         ) -> Iterator[Session]:
-            machine = Machine(board(hypervisor.board).with_gic(gic), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
+            chosen = board(hypervisor.board).with_gic(gic)
+            machine = Machine(replace(chosen, cpu=cpu or chosen.cpu), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
             with booted(compose(machine), name, dtb=dtb) as session:
                 yield session
 

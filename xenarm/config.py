@@ -39,6 +39,8 @@ class Config:
     ARCH: str
     ARM64: bool
     ARM32: bool
+    HARDEN_BRANCH_PREDICTOR: bool
+    ERRATUM_832075: bool
     MAX_CPUS: int
     OPTIMIZE_SPEED: bool
     OPTIMIZE_SIZE: bool

@@ -10,6 +10,7 @@ from xenarm.arm.mmu import mmu_init
 from xenarm.arm.once import image_kept
 from xenarm.arm.run import arch_start_domains
 from xenarm.arm.smp import cpu_init, cpus_start
+from xenarm.arm.variant import processors_judge, processors_prepare
 from xenarm.arm.window import window_bytes
 from xenarm.config import CONFIG
 from xenarm.core.addresses import MIB, PAGE_SIZE, HostPhys
@@ -75,8 +76,10 @@ def boot(dtb: usize, image: usize, el: usize) -> None:
     host_psci_init(FDT)
     if CONFIG.SOC:
         soc_init(FDT)
+    processors_prepare(FDT)
     cpus_start(FDT)
     printk(f"processors: {cpus_online()} of at most {MAX_CPUS}")
+    processors_judge()
     stage(b"domains")
     scheduling_init(FDT)
     scrub_init(FDT)

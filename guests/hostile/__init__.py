@@ -10,7 +10,7 @@ import guests.runtime.interrupts  # noqa: F401
 from freestanding import array, export, fn, u32, u64
 from guests.hostile.attacks import arm_timer, attack, attacks_init
 from guests.runtime.dice import dice_seed, draw_below
-from guests.hostile.engine import Values, engine_init, engine_slot, engine_vectors
+from guests.runtime.engine import Values, engine_init, engine_slot, engine_vectors
 from guests.runtime.arguments import argument_number, bootargs
 from guests.runtime.console import console_init, printk
 from guests.runtime.gic import gic_cpu_init, gic_init

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from freestanding import Struct, fn, table, truncate, u8, u32, u64, zeroed
 from guests.runtime.dice import draw, draw_below, draw_value
-from guests.hostile.engine import DEVICE_ALIAS, RAM_ALIAS, Values, run_kernel, run_user, zone
+from guests.runtime.engine import DEVICE_ALIAS, RAM_ALIAS, Values, run_kernel, run_user, zone
 from guests.hostile.hypercalls import draw_hypercall
 from guests.runtime.console import CONSOLE, console_write
 from guests.runtime.cpu import counter, interrupts_off, interrupts_on, write_cntv_ctl_el0, write_cntv_cval_el0

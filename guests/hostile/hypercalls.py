@@ -5,7 +5,7 @@ What a call may write lies in the zone; a frame that a call is to use is the zon
 
 from freestanding import Ptr, Struct, fn, table, truncate, u32, u64, usize
 from guests.runtime.dice import draw, draw_below, draw_value
-from guests.hostile.engine import Values, zone, zone_frame
+from guests.runtime.engine import Values, zone, zone_frame
 from xenarm.abi.hypercall import DOMID_SELF, Hypercall
 
 __all__ = ["draw_hypercall"]

@@ -56,6 +56,12 @@ def probe_guest(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def features_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that uses every CPU feature that it is not shown."""
+    return _built(request, "features")
+
+
+@pytest.fixture(scope="session")
 def hostile_guest(request: pytest.FixtureRequest) -> Path:
     """The guest that does everything that a guest can do to a hypervisor."""
     return _built(request, "hostile")

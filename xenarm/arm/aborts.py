@@ -15,7 +15,7 @@ from xenarm.arm.hw import (
     read_par_el1,
     write_par_el1,
 )
-from xenarm.arm.instructions import address_translate_el1_read, instruction_sync
+from xenarm.arm.instructions import address_translate_el1_read, address_translate_el1_write, instruction_sync
 from xenarm.arm.run import vcpu_off
 from xenarm.arm.short import PAGE_OFFSET
 from xenarm.arm.variant import guest_register, guest_register_set
@@ -41,12 +41,28 @@ def fault_address(esr: u64, far: u64) -> tuple[bool, u64]:
     syndrome = AbortSyndrome.from_raw(esr)
     if syndrome.FSC & FSC_TYPE != FSC_PERMISSION or syndrome.S1PTW:
         return True, (read_hpfar_el2() >> 4 << 12) | far & PAGE_OFFSET
-    before = read_par_el1()
-    address_translate_el1_read(far)
-    instruction_sync()
-    par = Par.from_raw(read_par_el1())
-    write_par_el1(before)
+    par = Par.from_raw(stage1(far, False))
     return not par.F, par.PA << 12 | far & PAGE_OFFSET
+
+
+@fn
+def stage1(far: u64, write: bool) -> u64:
+    """What stage 1 makes of an address, as PAR_EL1 says it."""
+    before = read_par_el1()
+    if write:
+        address_translate_el1_write(far)
+    else:
+        address_translate_el1_read(far)
+    instruction_sync()
+    par = read_par_el1()
+    write_par_el1(before)
+    return par
+
+
+@fn
+def is_stage1s(far: u64, write: bool) -> bool:
+    """Whether stage 1 does not let the guest there: a Cortex-A57 may say stage 2 of an access over two pages (erratum 834220). It is tried again."""
+    return Par.from_raw(stage1(far, write)).F
 
 
 @fn
@@ -102,7 +118,7 @@ def trap_data_abort(v: Vcpu, esr: u64) -> Verdict:
             outcome = emulate(v, syndrome, address)
             if outcome == Outcome.HANDLED:
                 return Verdict.HANDLED
-    if known and is_over(v, syndrome, address):
+    if (known and is_over(v, syndrome, address)) or (not syndrome.S1PTW and is_stage1s(far, syndrome.WNR)):
         return Verdict.STAY
     complain(v, syndrome, address, outcome)
     inject_data_abort(v, far)

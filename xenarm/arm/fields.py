@@ -45,6 +45,15 @@ class Hcr(Bits, type=u64):
     RW: bool = bits(31)
     TLOR: bool = bits(35)
     TERR: bool = bits(36)
+    TME: bool = bits(39)
+    APK: bool = bits(40)
+    API: bool = bits(41)
+    NV: bool = bits(42)
+    FIEN: bool = bits(47)
+    AMVOFFEN: bool = bits(51)
+    ENSCXT: bool = bits(53)
+    ATA: bool = bits(56)
+    TID5: bool = bits(58)
 
 
 class Cnthctl(Bits, type=u64):

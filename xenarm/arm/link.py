@@ -15,7 +15,7 @@ from xenarm.core.domain import SLOT_SIZE
 __all__ = ["CFLAGS", "FAST", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "SEPARATE"]
 
 CFLAGS, FLOATING_POINT = {
-    "arm64": (("-ffixed-x18", "-mbranch-protection=none"), ("fp_save", "fp_restore", "fp_clear")),  # the short way out of a guest does not save x18
+    "arm64": (("-ffixed-x18", "-mbranch-protection=none", "-mfix-cortex-a53-835769"), ("fp_save", "fp_restore", "fp_clear")),  # the short way out of a guest does not save x18
     "arm32": ((), ("context_switch", "fp_restore", "mvfr0", "mvfr1")),
 }[CONFIG.ARCH]
 CFLAGS += () if CONFIG.LINES else ("-fomit-frame-pointer",)  # nothing follows the frames
@@ -68,6 +68,9 @@ SECTIONS
         KEEP(*(.vectors.text))
         *(.text .text.*)
 {"".join(f"        __part_{name}_start = .;{chr(10)}        *(.part.{name}){chr(10)}" for name, _ in SEPARATE)}
+        __part_hardened_start = .;
+        . = ALIGN(2048);
+        KEEP(*(.hardened.text))
         __parts_end = .;
         . = ALIGN({PAGE_SIZE});
         __text_end = .;

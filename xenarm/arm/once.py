@@ -3,6 +3,7 @@
 from freestanding import Array, Struct, View, address_of, align_down, align_up, array, fn, linker_symbol, u8, u32, u64, usize, zeroed
 
 from xenarm.arm.mmu import image_physical, image_size, mmu_release, pool_close, pool_left
+from xenarm.arm.variant import hardening_used
 from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_MEMORY, SLOTS
 from xenarm.core.fault import HOST_TREE
@@ -29,7 +30,8 @@ CREDIT2_START = linker_symbol("__part_credit2_start")
 RTDS_START = linker_symbol("__part_rtds_start")
 ARINC653_START = linker_symbol("__part_arinc653_start")
 GICV3_START = linker_symbol("__part_gicv3_start")
-PARTS = 6
+HARDENED_START = linker_symbol("__part_hardened_start")  # the vectors of CPUs whose branch prediction needs care
+PARTS = 7
 
 
 class Part(Struct):
@@ -69,6 +71,7 @@ def parts_find() -> None:
     scheduler_part(3, usize(RTDS_START), b"rtds")
     scheduler_part(4, usize(ARINC653_START), b"arinc653")
     part(5, usize(GICV3_START), gic_is_v3())
+    part(6, usize(HARDENED_START), hardening_used())
 
 
 @fn

@@ -20,7 +20,7 @@ from xenarm.arm.instructions import (
 )
 from xenarm.arm.irq import irq_handle
 from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
-from xenarm.arm.variant import context_switch, fp_give, vcpu_of
+from xenarm.arm.variant import context_switch, fp_give, strays_load, strays_unload, vcpu_of
 from xenarm.arm64.aarch32 import aarch32_arrives, aarch32_leaves
 from xenarm.arm.timer import alarm_choose_at, alarm_set, timers_load, timers_look, timers_unload, timers_watch
 from xenarm.config import CONFIG
@@ -120,6 +120,8 @@ def unload_extra(v: Vcpu, c: SchedCpu) -> None:
         write_hcr_el2(hcr & ~u64(VSE))
     if CONFIG.AARCH32_GUESTS and vcpu_is_aarch32(v):
         aarch32_leaves(v)
+    if v.extra & Extra.STRAYS != 0:
+        strays_unload(v)
     timers_unload(v, c)
 
 
@@ -129,6 +131,8 @@ def load_extra(v: Vcpu, c: SchedCpu) -> None:
         write_hcr_el2(read_hcr_el2() | VSE)
     if CONFIG.AARCH32_GUESTS and vcpu_is_aarch32(v):
         aarch32_arrives(v)
+    if v.extra & Extra.STRAYS != 0:
+        strays_load(v)
     timers_load(v, c)
 
 

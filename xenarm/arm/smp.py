@@ -9,7 +9,7 @@ from xenarm.arm.mmu import image_physical
 from xenarm.arm.hw import read_mpidr_el1
 from xenarm.arm.run import cpu_run
 from xenarm.arm.vcpu import CPUS
-from xenarm.arm.variant import vectors_choose
+from xenarm.arm.variant import processor_init, vectors_choose
 from xenarm.arm.window import slot_claim
 from xenarm.config import CONFIG
 from xenarm.core.domain import MAX_CPUS, SLOTS
@@ -152,5 +152,6 @@ def boot_secondary_cpu(cpu: u32) -> None:
     """Where another CPU enters the image's address space, on its own stack. Does not return."""
     if cpu_init(cpu) != Result.OK:
         cpu_stop()
+    processor_init(cpu)
     CPUS.online.store_release(cpu + 1)
     cpu_run()

@@ -22,7 +22,7 @@ from xenarm.arm32.registers import (
 from xenarm.arm32.switch import SCTLR, VMPIDR, fp_restore, system_restore
 from xenarm.core.domain import Vcpu
 
-__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "HDCR_GUEST", "arch_runs_aarch32", "cpu_control", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "HDCR_GUEST", "arch_runs_aarch32", "cpu_control", "load_general", "load_system", "strays_load", "strays_unload"]
 
 HCR_GUEST = int(
     Hcr(
@@ -86,3 +86,13 @@ def load_general(v: Vcpu) -> None:
     fp_restore(v)
     write_elr_el2(v.entry & ~u64(1))
     write_spsr_el2(PSR_RESET | THUMB if v.entry & 1 != 0 else u64(PSR_RESET))
+
+
+@fn(inline=True)
+def strays_unload(v: Vcpu) -> None:
+    """ARMv7 has no registers of features that a guest is not shown."""
+
+
+@fn(inline=True)
+def strays_load(v: Vcpu) -> None:
+    pass

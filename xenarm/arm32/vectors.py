@@ -10,7 +10,7 @@ from xenarm.arm.instructions import instruction_sync
 from xenarm.arm32.registers import Mode, coprocessor, write_hvbar
 from xenarm.core.domain import Vcpu
 
-__all__ = ["HYP_VECTORS", "LR_INDEX", "enter_guest", "vectors_choose"]
+__all__ = ["HYP_VECTORS", "LR_INDEX", "enter_guest", "hardening_used", "vectors_choose"]
 
 LR_INDEX = 14  # of LR_usr in the frame; 13 is free, since SP is banked
 
@@ -162,6 +162,12 @@ assembly(VECTORS, arch="armv7")
 def enter_guest(v: Vcpu) -> None:
     """Load all general registers from the frame and ERET; the stack below the frame is free again. Does not return."""
     raise NotImplementedError("a guest needs an emulated CPU")
+
+
+@fn
+def hardening_used() -> bool:
+    """There are no other tables."""
+    return False
 
 
 @fn

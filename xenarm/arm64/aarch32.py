@@ -44,6 +44,7 @@ from xenarm.arm64.registers import (
     write_hcr_el2,
     write_sctlr_el1,
     write_spsr_el2,
+    write_tcr_el1,
     writer,
 )
 from xenarm.core.domain import Vcpu
@@ -168,6 +169,9 @@ def aarch32_arrives(v: Vcpu) -> None:
     write_spsr_fiq(u64(a.spsr_fiq))
     write_dacr32(u64(a.dacr))
     write_ifsr32(u64(a.ifsr))
+    # Cortex-A57 and A72 may miss DACR32_EL2 unless registers of AArch64 are written after it (errata 852523, 853709).
+    write_tcr_el1(read_tcr_el1())
+    write_sctlr_el1(read_sctlr_el1())
     write_hcr_el2(read_hcr_el2() & ~u64(RW))
 
 

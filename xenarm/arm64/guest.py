@@ -4,13 +4,12 @@ from freestanding import fn, u32, u64
 
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.aarch32 import aarch32_general, aarch32_register, aarch32_register_set, aarch32_system
+from xenarm.arm64.feature_controls import features_hold, strays_expect
+from xenarm.arm64.features import CPTR_GUEST, CPTR_GUEST_NO_FP, held
 from xenarm.arm64.registers import (
-    CPTR_GUEST,
-    CPTR_GUEST_NO_FP,
     PSR_RESET,
     SCTLR_EL1_RES1,
     Hcr,
-    Mdcr,
     read_midr_el1,
     write_afsr0_el1,
     write_afsr1_el1,
@@ -25,7 +24,6 @@ from xenarm.arm64.registers import (
     write_far_el1,
     write_hstr_el2,
     write_mair_el1,
-    write_mdcr_el2,
     write_mdscr_el1,
     write_par_el1,
     write_sctlr_el1,
@@ -45,8 +43,9 @@ from xenarm.arm64.registers import (
 from xenarm.arm64.switch import fp_clear, fp_reset
 from xenarm.core.domain import Vcpu, vcpu_is_aarch32
 
-__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "MDCR_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
+__all__ = ["HCR_GUEST", "HCR_NO_GUEST", "cpu_control", "guest_register", "guest_register_set", "load_general", "load_system"]
 
+HCR_SET, HCR_CLEAR = held("HCR_EL2")
 HCR_GUEST = int(
     Hcr(
         VM=True,
@@ -56,22 +55,15 @@ HCR_GUEST = int(
         AMO=True,
         FB=True,
         BSU=1,
-        TWI=True,
-        TID3=True,
         TSC=True,
-        TIDCP=True,
-        TACR=True,
         TSW=True,
         RW=True,
-        TLOR=True,
-        TERR=True,
     )
-)
-"""WFE traps besides while others wait for the CPU."""
+) | HCR_SET
+"""What `features.py` asks for is among it. WFE traps besides while others wait for the CPU."""
+assert HCR_GUEST & HCR_CLEAR == 0
 
 HCR_NO_GUEST = int(Hcr(RW=True))
-
-MDCR_GUEST = int(Mdcr(TPM=True, TPMCR=True, TDA=True, TDOSA=True, TDRA=True, TPMS=True, TTRF=True))
 ZERO_REGISTER = 31
 
 
@@ -99,7 +91,7 @@ def cpu_control() -> None:
     instruction_sync()
     fp_clear()
     write_cptr_el2(CPTR_GUEST_NO_FP)
-    write_mdcr_el2(MDCR_GUEST)
+    features_hold()
     write_hstr_el2(0)
 
 
@@ -129,6 +121,7 @@ def load_system(v: Vcpu) -> None:
     write_par_el1(0)
     write_csselr_el1(0)
     write_mdscr_el1(0)
+    strays_expect(v)
     if vcpu_is_aarch32(v):
         aarch32_system(v)
 

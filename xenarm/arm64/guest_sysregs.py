@@ -1,4 +1,7 @@
-"""System registers of a guest in AArch64 that trap: one table of what each reads as and what a write does."""
+"""System registers of a guest in AArch64 that trap: one table of what each reads as and what a write does.
+
+What a guest sees of the CPU's features is `features.py`'s.
+"""
 
 from collections.abc import Callable
 
@@ -18,6 +21,7 @@ from xenarm.arm.trapped_registers import (
     sgi_register,
     write_ignored,
 )
+from xenarm.arm64.features import LIMITS, visible
 from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader, sysreg_key
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
@@ -99,30 +103,12 @@ class IdRow(Struct, frozen=True):
     visible: u64
 
 
-def fields(*lowest_bits: int) -> int:
-    """The complement of four-bit fields."""
-    return 0xFFFF_FFFF_FFFF_FFFF & ~sum(0xF << bit for bit in lowest_bits)
+class Limit(Struct, frozen=True):
+    """A field of which a guest sees at most so much (features.py)."""
 
-
-VISIBLE: dict[tuple[int, int], int] = {
-    (1, 2): fields(24),  # ID_DFR0: PerfMon
-    (4, 0): fields(8, 12, 24, 28, 32, 36, 40, 44),  # ID_AA64PFR0: EL2, EL3, GIC, RAS, SVE, SEL2, MPAM, AMU
-    (4, 1): fields(8, 16, 24),  # ID_AA64PFR1: MTE, MPAM_frac, SME
-    (4, 4): 0,  # ID_AA64ZFR0
-    (4, 5): 0,  # ID_AA64SMFR0
-    (5, 0): fields(4, 8, 32, 36, 40, 44, 48, 52),  # ID_AA64DFR0: TraceVer, PMUVer, PMSVer, DoubleLock, TraceFilt, TraceBuffer, MTPMU, BRBE
-    (5, 4): 0,  # ID_AA64AFR0, implementation defined
-    (5, 5): 0,  # ID_AA64AFR1
-    (6, 0): fields(24),  # ID_AA64ISAR0: TME
-    (6, 1): fields(4, 8, 24, 28, 60),  # ID_AA64ISAR1: APA, API, GPA, GPI, LS64
-    (6, 2): fields(8, 12),  # ID_AA64ISAR2: GPA3, APA3
-    (7, 0): fields(56, 60),  # ID_AA64MMFR0: FGT, ECV
-    (7, 1): fields(8, 16),  # ID_AA64MMFR1: VH, LO
-    (7, 2): fields(24),  # ID_AA64MMFR2: NV
-    (7, 3): 0,  # ID_AA64MMFR3
-    (7, 4): 0,
-}
-"""By (CRm, op2); whole registers that are not here are shown as they are."""
+    number: u32
+    low: u32
+    most: u64
 
 
 def id_reader(crm: int, op2: int) -> Callable[[], u64]:
@@ -135,7 +121,8 @@ def id_reader(crm: int, op2: int) -> Callable[[], u64]:
     return read_id
 
 
-ID_ROWS = table(IdRow, [IdRow(id_reader(n >> 3, n & 7), VISIBLE.get((n >> 3, n & 7), fields())) for n in range(8, 64)])
+ID_ROWS = table(IdRow, [IdRow(id_reader(n >> 3, n & 7), visible(n)) for n in range(8, 64)])
+ID_LIMITS = table(Limit, [Limit(*limit) for limit in LIMITS])
 AA64PFR0 = 4 * 8
 AA64PFR0_GIC = 1 << 24  # system registers of a GICv3
 ID_MASK = OP0 | OP1 | CRN
@@ -146,9 +133,13 @@ ID_KEY = sysreg_key(3, 0, 0, 0, 0)
 def id_register(number: u32) -> u64:
     """By CRm times 8 plus op2, from 8 on."""
     row = ID_ROWS[number - 8]
+    value = row.read() & row.visible
+    for limit in ID_LIMITS:
+        if limit.number == number and value >> limit.low & 0xF > limit.most:
+            value = value & ~(u64(0xF) << limit.low) | limit.most << limit.low
     if number == AA64PFR0 and gic_is_v3():
-        return row.read() & row.visible | AA64PFR0_GIC
-    return row.read() & row.visible
+        value |= AA64PFR0_GIC
+    return value
 
 
 @fn

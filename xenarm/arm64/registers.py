@@ -128,8 +128,38 @@ class Mdcr(Bits, type=u64):
     TDA: bool = bits(9)
     TDOSA: bool = bits(10)
     TDRA: bool = bits(11)
+    E2PB: u32 = bits(13, 12)
     TPMS: bool = bits(14)
     TTRF: bool = bits(19)
+    E2TB: u32 = bits(25, 24)
+
+
+class Hcrx(Bits, type=u64):
+    """HCRX_EL2, which is there with FEAT_HCX."""
+
+    ENAS0: bool = bits(0)
+    ENALS: bool = bits(1)
+    ENASR: bool = bits(2)
+    SMPME: bool = bits(5)
+    TALLINT: bool = bits(6)
+    MSCEN: bool = bits(11)
+    TCR2EN: bool = bits(14)
+    SCTLR2EN: bool = bits(15)
+    GCSEN: bool = bits(22)
+    ENFPM: bool = bits(23)
+
+
+class Mpam2(Bits, type=u64):
+    """MPAM2_EL2."""
+
+    TRAPMPAM1EL1: bool = bits(48)
+    TRAPMPAM0EL1: bool = bits(49)
+
+
+class MpamHcr(Bits, type=u64):
+    """MPAMHCR_EL2, which is there where MPAMIDR_EL1.HAS_HCR says so."""
+
+    TRAP_MPAMIDR_EL1: bool = bits(31)
 
 
 class Tcr(Bits, type=u64):
@@ -196,10 +226,6 @@ SCTLR_EL2_RES1 = 0x30C5_0830
 SCTLR_EL1_RES1 = 0x30D0_0980
 """SCTLR_EL1 bits that were RES1 in Armv8.0: LSMAOE, nTLSMD, SPAN, EIS, TSCXT, EOS; and bits 8 and 7 as at reset."""
 CPTR_RES1 = int(Cptr(RES1_LOW=0xFF, RES1_9=True, RES1_13=True))
-CPTR_GUEST = CPTR_RES1 | int(Cptr(TZ=True, TSM=True, TTA=True, TAM=True))
-"""SVE, SME, trace and activity monitors trap where they exist: nothing switches their state, and the monitors tell of other guests."""
-CPTR_GUEST_NO_FP = CPTR_GUEST | int(Cptr(TFP=True))
-"""The first use of FP or SIMD traps too."""
 
 PSR_MODE_EL1H = 0b0101
 PSR_MODE_EL1T = 0b0100

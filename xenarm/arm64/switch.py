@@ -9,7 +9,9 @@ from freestanding import Ptr, address_of, assembly, export, external, fn, offset
 from xenarm.arm.frame import SYSTEM_WORDS
 from xenarm.arm.instructions import cpu_relax, instruction_sync
 from xenarm.arm64.aarch32 import aarch32_fp_gives, aarch32_fp_takes
-from xenarm.arm64.registers import CPTR_GUEST, CPTR_GUEST_NO_FP, write_cptr_el2
+from xenarm.arm64.feature_controls import RARE_REGISTERS
+from xenarm.arm64.features import CPTR_GUEST, CPTR_GUEST_NO_FP
+from xenarm.arm64.registers import write_cptr_el2
 from xenarm.arm64.vectors import GICS, LEAVE, NL
 from xenarm.core.domain import Extra, Vcpu, vcpu_is_aarch32
 from xenarm.core.sched.state import SchedCpu, SchedVcpu
@@ -34,14 +36,11 @@ MAPS_MEMORY = True
 SAVED_REGISTERS = (
     "elr_el2",
     "spsr_el2",
-    "sctlr_el1",
     "cpacr_el1",
     "ttbr0_el1",
     "ttbr1_el1",
-    "tcr_el1",
     "vbar_el1",
     "mair_el1",
-    "amair_el1",
     "contextidr_el1",
     "tpidr_el0",
     "tpidrro_el0",
@@ -52,26 +51,27 @@ SAVED_REGISTERS = (
     "spsr_el1",
     "esr_el1",
     "far_el1",
-    "afsr0_el1",
-    "afsr1_el1",
     "par_el1",
     "csselr_el1",
     "cntkctl_el1",
     "cntv_ctl_el0",
     "cntv_cval_el0",
+    "sctlr_el1",
+    "tcr_el1",
 )
-"""A guest's state. Not here: what every guest finds alike (HCR_EL2 but for `Extra.SERROR` and `Extra.AARCH32`, MDSCR_EL1, ACTLR_EL1, the PMU trap; CNTVOFF_EL2
-is 0), and what only AArch32 has (`aarch32.py`)."""
+"""A guest's state. Not here: what hardly a CPU has (`feature_controls.py`), what every guest finds alike (HCR_EL2 but for `Extra.SERROR` and
+`Extra.AARCH32`, MDSCR_EL1, ACTLR_EL1, the PMU trap; CNTVOFF_EL2 is 0), and what only AArch32 has (`aarch32.py`)."""
 
 LOADED_REGISTERS = (*SAVED_REGISTERS, "vmpidr_el2", "vttbr_el2")
-"""The last ones are EL2's, and constant for a vCPU."""
+"""The last ones are EL2's, and constant for a vCPU. What turns stage 1 on is loaded after them: see `load_system`."""
 
 CNTV_CTL = LOADED_REGISTERS.index("cntv_ctl_el0")
 CNTV_CVAL = LOADED_REGISTERS.index("cntv_cval_el0")
 VMPIDR = LOADED_REGISTERS.index("vmpidr_el2")
 VTTBR = LOADED_REGISTERS.index("vttbr_el2")
 
-assert len(LOADED_REGISTERS) == SYSTEM_WORDS
+assert len(LOADED_REGISTERS) + len(RARE_REGISTERS) == SYSTEM_WORDS
+assert len(SAVED_REGISTERS) % 2 == 0 and SAVED_REGISTERS[-2:] == ("sctlr_el1", "tcr_el1") and LOADED_REGISTERS[-2:] == ("vmpidr_el2", "vttbr_el2")
 
 SAVED = offset_of(Vcpu, "saved")
 SYSTEM = offset_of(Vcpu, "system")
@@ -99,22 +99,28 @@ def move_guest(pair: str, vcpu: str) -> str:
     return "\n".join(f"    {pair} x{n}, x{n + 1}, [{vcpu}, #{8 * n}]" for n in range(18, 30, 2))
 
 
-def save_system(registers: tuple[str, ...] = SAVED_REGISTERS) -> str:
-    lines = []
-    for n in range(0, len(registers) - 1, 2):
-        lines.append(f"    mrs x3, {registers[n]}\n    mrs x4, {registers[n + 1]}\n    stp x3, x4, [x1, #{SYSTEM + 8 * n}]")
-    if len(registers) % 2:
-        lines.append(f"    mrs x3, {registers[-1]}\n    str x3, [x1, #{SYSTEM + 8 * len(registers) - 8}]")
-    return "\n".join(lines)
+def save_system() -> str:
+    pairs = zip(SAVED_REGISTERS[::2], SAVED_REGISTERS[1::2], strict=True)
+    return "\n".join(f"    mrs x3, {a}\n    mrs x4, {b}\n    stp x3, x4, [x1, #{SYSTEM + 16 * n}]" for n, (a, b) in enumerate(pairs))
 
 
-def load_system(registers: tuple[str, ...] = LOADED_REGISTERS) -> str:
-    lines = []
-    for n in range(0, len(registers) - 1, 2):
-        lines.append(f"    ldp x3, x4, [x0, #{SYSTEM + 8 * n}]\n    msr {registers[n]}, x3\n    msr {registers[n + 1]}, x4")
-    if len(registers) % 2:
-        lines.append(f"    ldr x3, [x0, #{SYSTEM + 8 * len(registers) - 8}]\n    msr {registers[-1]}, x3")
-    return "\n".join(lines)
+NO_WALKS = 1 << 23 | 1 << 7 | 1  # TCR_EL1.EPD1 and EPD0; SCTLR_EL1.M, which makes them count
+
+
+def load_system() -> str:
+    """While one guest's tables and another's stage 2 are loaded together no address translation may walk them, not even a speculated one,
+    which some cores do (errata 1319537, 1319367, 1530924, 1165522): stage 1 is on, without walks, until all but itself is there."""
+    on = len(SAVED_REGISTERS) // 2 - 1
+    pairs = list(enumerate(zip(LOADED_REGISTERS[::2], LOADED_REGISTERS[1::2], strict=True)))
+    lines = [f"    ldp x3, x4, [x0, #{SYSTEM + 16 * n}]\n    msr {a}, x3\n    msr {b}, x4" for n, (a, b) in pairs if n != on]
+    return "\n".join(
+        [
+            f"    mov x3, #{NO_WALKS & 0xFFFF}\n    movk x3, #{NO_WALKS >> 16}, lsl #16",
+            "    msr tcr_el1, x3\n    isb\n    msr sctlr_el1, x3\n    isb",
+            *lines,
+            f"    ldp x3, x4, [x0, #{SYSTEM + 16 * on}]\n    isb\n    msr sctlr_el1, x3\n    isb\n    msr tcr_el1, x4",
+        ]
+    )
 
 
 def move_fp(pair: str) -> str:

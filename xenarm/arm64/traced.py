@@ -8,19 +8,21 @@ from freestanding import assembly, fn, linker_symbol, u64, usize
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm.short import NOT_HERE_BIT
 from xenarm.arm64.registers import write_vbar_el2
-from xenarm.arm64.vectors import CALLEE_SAVED, LEAVE, SAVE, move_pairs, own_fault, vector
+from xenarm.arm64.vectors import CALL, CALLEE_SAVED, LEAVE, LOOP, SAVE, Harden, harden_here, move_pairs, own_fault, vector
 from xenarm.config import CONFIG
 from xenarm.core.trace import EXIT_FIQ, EXIT_IRQ, EXIT_SERROR
 
 __all__ = ["vectors_trace"]
 
 TRACED_VECTORS = linker_symbol("traced_vectors")
+TRACED_LOOP_VECTORS = linker_symbol("traced_loop_vectors")
+TRACED_CALL_VECTORS = linker_symbol("traced_call_vectors")
 SYNCHRONOUS = 0  # the reason is in ESR_EL2
 
 
-def entry(reason: int, then: str) -> str:
+def entry(reason: int, then: str, harden: str) -> str:
     """A vector: x0 to x17 and x30 saved, so that any function may be called. Goes on with x0 = SP, x1 = what `traced_begin` says."""
-    return vector(f"{SAVE}\n    mov x0, sp\n    mov x1, #{reason}\n    bl traced_begin\n    mov x1, x0\n    mov x0, sp\n    b {then}")
+    return vector(f"{SAVE}{harden}\n    mov x0, sp\n    mov x1, #{reason}\n    bl traced_begin\n    mov x1, x0\n    mov x0, sp\n    b {then}")
 
 
 SHORT_SYNC_EITHER = """    cbnz x1, 1f
@@ -31,21 +33,27 @@ SHORT_SYNC_EITHER = """    cbnz x1, 1f
 SHORT_SYNC = SHORT_SYNC_EITHER if CONFIG.GICV2 and CONFIG.GICV3 else f"    bl short_sync_{'v2' if CONFIG.GICV2 else 'v3'}"
 
 
-FROM_GUEST = [
-    entry(SYNCHRONOUS, "traced_sync"),
-    entry(EXIT_IRQ, "traced_irq"),
-    entry(EXIT_FIQ, "traced_fiq"),
-    entry(EXIT_SERROR, "traced_serror"),
-]
+def traced_table(label: str, harden: str = "") -> str:
+    from_guest = [
+        entry(SYNCHRONOUS, "traced_sync", harden),
+        entry(EXIT_IRQ, "traced_irq", harden),
+        entry(EXIT_FIQ, "traced_fiq", harden),
+        entry(EXIT_SERROR, "traced_serror", harden),
+    ]
+    entries = [*8 * [vector(own_fault())], *from_guest, entry(SYNCHRONOUS, "traced_full", harden), *from_guest[1:]]
+    return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(entries)
+
+
+HARDENED_TABLES = f"""
+    .section .hardened.text, "ax"
+{traced_table("traced_loop_vectors", LOOP)}
+{traced_table("traced_call_vectors", CALL)}
+"""
 
 CODE = f"""
     .section .vectors.text, "ax"
-    .balign 2048
-    .global traced_vectors
-traced_vectors:
-{8 * vector(own_fault())}
-{"".join(FROM_GUEST)}
-{"".join([entry(SYNCHRONOUS, "traced_full"), *FROM_GUEST[1:]])}
+{traced_table("traced_vectors")}
+{HARDENED_TABLES if CONFIG.HARDEN_BRANCH_PREDICTOR else ""}
     .section .text.trap, "ax"
 traced_sync:
 {SHORT_SYNC}
@@ -96,5 +104,9 @@ if CONFIG.TRACE:
 @fn
 def vectors_trace() -> None:
     """This CPU's exits are traced from now on."""
-    write_vbar_el2(u64(usize(TRACED_VECTORS)))
+    how = harden_here()
+    if CONFIG.HARDEN_BRANCH_PREDICTOR and how != Harden.NONE:
+        write_vbar_el2(u64(usize(TRACED_LOOP_VECTORS) if how == Harden.LOOP else usize(TRACED_CALL_VECTORS)))
+    else:
+        write_vbar_el2(u64(usize(TRACED_VECTORS)))
     instruction_sync()

@@ -3,22 +3,53 @@
 While a guest runs, SP_EL2 points at its `Vcpu`, and the stack is free below it. A trap saves the few registers that the short way changes;
 what that leaves goes on with all that a C function may change, and at last the full way, where all registers lie in the frame.
 ELR_EL2 and SPSR_EL2 stay where they are. A guest whose vCPU waits or yields is left and gone back to here, with no C function under way.
+CPUs whose branch prediction guests could train have tables of their own, which see to that first (`processor.py`): the others pay nothing.
 """
 
-from freestanding import assembly, external, fn, linker_symbol, offset_of, size_of, u64, usize
+from freestanding import Array, IntEnum, Ptr, Struct, array, assembly, external, fn, linker_symbol, offset_of, size_of, u8, u32, u64, usize, zeroed
+from xenarm.arm.cpu import cpu_index
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import write_vbar_el2
 from xenarm.arm.short import SENDS_BIT, WAITS_BIT, YIELDS_BIT
 from xenarm.config import CONFIG
-from xenarm.core.domain import Vcpu
+from xenarm.core.domain import MAX_CPUS, Vcpu
 
-__all__ = ["enter_guest", "vectors_choose"]
+__all__ = ["Harden", "enter_guest", "harden_here", "hardening_choose", "hardening_set", "hardening_used", "vectors_choose"]
 
+MAPS_MEMORY = True
 
 VECTORS_FIRST = linker_symbol("vectors")
 VECTORS_V3 = linker_symbol("vectors_v3")
+LOOP_VECTORS = linker_symbol("loop_vectors")
+LOOP_VECTORS_V3 = linker_symbol("loop_vectors_v3")
+CALL_VECTORS = linker_symbol("call_vectors")
+CALL_VECTORS_V3 = linker_symbol("call_vectors_v3")
+HARDENING = linker_symbol("hardening")
 
+
+class Harden(IntEnum, type=u8):
+    """What a CPU does first when a guest leaves: nothing, a loop that replaces the branch history, a call of the firmware."""
+
+    NONE = 0
+    LOOP = 1
+    CALL = 2
+
+
+class Hardening(Struct):
+    """What the tables use: turns of the loop, the firmware's function. The same for all CPUs."""
+
+    loops: u32
+    call: u32
+
+
+class Hardened(Struct):
+    """Each CPU's choice."""
+
+    how: Array[Harden] = array(Harden, MAX_CPUS)
+
+
+HARDENED = zeroed(Hardened)
 
 CRASH_STACK = 0x800
 REGS = offset_of(Vcpu, "regs")
@@ -55,19 +86,47 @@ def own_fault() -> str:
 """
 
 
+# In place of the guest's history of branches, one of our own; then what else clears it, a hint to CPUs without it (CLRBHB). x0 to x3 are saved.
+LOOP = f"""
+    adrp x0, hardening
+    ldr w0, [x0, :lo12:hardening]
+1:  b 2f
+2:  subs w0, w0, #1
+    b.ne 1b
+    hint #22
+    dsb nsh
+    isb"""
+CALL = f"""
+    adrp x0, hardening
+    ldr w0, [x0, :lo12:hardening + {offset_of(Hardening, "call")}]
+    smc #0"""
+
+
 def guest_call(function: str) -> str:
     return f"{SAVE}\n    mov x0, sp\n    bl {function}\n{LEAVE}"
 
 
-def short_call(function: str, rest: str) -> str:
-    return f"{SAVE_FEW}\n    mov x0, sp\n    bl {function}\n    cbnz x0, {rest}\n{RESTORE_FEW}\n{ERET}"
+def short_call(function: str, rest: str, harden: str) -> str:
+    return f"{SAVE_FEW}{harden}\n    mov x0, sp\n    bl {function}\n    cbnz x0, {rest}\n{RESTORE_FEW}\n{ERET}"
 
 
-def vector_table(label: str, gic: str) -> str:
+def rare_call(function: str, harden: str) -> str:
+    """What is no matter of time goes on elsewhere where it must do more: a vector has room for 32 instructions."""
+    return f"{SAVE}{harden}\n    b guest_{function}" if harden else guest_call(f"trap_{function}")
+
+
+def vector_table(label: str, gic: str, harden: str = "") -> str:
     """The table for a machine with that controller: EL2's own faults, AArch64, AArch32."""
-    others = [short_call(f"short_irq_{gic}", f"guest_irq_{gic}"), guest_call("trap_fiq"), guest_call("trap_serror")]
-    entries = 8 * [own_fault()] + [short_call(f"short_sync_{gic}", f"guest_sync_{gic}"), *others, f"{SAVE}\n    b guest_full", *others]
+    others = [short_call(f"short_irq_{gic}", f"guest_irq_{gic}", harden), rare_call("fiq", harden), rare_call("serror", harden)]
+    short = short_call(f"short_sync_{gic}", f"guest_sync_{gic}", harden)
+    entries = 8 * [own_fault()] + [short, *others, f"{SAVE}{harden}\n    b guest_full", *others]
     return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
+
+
+def hardened_tables() -> str:
+    """One more of each kind for each controller."""
+    kinds = {"loop_vectors": LOOP, "call_vectors": CALL}
+    return NL.join(vector_table(name if gic == GICS[-1] else f"{name}_v3", gic, code) for name, code in kinds.items() for gic in GICS)
 
 
 def beyond_short(gic: str) -> str:
@@ -113,11 +172,30 @@ NL = "\n"
 GICS = [*(["v3"] if CONFIG.GICV3 else []), *(["v2"] if CONFIG.GICV2 else [])]
 VECTORS_AT_BOOT = vector_table("vectors", "v2" if CONFIG.GICV2 else "v3")
 VECTORS_OTHER = vector_table("vectors_v3", "v3") if CONFIG.GICV2 and CONFIG.GICV3 else ""
+VECTORS_HARDENED = f"""
+    .section .hardened.text, "ax"
+{hardened_tables()}
+    .section .text.trap, "ax"
+guest_fiq:
+    mov x0, sp
+    bl trap_fiq
+{LEAVE}
+guest_serror:
+    mov x0, sp
+    bl trap_serror
+{LEAVE}
+    .section .bss.hardening, "aw", %nobits
+    .balign 8
+    .global hardening
+hardening:
+    .space {size_of(Hardening)}
+"""
 
 VECTORS = f"""
     .section .vectors.text, "ax"
 {VECTORS_AT_BOOT}
 {VECTORS_OTHER}
+{VECTORS_HARDENED if CONFIG.HARDEN_BRANCH_PREDICTOR else ""}
     .section .text.trap, "ax"
 {NL.join(beyond_short(gic) for gic in GICS)}
 
@@ -196,9 +274,49 @@ assembly(VECTORS, arch="aarch64")
 
 
 @fn
+def harden_here() -> Harden:
+    """This CPU's choice."""
+    return HARDENED.how[cpu_index()] if CONFIG.HARDEN_BRANCH_PREDICTOR else Harden.NONE
+
+
+@fn
+def hardening_choose(cpu: u32, how: Harden) -> None:
+    """For a CPU, before it next asks `vectors_choose`."""
+    HARDENED.how[cpu] = how
+
+
+@fn
+def hardening_set(loops: u32, call: u32) -> None:
+    """What the tables are to use, before any CPU uses them."""
+    if CONFIG.HARDEN_BRANCH_PREDICTOR:
+        words = Ptr[Hardening](usize(HARDENING)).ref()
+        words.loops = max(loops, 1)
+        words.call = call
+
+
+@fn
+def hardening_used() -> bool:
+    """Whether any CPU needs the hardened tables."""
+    for how in HARDENED.how:
+        if how != Harden.NONE:
+            return True
+    return False
+
+
+@fn
+def vectors_hardened(how: Harden, v3: bool) -> usize:
+    if how == Harden.LOOP:
+        return usize(LOOP_VECTORS_V3) if CONFIG.GICV2 and CONFIG.GICV3 and v3 else usize(LOOP_VECTORS)
+    return usize(CALL_VECTORS_V3) if CONFIG.GICV2 and CONFIG.GICV3 and v3 else usize(CALL_VECTORS)
+
+
+@fn
 def vectors_choose(v3: bool) -> None:
     """Guests' traps on this CPU take the short way of the machine's interrupt controller; after reset the one for a GICv2, if the image has that."""
-    if CONFIG.GICV2 and CONFIG.GICV3 and v3:
+    how = harden_here()
+    if CONFIG.HARDEN_BRANCH_PREDICTOR and how != Harden.NONE:
+        write_vbar_el2(u64(vectors_hardened(how, v3)))
+    elif CONFIG.GICV2 and CONFIG.GICV3 and v3:
         write_vbar_el2(u64(usize(VECTORS_V3)))
     else:
         write_vbar_el2(u64(usize(VECTORS_FIRST)))

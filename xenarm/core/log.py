@@ -22,6 +22,7 @@ __all__ = [
     "log_level",
     "log_raw",
     "log_replay",
+    "log_says_info",
     "log_start",
     "log_warning",
     "printk",
@@ -211,6 +212,12 @@ log_error = printer(ERROR)
 log_warning = printer(WARNING)
 printk = printer(INFO)
 log_debug = printer(DEBUG)
+
+
+@fn
+def log_says_info() -> bool:
+    """Whether `printk` is said: what is costly to put into words asks first."""
+    return INFO <= CONFIG.LOG_LEVEL and LOG.levels > INFO
 
 
 @fn

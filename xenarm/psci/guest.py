@@ -7,6 +7,7 @@ from freestanding import Struct, fn, table, u32, u64
 from xenarm.abi.affinity import vcpu_of_affinity
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PSCI_VERSION_1_1, PsciError, PsciFunction, Smccc
 from xenarm.arm.run import vcpu_off, vcpu_wait_for_interrupt
+from xenarm.arm.variant import workaround_for_guests
 from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, Power, ShutdownReason, Vcpu, vcpu_domain, vcpu_is_aarch32
 from xenarm.core.shutdown import domain_shutdown
@@ -183,8 +184,9 @@ def smccc_call(v: Vcpu, function: u64, argument: u64) -> u64:
     if function == Smccc.VERSION:
         return Smccc.VERSION_1_1
     if function == Smccc.ARCH_FEATURES:
-        return SUCCESS if is_supported(v, argument & 0xFFFF_FFFF) else u64(NOT_SUPPORTED)
-    return NOT_SUPPORTED
+        asked = argument & 0xFFFF_FFFF
+        return SUCCESS if is_supported(v, asked) else workaround_for_guests(asked)
+    return SUCCESS if workaround_for_guests(function) != NOT_SUPPORTED else u64(NOT_SUPPORTED)
 
 
 @fn(inline=True)

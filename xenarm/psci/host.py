@@ -2,15 +2,19 @@
 
 from freestanding import Struct, assembly, external, fn, u32, u64, usize, zeroed
 
-from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
+from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction, Smccc
 from xenarm.config import CONFIG
 from xenarm.devicetree.reader import NO_NODE, Fdt
 from xenarm.devicetree.values import fdt_find_compatible, fdt_u32
 
-__all__ = ["host_cpu_on", "host_psci_init", "host_system_off", "host_system_reset"]
+__all__ = ["host_arch_feature", "host_cpu_on", "host_psci_init", "host_system_off", "host_system_reset", "host_workaround2"]
 
 SYSTEM_OFF = PSCI_BASE + PsciFunction.SYSTEM_OFF
 SYSTEM_RESET = PSCI_BASE + PsciFunction.SYSTEM_RESET
+VERSION = PSCI_BASE + PsciFunction.VERSION
+FEATURES = PSCI_BASE + PsciFunction.FEATURES
+PSCI_1_0 = 0x0001_0000
+ERRORS = 0x8000_0000
 CPU_ON = PSCI_BASE + (PSCI_64BIT if CONFIG.ARM64 else 0) + PsciFunction.CPU_ON
 
 assembly(
@@ -47,6 +51,7 @@ class Firmware(Struct):
 
     cpu_on: u32  # the function's number, 0 for none
     system: bool  # SYSTEM_OFF and SYSTEM_RESET, from version 0.2 on
+    smccc: bool  # and the calls of SMCCC 1.1
 
 
 FIRMWARE = zeroed(Firmware)
@@ -60,6 +65,37 @@ def host_psci_init(fdt: Fdt) -> None:
     old = fdt_find_compatible(fdt, b"arm,psci")
     if not FIRMWARE.system and old != NO_NODE:
         FIRMWARE.cpu_on = fdt_u32(fdt, old, b"cpu_on", 0)
+    FIRMWARE.smccc = FIRMWARE.system and has_smccc()
+
+
+@fn
+def call32(function: usize, argument: usize) -> u64:
+    """The 32-bit result of a call."""
+    return u64(host_call(function, argument, 0, 0)) & 0xFFFF_FFFF
+
+
+@fn
+def has_smccc() -> bool:
+    """By way of PSCI_FEATURES (DEN0028 5.2): older firmware need not survive the question."""
+    if call32(VERSION, 0) >= ERRORS or call32(VERSION, 0) < PSCI_1_0 or call32(FEATURES, Smccc.VERSION) >= ERRORS:
+        return False
+    version = call32(Smccc.VERSION, 0)
+    return version >= Smccc.VERSION_1_1 and version < ERRORS
+
+
+@fn
+def host_arch_feature(function: usize) -> u64:
+    """What SMCCC_ARCH_FEATURES says of a call on this CPU, as 64 bits; NOT_SUPPORTED64 where it cannot be asked."""
+    if not FIRMWARE.smccc:
+        return Smccc.NOT_SUPPORTED64
+    result = call32(Smccc.ARCH_FEATURES, function)
+    return result | 0xFFFF_FFFF_0000_0000 if result >= ERRORS else result
+
+
+@fn
+def host_workaround2(on: bool) -> None:
+    """Have the firmware keep this CPU from bypassing stores, or let it. Only where it offers that."""
+    host_call(Smccc.ARCH_WORKAROUND_2, usize(1) if on else usize(0), 0, 0)
 
 
 @fn

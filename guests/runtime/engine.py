@@ -197,7 +197,8 @@ hostile_last_stack_end:
 
 
 @external("hostile_run")
-def hostile_run(code: u64, values: Values, user: u64) -> None:
+def hostile_run(code: u64, values: Values, user: u64) -> u64:
+    """What x0 holds at the end."""
     raise NotImplementedError("an instruction needs a CPU")
 
 
@@ -262,9 +263,9 @@ def write_code(cpu: u32, first: u32, then: u32) -> u64:
 
 
 @fn
-def run_kernel(cpu: u32, instruction: u32, values: Values) -> None:
-    """At EL1."""
-    hostile_run(write_code(cpu, instruction, RET), values, 0)
+def run_kernel(cpu: u32, instruction: u32, values: Values) -> u64:
+    """At EL1; what x0 holds at the end."""
+    return hostile_run(write_code(cpu, instruction, RET), values, 0)
 
 
 @fn

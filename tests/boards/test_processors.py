@@ -1,0 +1,92 @@
+"""The hypervisor on each of QEMU's processors: what it says of them, what Debian finds, what happens to a guest that uses what it is not shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.boards import beacon
+from tests.boards.test_debian import ask, power_off, shell
+from tests.conftest import Boot
+from tests.guests.conftest import bench_guest, features_guest
+from xenarm.tools.bench import read_operations
+from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.machine import KIB, DomainSpec, ModuleKind, ModuleSpec
+from xenarm.tools.run import debian_domain
+
+__all__ = ["bench_guest", "features_guest"]
+
+SECONDS = 60
+NO_FIRMWARE = "vulnerable, firmware offers no workaround"
+SAID = {
+    "cortex-a53": r"Cortex-A53 r0p4; errata 835769 843419 1530924; Spectre v2: not affected; branch history: not affected; store bypass: not affected",
+    "cortex-a57": r"Cortex-A57 r1p0; errata 832075 834220 1319537; "
+    rf"Spectre v2: {NO_FIRMWARE}; branch history: vulnerable; store bypass: {NO_FIRMWARE}",
+    "cortex-a72": rf"Cortex-A72 r0p3; errata 1319367; Spectre v2: {NO_FIRMWARE}; branch history: vulnerable; store bypass: {NO_FIRMWARE}",
+    "cortex-a76": r"Cortex-A76 r4p1; errata none; Spectre v2: not affected; branch history: cleared at each exit; store bypass: off in EL2",
+    "neoverse-n1": r"Neoverse-N1 r4p1; errata 1349291; Spectre v2: not affected; branch history: cleared at each exit; store bypass: off in EL2",
+    "max": r"another core r0p0; errata none; Spectre v2: not affected; branch history: not affected; store bypass: off in EL2",
+}
+PLAIN_EXIT = 32  # instructions of a PSCI_VERSION call
+LOOP_EXIT = 2 + 24 * 3 + 3  # what 24 turns of the loop add
+
+
+def guest(name: str, kernel: Path) -> DomainSpec:
+    return DomainSpec(name, 64 * KIB, (ModuleSpec(ModuleKind.KERNEL, kernel),))
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a57", "cortex-a72", "cortex-a76"])
+def test_the_boot_says_what_is_in_force(boot: Boot, xenarm: Hypervisor, scratch: Path, cpu: str) -> None:
+    """In one line, for CPUs that are all alike; and a guest runs."""
+    with boot(xenarm, beacon.domain(scratch), cpus=2, cpu=cpu) as session:
+        session.console.expect(beacon.TEXT, SECONDS)
+        said = re.findall(r"cpu (\d): ([^\r\n]*errata[^\r\n]*)", session.console.text())
+        assert said == [("0", SAID[cpu])]
+        session.wait_off(SECONDS)
+
+
+FEATURES = {
+    "neoverse-n1": "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+    "max": "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 sm3 sm4 asimddp sha512 "
+    "asimdfhm dit ilrcpc flagm ssbs sb dcpodp flagm2 frint i8mm bf16 dgh rng bti",
+}
+VULNERABILITIES = {
+    "neoverse-n1": {"meltdown": "Not affected", "spectre_v2": "Mitigation: CSV2, BHB", "spec_store_bypass": "Mitigation: Speculative Store Bypass disabled via prctl"},
+    "max": {"meltdown": "Not affected", "spectre_v2": "Mitigation: CSV2, but not BHB", "spec_store_bypass": "Mitigation: Speculative Store Bypass disabled via prctl"},
+}
+"""What Debian's kernel makes of CSV2, SSBS, MIDR_EL1 and SMCCC_ARCH_FEATURES. Of a core that it does not know it believes that branch history is a way in, and has nothing against it."""
+
+
+@pytest.mark.parametrize("cpu", ["neoverse-n1", "max"])
+def test_debian_finds_what_it_is_shown(boot: Boot, xenarm: Hypervisor, cpu: str) -> None:
+    """No SVE, SME, pointer authentication or memory tagging on `max`, and all else that there is."""
+    with boot(xenarm, debian_domain(1), cpu=cpu) as session:
+        console = shell(session, xenarm)
+        assert re.search(rf"cpu 0: {SAID[cpu]}\r", console.text())
+        found = ask(console, "grep -m1 Features /proc/cpuinfo", r"Features\t: ([^\r]*)\r")
+        assert found[1].decode().split() == FEATURES[cpu].split()
+        for name, state in VULNERABILITIES[cpu].items():
+            ask(console, f"cat /sys/devices/system/cpu/vulnerabilities/{name}", rf"\n{re.escape(state)}\r")
+        power_off(session, xenarm)
+
+
+def test_what_guests_are_not_shown_is_undefined(boot: Boot, xenarm: Hypervisor, features_guest: Path) -> None:
+    """On `max`, which has nearly all of it."""
+    with boot(xenarm, guest("features", features_guest), cpu="max") as session:
+        said = session.console.expect(r"features end, (\d+) good, (\d+) bad", SECONDS)
+        bad = re.findall(r"features (\S+ BAD: [^\r\n]*)", session.console.text())
+        assert not bad and int(said[1]) > 100
+        session.wait_off(SECONDS)
+
+
+@pytest.mark.parametrize(("bootargs", "instructions"), [("", PLAIN_EXIT + LOOP_EXIT), ("spec-ctrl=no", PLAIN_EXIT)])
+def test_branch_history_is_cleared_where_the_cpu_needs_it(
+    boot: Boot, xenarm: Hypervisor, bench_guest: Path, bootargs: str, instructions: int
+) -> None:
+    """The loop is in each exit of a Neoverse N1, and no instruction of it when it is not wanted. Cortex-A57's exits are test_bench.py's."""
+    chosen = replace(xenarm, bootargs=f"{xenarm.bootargs} bootscrub=0 {bootargs}".strip())
+    with boot(chosen, guest("bench", bench_guest), cpu="neoverse-n1", count_instructions=True) as session:
+        assert read_operations(session)["psci_version"] == instructions
