@@ -23,9 +23,9 @@ SECONDS = 60
 NO_FIRMWARE = "vulnerable, firmware offers no workaround"
 SAID = {
     "cortex-a53": r"Cortex-A53 r0p4; errata 835769 843419 1530924; Spectre v2: not affected; branch history: not affected; store bypass: not affected",
-    "cortex-a57": r"Cortex-A57 r1p0; errata 832075 834220 1319537; "
+    "cortex-a57": r"Cortex-A57 r1p0; errata 832075 834220 852523 1319537; "
     rf"Spectre v2: {NO_FIRMWARE}; branch history: vulnerable; store bypass: {NO_FIRMWARE}",
-    "cortex-a72": rf"Cortex-A72 r0p3; errata 1319367; Spectre v2: {NO_FIRMWARE}; branch history: vulnerable; store bypass: {NO_FIRMWARE}",
+    "cortex-a72": rf"Cortex-A72 r0p3; errata 853709 1319367; Spectre v2: {NO_FIRMWARE}; branch history: vulnerable; store bypass: {NO_FIRMWARE}",
     "cortex-a76": r"Cortex-A76 r4p1; errata none; Spectre v2: not affected; branch history: cleared at each exit; store bypass: off in EL2",
     "neoverse-n1": r"Neoverse-N1 r4p1; errata 1349291; Spectre v2: not affected; branch history: cleared at each exit; store bypass: off in EL2",
     "max": r"another core r0p0; errata none; Spectre v2: not affected; branch history: not affected; store bypass: off in EL2",

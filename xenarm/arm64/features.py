@@ -221,7 +221,7 @@ FEATURES: tuple[Feature, ...] = (
             *of("ID_AA64MMFR0", "TGran16_2 TGran64_2 TGran4_2 FGT ECV"),
             *of("ID_AA64MMFR1", "VMIDBits VH XNX TWED HCX"),
             *of("ID_AA64MMFR2", "NV FWB EVT"),
-            *of("ID_PFR1", "Virtualization Virt_frac"),
+            *of("ID_PFR1", "Virtualization"),
         ),
         controls("HCR_EL2", off="NV"),
         UNDEFINED,
