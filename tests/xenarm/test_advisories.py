@@ -26,7 +26,7 @@ from xenarm.arm64.feature_controls import MDCR_GUEST, RARE_REGISTERS
 from xenarm.arm64.features import CPTR_GUEST
 from xenarm.arm64.guest import HCR_GUEST, cpu_control, load_system
 from xenarm.arm64.guest_sysregs import ROWS, sysreg_access, sysreg_key
-from xenarm.arm64.registers import MODEL, PSR_RESET, Cptr, Ec, Hcr, Mdcr, Spsr
+from xenarm.arm64.registers import MODEL, PSR_RESET, SCTLR_EL1_RES1, Cptr, Ec, Hcr, Mdcr, Sctlr, Spsr
 from xenarm.arm64.switch import LOADED_REGISTERS, SAVED_REGISTERS
 from xenarm.arm.timer import alarms_init, timers_control, timers_reset
 from xenarm.arm.schedule import load_extra, unload_extra
@@ -61,7 +61,7 @@ ALL = 0xFFFF_FFFF
 @pytest.fixture(autouse=True)
 def model() -> Iterator[None]:
     MODEL.clear()
-    MODEL["vbar_el1"] = VBAR
+    MODEL.update(vbar_el1=VBAR, sctlr_el1=SCTLR_EL1_RES1)
     yield
     MODEL.clear()
 
@@ -204,6 +204,19 @@ def test_xsa_201_and_303_exceptions_of_el2_are_never_unmasked() -> None:
     assert "daifclr" not in code.lower() and "msr daif," not in code.lower()
     masks = Spsr.from_raw(PSR_RESET)
     assert masks.D and masks.A and masks.I and masks.F
+
+
+@pytest.mark.parametrize("interrupted", [0, int(Spsr(M=5)), int(Spsr(M=5, PAN=True)), int(Spsr(DIT=True, SSBS=True)), 0x10 | 1 << 21])
+@pytest.mark.parametrize("sctlr", [Sctlr(), Sctlr(SPAN=True), Sctlr(SPAN=True, DSSBS=True)])
+def test_an_injected_exception_leaves_the_guest_as_a_real_one_would(interrupted: int, sctlr: Sctlr) -> None:
+    """Its kernel ran on with its processes' memory open to itself, and stores free to be bypassed or not as EL2 had it."""
+    with machine() as m:
+        MODEL["sctlr_el1"] = int(sctlr)
+        trap(m, Ec.SYSREG, iss=sysreg_key(3, 7, 15, 15, 7) | 1, spsr=interrupted)
+    state, before = Spsr.from_raw(MODEL["spsr_el2"]), Spsr.from_raw(interrupted)
+    assert MODEL["spsr_el2"] & PSR_RESET == PSR_RESET and MODEL["spsr_el1"] == interrupted
+    assert state.PAN == (before.PAN or not sctlr.SPAN) and state.SSBS == sctlr.DSSBS
+    assert state.DIT == (bool(interrupted >> 21 & 1) if interrupted & 0x10 else before.DIT)
 
 
 def test_an_unknown_hvc_is_undefined_where_it_stands() -> None:

@@ -9,7 +9,10 @@ from xenarm.arm64.registers import (
     PSR_MODE_EL1H,
     PSR_RESET,
     Ec,
+    Sctlr,
+    Spsr,
     read_elr_el2,
+    read_sctlr_el1,
     read_spsr_el2,
     read_vbar_el1,
     write_elr_el1,
@@ -42,6 +45,10 @@ VECTOR_SAME_SP0 = 0x000
 VECTOR_SAME_SPX = 0x200
 VECTOR_LOWER_64 = 0x400
 VECTOR_LOWER_32 = 0x600
+PAN = int(Spsr(PAN=True))
+SSBS = int(Spsr(SSBS=True))
+DIT = int(Spsr(DIT=True))
+DIT_AARCH32 = 1 << 21
 
 
 @fn
@@ -71,6 +78,21 @@ def vector_offset(spsr: u64) -> u64:
 
 
 @fn
+def entry_state(spsr: u64) -> u64:
+    """PSTATE as it is when EL1 takes an exception (Arm ARM D1.4.1), from what was interrupted: privileged accesses to a process's memory, store
+    bypass and data-independent timing are as the guest's kernel relies on. Where the CPU has no such bit, ERET takes none."""
+    sctlr = Sctlr.from_raw(read_sctlr_el1())
+    state = u64(PSR_RESET) | spsr & PAN
+    if not sctlr.SPAN:
+        state |= PAN
+    if sctlr.DSSBS:
+        state |= SSBS
+    if spsr & (DIT if spsr & MODE_AARCH32 == 0 else u64(DIT_AARCH32)) != 0:
+        state |= DIT
+    return state
+
+
+@fn
 def take_exception(esr: u64) -> None:
     """Make the guest's next instruction the one at its vector, as if EL1 had taken a synchronous exception where it stands."""
     spsr = read_spsr_el2()
@@ -78,7 +100,7 @@ def take_exception(esr: u64) -> None:
     write_elr_el1(read_elr_el2())
     write_esr_el1(esr)
     write_elr_el2(wrapping_add(read_vbar_el1(), vector_offset(spsr)))
-    write_spsr_el2(PSR_RESET)
+    write_spsr_el2(entry_state(spsr))
 
 
 @fn

@@ -210,6 +210,8 @@ class Sctlr(Bits, type=u64):
     SA: bool = bits(3)
     I: bool = bits(12)  # noqa: E741  the manual's name
     WXN: bool = bits(19)
+    SPAN: bool = bits(23)  # SCTLR_EL1: an exception leaves PSTATE.PAN
+    DSSBS: bool = bits(44)  # PSTATE.SSBS after an exception
 
 
 class Spsr(Bits, type=u64):
@@ -220,6 +222,9 @@ class Spsr(Bits, type=u64):
     I: bool = bits(7)  # noqa: E741
     A: bool = bits(8)
     D: bool = bits(9)
+    SSBS: bool = bits(12)
+    PAN: bool = bits(22)
+    DIT: bool = bits(24)
 
 
 SCTLR_EL2_RES1 = 0x30C5_0830
