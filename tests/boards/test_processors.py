@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from boards import board
+from guests.firmware import WORKAROUND_INSTRUCTIONS
 from tests.boards import beacon
 from tests.boards.test_debian import ask, power_off, shell
 from tests.conftest import Boot
-from tests.guests.conftest import bench_guest, features_guest
+from tests.guests.conftest import bench_guest, features_guest, firmware
 from xenarm.tools.bench import read_operations
 from xenarm.tools.hypervisor import Hypervisor
-from xenarm.tools.machine import KIB, DomainSpec, ModuleKind, ModuleSpec
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import KIB, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.run import debian_domain
+from xenarm.tools.session import booted
 
-__all__ = ["bench_guest", "features_guest"]
+__all__ = ["bench_guest", "features_guest", "firmware"]
 
 SECONDS = 60
 NO_FIRMWARE = "vulnerable, firmware offers no workaround"
@@ -89,4 +93,21 @@ def test_branch_history_is_cleared_where_the_cpu_needs_it(
     """The loop is in each exit of a Neoverse N1, and no instruction of it when it is not wanted. Cortex-A57's exits are test_bench.py's."""
     chosen = replace(xenarm, bootargs=f"{xenarm.bootargs} bootscrub=0 {bootargs}".strip())
     with boot(chosen, guest("bench", bench_guest), cpu="neoverse-n1", count_instructions=True) as session:
+        assert read_operations(session)["psci_version"] == instructions
+
+
+@pytest.mark.parametrize(("option", "said", "instructions"), [
+    ("", "Spectre v2: firmware called at each exit; branch history: cleared at each exit; store bypass: off, by firmware", PLAIN_EXIT + 3 + WORKAROUND_INSTRUCTIONS),
+    ("spec-ctrl=no", "Spectre v2: vulnerable, not asked for; branch history: vulnerable; store bypass: vulnerable, not asked for", PLAIN_EXIT),
+])
+def test_firmware_is_called_where_the_cpu_needs_it(xenarm: Hypervisor, bench_guest: Path, firmware: Path, option: str, said: str, instructions: int) -> None:
+    """A Cortex-A57 whose firmware has ARCH_WORKAROUND_1 and 2: in each exit three instructions and the firmware's own."""
+    plain = board(xenarm.board)
+    machine = Machine(plain, xenarm.image, (guest("bench", bench_guest),), 1, 1024, f"bootscrub=0 {option}".strip(), count_instructions=True)
+    layout = compose(machine)  # with the tree of QEMU's own firmware, which says that there is PSCI
+    start = ("-bios", str(firmware), "-device", "loader,addr=0x4,cpu-num=0")
+    secure = replace(plain, machine=plain.machine.replace("virtualization=on", "virtualization=on,secure=on"))
+    layout = replace(layout, machine=replace(machine, board=secure, extra=start))
+    with booted(layout, f"firmware-{option or 'asked'}", dtb=layout.dtb) as session:
+        session.console.expect(f"Cortex-A57 r1p0; [^;]*; {said}", SECONDS)
         assert read_operations(session)["psci_version"] == instructions

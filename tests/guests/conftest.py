@@ -62,6 +62,12 @@ def features_guest(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def firmware(request: pytest.FixtureRequest) -> Path:
+    """What starts a machine at EL3 and has calls against speculation."""
+    return _built(request, "firmware")
+
+
+@pytest.fixture(scope="session")
 def hostile_guest(request: pytest.FixtureRequest) -> Path:
     """The guest that does everything that a guest can do to a hypervisor."""
     return _built(request, "hostile")

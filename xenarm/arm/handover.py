@@ -2,7 +2,7 @@
 
 from freestanding import Ptr, Struct, fn, linker_symbol, size_of, u32, u64, usize
 
-from xenarm.arm.instructions import data_memory_barrier, data_sync_all, dcache_clean_va
+from xenarm.arm.instructions import data_memory_barrier, data_sync_all, dcache_clean_invalidate_va
 from xenarm.config import CONFIG
 from xenarm.gic.controller import GIC
 
@@ -39,5 +39,5 @@ def handover(mpidr: u64, number: u32) -> None:
     data_memory_barrier()
     h.awaited = mpidr & AFFINITY
     data_memory_barrier()
-    dcache_clean_va(u64(usize(PLACE)))
+    dcache_clean_invalidate_va(u64(usize(PLACE)))
     data_sync_all()
