@@ -252,7 +252,7 @@ def is_zero(kind: Type, live: Any) -> bool:
         case AtomicType():
             return int(live.value if isinstance(live, Atomic) else live) == 0
         case ArrayType() | TableType():
-            return all(is_zero(kind.element, value) for value in live)
+            return not any(live) if isinstance(kind.element, IntType) else all(is_zero(kind.element, value) for value in live)
         case StructType(is_union=True):
             return not any(live._bytes)
         case StructType():

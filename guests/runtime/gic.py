@@ -20,7 +20,7 @@ from xenarm.arm.instructions import (
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
-from xenarm.devicetree.values import fdt_find_compatible, fdt_reg
+from xenarm.devicetree.values import fdt_find_compatible, fdt_reg, fdt_u32
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS, SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd
 from xenarm.gic.registers3 import (
     AFFINITY,
@@ -57,11 +57,13 @@ __all__ = [
     "gic_send",
     "gic_send_others",
     "gic_sgi_value",
+    "gic_store_sgi",
     "intid_of",
 ]
 
 HAS_V3 = CONFIG.ARM64  # a GICv3 is for AArch64 guests only
 PRIORITY = 0xA0
+MOST_REGIONS = 8
 PRIORITY_MASK_ALL = 0xF0
 ENABLE = int(GiccControl(ENABLE=True))
 CONTROL3 = int(GicdControl(ENABLE_LOW=True, ENABLE_GROUP1=True, ARE=True))
@@ -76,14 +78,22 @@ SGI_SHIFT = 24
 PLACE = AFFINITY | 1 << 31  # of MPIDR_EL1; bit 31 is always set, so that no target is 0
 
 
+class Region(Struct):
+    """A region of redistributors."""
+
+    base: u64
+    size: u64
+
+
 class Gic(Struct):
     """Where the distributor lies (0: there is none), and the CPU interface of a GICv2 or the redistributors of a GICv3."""
 
     gicd: u64
     gicc: u64
     v3: bool
-    gicr: u64
-    gicr_size: u64
+    gicr: u64  # of the first region
+    regions: u32
+    region: Array[Region] = array(Region, MOST_REGIONS)
     own: Array[u64] = array(u64, MAX_CPUS)  # each CPU's RD_base
 
 
@@ -100,6 +110,17 @@ def gic_node(fdt: Fdt) -> Node:
 
 
 @fn
+def find_regions(fdt: Fdt, node: Node) -> None:
+    """Linux's binding arm,gic-v3.yaml."""
+    for index in range(min(fdt_u32(fdt, node, b"#redistributor-regions", 1), u32(MOST_REGIONS))):
+        region = fdt_reg(fdt, node, 1 + index)
+        if region.result == Result.OK:
+            GIC.region[GIC.regions].base = region.base
+            GIC.region[GIC.regions].size = region.size
+            GIC.regions += 1
+
+
+@fn
 def gic_init(fdt: Fdt) -> Result:
     """Find the controller and turn it on for this CPU; NOT_FOUND when the tree has none."""
     node = gic_node(fdt)
@@ -112,7 +133,7 @@ def gic_init(fdt: Fdt) -> Result:
     GIC.gicd = distributor.base
     if HAS_V3 and GIC.v3:
         GIC.gicr = interface.base
-        GIC.gicr_size = interface.size
+        find_regions(fdt, node)
     else:
         GIC.gicc = interface.base
     gic_control(True)
@@ -131,17 +152,26 @@ def gic_control(on: bool) -> None:
 
 
 @fn
-def gic_redistributor(mpidr: u64) -> u64:
-    """RD_base of the CPU with an affinity; 0 when there is none."""
-    wanted = (mpidr >> 32 & 0xFF) << 24 | mpidr & 0xFF_FFFF
+def search_region(region: Region, wanted: u64) -> u64:
     at = u64(0)
-    while at + Gicr.FRAME <= GIC.gicr_size:
-        kind = mmio_read64(GIC.gicr + at + Gicr.TYPER)
+    while at + Gicr.FRAME <= region.size:
+        kind = mmio_read64(region.base + at + Gicr.TYPER)
         if kind >> 32 == wanted:
-            return GIC.gicr + at
+            return region.base + at
         if kind & LAST != 0:
             return 0
         at += Gicr.FRAME
+    return 0
+
+
+@fn
+def gic_redistributor(mpidr: u64) -> u64:
+    """RD_base of the CPU with an affinity; 0 when there is none."""
+    wanted = (mpidr >> 32 & 0xFF) << 24 | mpidr & 0xFF_FFFF
+    for index in range(GIC.regions):
+        base = search_region(GIC.region[index], wanted)
+        if base != 0:
+            return base
     return 0
 
 
@@ -267,8 +297,8 @@ def gic_sgi_value(target: u64, sgi: u32) -> u64:
 
 
 @fn
-def store_sgi(value: u64) -> None:
-    """Memory written before is seen by the handlers."""
+def gic_store_sgi(value: u64) -> None:
+    """To GICD_SGIR or ICC_SGI1R_EL1. Memory written before is seen by the handlers."""
     data_sync_all()
     if HAS_V3 and GIC.v3:
         write_icc_sgi1r(value)
@@ -280,10 +310,10 @@ def store_sgi(value: u64) -> None:
 @fn
 def gic_send(target: u64, sgi: u32) -> None:
     """Send a software-generated interrupt to one CPU, this one too."""
-    store_sgi(gic_sgi_value(target, sgi))
+    gic_store_sgi(gic_sgi_value(target, sgi))
 
 
 @fn
 def gic_send_others(sgi: u32) -> None:
     """To all CPUs but this one."""
-    store_sgi(TO_OTHERS | u64(sgi) << SGI_SHIFT if HAS_V3 and GIC.v3 else u64(FILTER_OTHERS | sgi))
+    gic_store_sgi(TO_OTHERS | u64(sgi) << SGI_SHIFT if HAS_V3 and GIC.v3 else u64(FILTER_OTHERS | sgi))

@@ -6,7 +6,7 @@ bits take two registers each.
 
 from freestanding import assembly
 
-from guests.runtime.link import CPU_STACK, IMAGE_VIRT, MAX_CPUS
+from guests.runtime.link import CPU_STACK, FIRST_STACK, IMAGE_VIRT, MAX_CPUS
 from xenarm.arm32.registers import SCTLR_RESET, Mode, Sctlr, Ttbcr, coprocessor, coprocessor_wide
 
 __all__ = ["fault"]
@@ -218,6 +218,7 @@ guest_tables:
 
     .section .bss.stacks, "aw", %nobits
     .balign 16
+    .space {FIRST_STACK - CPU_STACK}
 guest_stacks:
     .space {MAX_CPUS * CPU_STACK}
 """

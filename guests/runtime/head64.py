@@ -6,7 +6,7 @@ tree lie, device memory elsewhere. Other CPUs enter at `secondary_start` with th
 
 from freestanding import assembly
 
-from guests.runtime.link import CPU_STACK, IMAGE_VIRT, MAX_CPUS
+from guests.runtime.link import CPU_STACK, FIRST_STACK, IMAGE_VIRT, MAX_CPUS
 from xenarm.arm64.registers import SCTLR_EL1_RES1, Sctlr, Tcr1
 
 __all__ = ["fault"]
@@ -182,6 +182,7 @@ guest_tables:
 
     .section .bss.stacks, "aw", %nobits
     .balign 16
+    .space {FIRST_STACK - CPU_STACK}
 guest_stacks:
     .space {MAX_CPUS * CPU_STACK}
 """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from xenarm.config import CONFIG
 
-__all__ = ["CPU_STACK", "IMAGE_ROOM", "IMAGE_VIRT", "LINKER_SCRIPT", "MAX_CPUS"]
+__all__ = ["CPU_STACK", "FIRST_STACK", "IMAGE_ROOM", "IMAGE_VIRT", "LINKER_SCRIPT", "MAX_CPUS"]
 
 IMAGE_VIRT = 0x7F_C000_0000 if CONFIG.ARM64 else 0xFFC0_0000  # in the last GiB: what lies there physically is nothing of ours
 IMAGE_ROOM = 2 << 20
-CPU_STACK = 16 * 1024
-MAX_CPUS = 8  # a GICv2 has no more interfaces
+MAX_CPUS = max(8, CONFIG.MAX_DOMAIN_CPUS)  # also on a machine without a hypervisor, where a GICv2 has eight interfaces
+FIRST_STACK = 16 * 1024
+CPU_STACK = min(FIRST_STACK, 1 << 20 >> (MAX_CPUS - 1).bit_length())  # of each other CPU: one MiB holds all
 
 LINKER_SCRIPT = f"""
 ENTRY(_start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE
+from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_SIZE
 from xenarm.arm import instructions
 from xenarm.arm.short import ACKNOWLEDGED, DONE, SHORT_POST
 from xenarm.arm64 import registers
@@ -14,6 +14,7 @@ from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.gic import registers3
 from xenarm.gic.registers import Gich, ListRegister, LrState
 from xenarm.gic.controller import GIC, SGI_POST
+from xenarm.gic.regions import gicr_add
 from xenarm.gic.v2 import INTERFACES
 from xenarm.gic.v3 import REDIST
 from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_reset
@@ -164,7 +165,8 @@ class Machine:
         self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
         self.domain.id, self.domain.vcpu_count = 0, cpus
-        self.domain.layout.gicd, self.domain.layout.gicr = int(GUEST_GICD_BASE), int(GUEST_GICR_BASE)
+        self.domain.layout.gicd, self.domain.layout.gicr_count = int(GUEST_GICD_BASE), 0
+        gicr_add(self.domain.layout, int(GUEST_GICR_BASE), GUEST_GICR_SIZE, cpus)
         for i, v in enumerate(self.vcpus):
             v.domain, v.id = self.domain, i
             vcpu_place(v, i)

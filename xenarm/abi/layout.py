@@ -12,6 +12,8 @@ __all__ = [
     "GUEST_GICD3_SIZE",
     "GUEST_GICD_BASE",
     "GUEST_GICD_SIZE",
+    "GUEST_GICR1_BASE",
+    "GUEST_GICR1_SIZE",
     "GUEST_GICR_BASE",
     "GUEST_GICR_FRAME",
     "GUEST_GICR_SIZE",
@@ -35,11 +37,13 @@ GUEST_GICD_SIZE = 0x1000
 GUEST_GICC_BASE = GuestPhys(0x0300_2000)
 GUEST_GICC_SIZE = 0x2000
 
-# GICv3: distributor at the same place, redistributors of 128 KiB for each vCPU.
+# GICv3: distributor at the same place, redistributors of 128 KiB for each vCPU. Xen has the first 128; the others are where its map has nothing.
 GUEST_GICD3_SIZE = 0x1_0000
 GUEST_GICR_BASE = GuestPhys(0x0302_0000)
 GUEST_GICR_FRAME = 0x2_0000
 GUEST_GICR_SIZE = 0x0100_0000  # at most: 128 vCPUs
+GUEST_GICR1_BASE = GuestPhys(0x0500_0000)
+GUEST_GICR1_SIZE = 0x0300_0000  # at most: 384 more
 
 GUEST_PL011_BASE = GuestPhys(0x2200_0000)
 GUEST_PL011_SIZE = 0x1000

@@ -10,6 +10,7 @@ from xenarm.config import CONFIG
 from xenarm.core.console import console_interrupt, console_irq, console_poll, console_waits
 from xenarm.core.domain import Vcpu
 from xenarm.core.halt import halt
+from xenarm.core.listing import listing_continue
 from xenarm.core.log import log_warning
 from xenarm.core.trace import trace_irq
 from xenarm.core.tracing import tracing_continue
@@ -68,6 +69,7 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
     if intid == PPI_HYP_TIMER:
         alarm_expired(v)
         tracing_continue()
+        listing_continue()
     elif intid == SGI_STOP:
         halt()
     elif intid == GIC.maintenance_ppi:

@@ -1,17 +1,21 @@
 """Where EL2's own address space has what: the image at a fixed address, RAM and devices at their machine addresses."""
 
-from freestanding import Bits, bits, u32, u64
+from freestanding import Bits, bits, size_of, u32, u64
 
 from xenarm.config import CONFIG
-from xenarm.core.addresses import MIB, PAGE_SIZE
+from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
+from xenarm.core.domain import SLOT_COUNT, SLOT_SIZE, Domain
+from xenarm.devicetree.guest import GUEST_TREE_ROOM
 
 __all__ = [
     "DATA",
     "DEVICE",
     "ENTRIES",
+    "FIRST_PAGE_TABLES",
     "BOOT_TABLES",
     "IMAGE_ALIGN",
     "IMAGE_TABLE",
+    "IMAGE_TABLES",
     "IMAGE_VIRT",
     "MAIR",
     "RODATA",
@@ -27,9 +31,16 @@ VA_BITS, ROOT_LEVEL, IMAGE_VIRT = {
     "arm64": (48, 0, 0x8000_0000_0000),  # beyond every machine address there is; level 0 entry 256
     "arm32": (32, 1, 0xFFC0_0000),  # what RAM lies from there on is not used
 }[CONFIG.ARCH]
-IMAGE_TABLE = 3 - ROOT_LEVEL  # of the boot tables: the image's level 3
-BOOT_TABLES = 2 * IMAGE_TABLE + 1  # the root; the image's tables; those of its first page at its machine address
-IMAGE_ALIGN = 2 * MIB  # and the most it may take: one level 3 table maps it
+IMAGE_ALIGN = 2 * MIB  # and the most that the image may take: one level 3 table maps it
+SMALL_WINDOW = 1 * MIB  # beside any image in its own 2 MiB
+BESIDE_DOMAIN = 8 * KIB  # what the window has for a domain beside the `Domain` and its tree, at most
+WINDOW_ROOM = SLOT_COUNT * SLOT_SIZE + CONFIG.MAX_DOMAINS * (size_of(Domain) + GUEST_TREE_ROOM + BESIDE_DOMAIN)
+IMAGE_TABLES = 1 if WINDOW_ROOM <= SMALL_WINDOW else 1 - -WINDOW_ROOM // IMAGE_ALIGN
+"""Level 3 tables, one behind the other, that map the image and its window."""
+
+IMAGE_TABLE = 3 - ROOT_LEVEL  # of the boot tables: the first of those
+FIRST_PAGE_TABLES = IMAGE_TABLE + IMAGE_TABLES  # those of the image's first page at its machine address
+BOOT_TABLES = FIRST_PAGE_TABLES + IMAGE_TABLE  # the root; the image's tables; its first page's
 ENTRIES = 512
 TABLE_PAGES: int = CONFIG.EL2_TABLE_PAGES
 
@@ -65,3 +76,4 @@ SECTIONS = (
 """Page-aligned runs of the image, and how each is mapped."""
 
 assert IMAGE_VIRT % IMAGE_ALIGN == 0 and PAGE_SIZE * ENTRIES == IMAGE_ALIGN
+assert IMAGE_VIRT + IMAGE_TABLES * IMAGE_ALIGN <= 1 << VA_BITS, "the window of stacks and domains is too large: lower CONFIG_MAX_VCPUS or CONFIG_MAX_DOMAINS"

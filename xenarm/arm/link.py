@@ -7,7 +7,7 @@ addresses that get memory one by one (`arm64/window.py`).
 
 from __future__ import annotations
 
-from xenarm.arm.layout import IMAGE_ALIGN, IMAGE_VIRT
+from xenarm.arm.layout import IMAGE_ALIGN, IMAGE_TABLES, IMAGE_VIRT
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
@@ -146,7 +146,7 @@ SECTIONS
     __file_size = __file_end - __image_start;
     ASSERT(__head_end - __text_start <= {PAGE_SIZE}, "the boot code must fit one page: it runs before the MMU maps more")
     ASSERT(__image_size <= {IMAGE_ALIGN}, "the image must fit 2 MiB")
-    ASSERT(__window_end - __image_start <= {IMAGE_ALIGN}, "the image and its window of stacks and domains must fit 2 MiB: lower CONFIG_MAX_VCPUS or CONFIG_MAX_DOMAINS")
+    ASSERT(__window_end - __image_start <= {IMAGE_TABLES * IMAGE_ALIGN}, "the image and its window of stacks and domains are larger than arm/layout.py has tables for")
     /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.interp) }}
 }}
 """

@@ -4,12 +4,12 @@ The image itself is left out of what is mapped as RAM: its text must have no wri
 what the boot leaves of it becomes free memory.
 """
 
-from freestanding import Array, Ptr, Struct, View, address_of, array, fn, is_aligned, linker_symbol, operation, place, u8, u32, u64, usize, wrapping_add, zeroed
+from freestanding import Array, Ptr, Slice, Struct, View, address_of, array, fn, is_aligned, linker_symbol, operation, place, u8, u32, u64, usize, wrapping_add, zeroed
 
 from xenarm.arm.instructions import data_sync_all, data_sync_inner, data_sync_inner_stores
 from xenarm.arm.instructions import icache_invalidate_all_inner, instruction_sync, tlb_invalidate_el2
 from xenarm.arm.hw import page_zero, read_ctr_el0
-from xenarm.arm.layout import DATA, DEVICE, ENTRIES, IMAGE_TABLE, ROOT_LEVEL, TABLE_PAGES, VA_BITS, Stage1Entry
+from xenarm.arm.layout import DATA, DEVICE, ENTRIES, IMAGE_TABLE, IMAGE_TABLES, ROOT_LEVEL, TABLE_PAGES, VA_BITS, Stage1Entry
 from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, HostPhys
 from xenarm.core.spinlock import Spinlock
 
@@ -193,20 +193,20 @@ def mmu_map_device(base: HostPhys, size: u64) -> None:
 
 
 @fn
-def image_pages() -> Stage1Table:
-    """The level 3 table of the image's 2 MiB."""
-    return Ptr[Stage1Table](usize(BOOT_TABLES) + IMAGE_TABLE * PAGE_SIZE).ref()
+def image_pages() -> Slice[u64]:
+    """The level 3 tables of the image and its window."""
+    return Ptr[u64](usize(BOOT_TABLES) + IMAGE_TABLE * PAGE_SIZE).slice(IMAGE_TABLES * ENTRIES)
 
 
 @fn
 def image_entry(virtual: usize) -> u64:
-    """What maps an address in the image's 2 MiB."""
-    return image_pages().entries[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT]
+    """What maps an address in the image or its window."""
+    return image_pages()[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT]
 
 
 @fn
 def image_entry_set(virtual: usize, descriptor: u64) -> None:
-    image_pages().entries[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT] = descriptor
+    image_pages()[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT] = descriptor
 
 
 @fn

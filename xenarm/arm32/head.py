@@ -8,7 +8,7 @@ from freestanding import assembly, offset_of, size_of
 
 from xenarm.config import CONFIG
 from xenarm.gic.registers import Gicc, Gicd
-from xenarm.arm.layout import BOOT_TABLES, DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT
+from xenarm.arm.layout import BOOT_TABLES, DATA, FIRST_PAGE_TABLES, IMAGE_TABLES, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT
 from xenarm.arm32.registers import HSCTLR_RES1, SCTLR_RESET, Htcr, Mode, Sctlr, Ttbcr, coprocessor, coprocessor_wide
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
@@ -78,6 +78,17 @@ def link_tables(upper: str, lower: str, index: str) -> str:
 """
 
 
+def link_image(number: int) -> str:
+    """One of the image's level 3 tables."""
+    lower = "r2" if number else "r6"
+    table = f"    add {lower}, r6, #{number * PAGE_SIZE:#x}" if number else ""
+    return f"""
+{table}
+{move("r1", (IMAGE_VIRT >> 21 & 511) + number)}
+{link_tables("r5", lower, "r1")}
+"""
+
+
 def invalidate_tables() -> str:
     """Lines that a cache holds of the tables, older than what was written with the MMU off (B2.2.6)."""
     return f"""
@@ -112,13 +123,12 @@ build_tables:
     mov r9, r4
     mov r1, #{IMAGE_VIRT >> 30}
 {link_tables("r9", "r5", "r1")}
-{move("r1", IMAGE_VIRT >> 21 & 511)}
-{link_tables("r5", "r6", "r1")}
+{"".join(link_image(n) for n in range(IMAGE_TABLES))}
 {"".join(map_run(*section) for section in SECTIONS)}
 {map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
 {map_run("__window_start", "__window_end", RODATA, page="zero_page")}
-    add r5, r9, #0x3000
-    add r6, r9, #0x4000
+    add r5, r9, #{FIRST_PAGE_TABLES * PAGE_SIZE:#x}
+    add r6, r5, #0x1000
     add r0, r8, r7
     lsr r1, r0, #30
 {link_tables("r9", "r5", "r1")}

@@ -6,7 +6,7 @@ does not pull the ground away. Before the MMU is on nothing but constants is loa
 
 from freestanding import assembly, offset_of, size_of
 
-from xenarm.arm.layout import BOOT_TABLES, DATA, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT, VA_BITS
+from xenarm.arm.layout import BOOT_TABLES, DATA, FIRST_PAGE_TABLES, IMAGE_TABLES, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT, VA_BITS
 from xenarm.arm64.registers import CPTR_RES1, SCTLR_EL1_RES1, SCTLR_EL2_RES1, Hcr, Sctlr, Tcr, Tcr1
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
@@ -31,7 +31,7 @@ def move(register: str, value: int) -> str:
 
 
 def map_run(start: str, end: str, attributes: int, at: str = "", offset: int = 0, page: str = "", every: int = 1) -> str:
-    """Map a run of pages by the image's level 3 table (x22): where it lies, or at another symbol and offset; all of it to one page, if given.
+    """Map a run of pages by the image's level 3 tables (x22 on): where it lies, or at another symbol and offset; all of it to one page, if given.
 
     Of so many pages only one, if not `every`. x24 is the image's machine address.
     """
@@ -60,6 +60,17 @@ def link_tables(upper: str, lower: str, index: str) -> str:
     return f"""
     orr x4, {lower}, #{TABLE_DESCRIPTOR}
     str x4, [{upper}, {index}, lsl #3]
+"""
+
+
+def link_image(number: int) -> str:
+    """One of the image's level 3 tables."""
+    lower = "x6" if number else "x22"
+    table = f"    add {lower}, x22, #{number * PAGE_SIZE:#x}" if number else ""
+    return f"""
+    mov x5, #{(IMAGE_VIRT >> 21 & 511) + number}
+{table}
+{link_tables("x21", lower, "x5")}
 """
 
 
@@ -107,15 +118,14 @@ build_tables:
 {link_tables("x19", "x20", "x5")}
     mov x5, #{IMAGE_VIRT >> 30 & 511}
 {link_tables("x20", "x21", "x5")}
-    mov x5, #{IMAGE_VIRT >> 21 & 511}
-{link_tables("x21", "x22", "x5")}
+{"".join(link_image(n) for n in range(IMAGE_TABLES))}
 {"".join(map_run(*section) for section in SECTIONS)}
 {map_run("__slots_start", "__slots_end", RODATA, offset=SLOT_SIZE - PAGE_SIZE, page="zero_page", every=SLOT_SIZE // PAGE_SIZE)}
 {map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
 {map_run("__window_start", "__window_end", RODATA, page="zero_page")}
-    add x20, x19, #0x4000
-    add x21, x19, #0x5000
-    add x22, x19, #0x6000
+    add x20, x19, #{FIRST_PAGE_TABLES * PAGE_SIZE:#x}
+    add x21, x20, #0x1000
+    add x22, x20, #0x2000
     ubfx x5, x24, #39, #9
 {link_tables("x19", "x20", "x5")}
     ubfx x5, x24, #30, #9

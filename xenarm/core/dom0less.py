@@ -27,7 +27,7 @@ from xenarm.core.static_events import is_static_end, static_channel_note, static
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.core.trace import NO_REASON, trace_domain, trace_name
 from xenarm.core.vpl011 import VPL011S, vpl011_reset
-from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_write
+from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_redistributors, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
 from xenarm.devicetree.values import fdt_compatible, fdt_find
 from xenarm.gic.host import gic_is_v3
@@ -94,7 +94,8 @@ def make_tree(d: Domain, plan: Plan) -> Result:
     tree.gic_v3 = gic_is_v3()
     tree.gicd = d.layout.gicd
     tree.gicc = d.layout.gicc
-    tree.gicr = d.layout.gicr
+    for i in range(d.layout.gicr_count):
+        guest_tree_redistributors(tree, d.layout.gicr[i].base, u64(d.layout.gicr[i].count) * GUEST_GICR_FRAME)
     tree.uart = d.layout.uart
     tree.uart_intid = d.layout.uart_intid
     load_banks(tree, plan)
@@ -138,11 +139,13 @@ def add_gic_v2(d: Domain) -> Result:
 
 
 @fn
-def add_gic_v3(d: Domain, plan: Plan) -> Result:
+def add_gic_v3(d: Domain) -> Result:
     """The distributor and the redistributors; the CPU interface is the hardware's own."""
     result = mmio_register(d, GuestPhys(d.layout.gicd), GUEST_GICD3_SIZE, vgicd3_access)
-    if result == Result.OK:
-        result = mmio_register(d, GuestPhys(d.layout.gicr), u64(plan.vcpus) * GUEST_GICR_FRAME, vgicr_access)
+    for i in range(d.layout.gicr_count):
+        region = d.layout.gicr[i]
+        if result == Result.OK:
+            result = mmio_register(d, GuestPhys(region.base), u64(region.count) * GUEST_GICR_FRAME, vgicr_access)
     return result
 
 
@@ -152,7 +155,7 @@ def add_devices(d: Domain, plan: Plan) -> Result:
     mmio_reset(d)
     vgic_init(d)
     VPL011S[d.id].present = False
-    result = add_gic_v3(d, plan) if CONFIG.GICV3 and gic_is_v3() else add_gic_v2(d)
+    result = add_gic_v3(d) if CONFIG.GICV3 and gic_is_v3() else add_gic_v2(d)
     if result == Result.OK and plan.vpl011 and CONFIG.VPL011:
         vpl011_reset(VPL011S[d.id])
         result = mmio_register(d, GuestPhys(d.layout.uart), GUEST_PL011_SIZE, vpl011_mmio)

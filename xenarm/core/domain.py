@@ -19,7 +19,9 @@ __all__ = [
     "MAX_DOMAINS",
     "MAX_DOMAIN_CPUS",
     "MAX_VCPUS",
+    "MOST_GICR_REGIONS",
     "FIRST_SLOT_MEMORY",
+    "GicrRegion",
     "GUARD_SIZE",
     "SLOTS",
     "SLOT_COUNT",
@@ -168,12 +170,24 @@ class Vcpu(Struct, align=16):
     fp: Array[u64] = array(u64, FP_WORDS)
 
 
+class GicrRegion(Struct):
+    """Redistributors of vCPUs `first` to `first + count - 1`, one behind the other."""
+
+    base: u64
+    first: u32
+    count: u32
+
+
+MOST_GICR_REGIONS = 4
+
+
 class GuestLayout(Struct):
     """Where a domain finds its devices: guest-physical addresses of whole pages, and the serial port's interrupt."""
 
     gicd: u64
     gicc: u64  # of a GICv2
-    gicr: u64  # of a GICv3
+    gicr_count: u32  # of a GICv3
+    gicr: Array[GicrRegion] = array(GicrRegion, MOST_GICR_REGIONS)
     uart: u64
     uart_intid: u32
 
@@ -220,8 +234,8 @@ assert size_of(Vcpu) % 16 == 0, "SP must be 16-byte aligned"
 class Slot(Struct):
     """A vCPU and its EL2 stack, which grows down towards unmapped pages. Only a slot that is in use has memory at all: see `slot_claim`."""
 
-    guard: Array[u8] = array(u8, GUARD_SIZE)
-    stack: Array[u8] = array(u8, STACK_SIZE)
+    guard: Array[u64] = array(u64, GUARD_SIZE // 8)
+    stack: Array[u64] = array(u64, STACK_SIZE // 8)
     vcpu: Vcpu
 
 

@@ -5,22 +5,25 @@ Keys that are about one domain are followed by its number. Handlers run on the C
 
 from collections.abc import Callable
 
-from freestanding import Struct, View, fn, saturating_sub, table, u8, u32, zeroed
-from xenarm.arch import arch_counter, arch_counter_hz, arch_machine_reset
-from xenarm.arm.dump import REGISTERS, TIMERS, dump_ask, dump_saved
+from freestanding import Struct, View, fn, table, u8, u32, zeroed
+from xenarm.arch import arch_machine_reset
 from xenarm.config import CONFIG
-from xenarm.core.addresses import KIB
-from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, ShutdownReason, Vcpu, domain_name
-from xenarm.core.log import LOG, printk
-from xenarm.core.memory import memory_free
-from xenarm.core.report import memory_report
-from xenarm.core.sched.scheduler import sched_name
-from xenarm.core.sched.state import Place
+from xenarm.core.domain import DOMAINS, Domain, DomainState, ShutdownReason, domain_name
+from xenarm.core.listing import (
+    DOMAINS_REPORT,
+    EVERY_REPORT,
+    FIRST_REGISTERS_REPORT,
+    MEMORY_REPORT,
+    QUEUES_REPORT,
+    REGISTERS_REPORT,
+    TIMERS_REPORT,
+    listing_begin,
+)
+from xenarm.core.log import printk
 from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
 from xenarm.core.trace import RECORDS
 from xenarm.core.tracing import tracing_dump, tracing_toggle
-from xenarm.drivers.serial import RING, serial_flush
-from xenarm.gic.vgic import vcpu_kick
+from xenarm.drivers.serial import serial_flush
 
 __all__ = ["KEYS", "key_pressed"]
 
@@ -56,86 +59,12 @@ def lives(d: Domain) -> bool:
     return d.state.load() == u32(DomainState.RUNNING)
 
 
-@fn
-def say_domain(d: Domain) -> None:
-    state = DomainState(u8(d.state.load()))
-    paused: View[u8] = b", paused" if d.paused.load() != 0 else b""
-    printk(f"domain {d.id} {domain_name(d)}: {state}{paused}, {d.restarts} restarts, {d.p2m.table_pages * 4} KiB of tables")
-    for i in range(d.vcpu_count):
-        v = d.vcpus[i]
-        if v is not None:
-            printk(f"  vcpu {v.id} on cpu {v.cpu}: {Power(v.power.load())}")
+def saying(reports: int) -> Callable[[Domain], None]:
+    @fn
+    def say(first: Domain) -> None:
+        listing_begin(reports)
 
-
-@fn
-def domains(first: Domain) -> None:
-    now = (arch_counter() - LOG.start) // max(arch_counter_hz(), 1)
-    printk(f"up {now} s; {memory_free() // KIB} KiB of memory free; serial ring: {RING.head - RING.tail} waiting, {RING.lost} lost")
-    for i in range(CONFIG.MAX_DOMAINS):
-        if exists(DOMAINS[i]):
-            say_domain(DOMAINS[i])
-
-
-@fn
-def ask_domain(d: Domain, what: u32) -> None:
-    """What a CPU has of a vCPU it says by itself; of those that wait for one, what lies in memory is said here."""
-    if lives(d):
-        for i in range(d.vcpu_count):
-            v = d.vcpus[i]
-            if v is None:
-                continue
-            if v.sched.on_cpu.load_acquire() == 0:
-                dump_saved(d, v, what)
-            else:
-                dump_ask(v.cpu, what)
-                vcpu_kick(v)
-
-
-@fn
-def ask_all(what: u32) -> None:
-    for i in range(CONFIG.MAX_DOMAINS):
-        ask_domain(DOMAINS[i], what)
-
-
-@fn
-def registers(first: Domain) -> None:
-    ask_all(REGISTERS)
-
-
-@fn
-def first_registers(first: Domain) -> None:
-    ask_domain(first, REGISTERS)
-
-
-@fn
-def timers(first: Domain) -> None:
-    ask_all(TIMERS)
-
-
-@fn
-def say_scheduled(d: Domain, v: Vcpu) -> None:
-    ran = v.sched.ran
-    if v.sched.place == Place.RUNNING:
-        ran += saturating_sub(arch_counter(), v.sched.since)
-    printk(f"cpu {v.cpu}: {domain_name(d)} vcpu {v.id} {Power(v.power.load())} {v.sched.place}, ran {ran * 1000 // max(arch_counter_hz(), 1)} ms")
-
-
-@fn
-def run_queues(first: Domain) -> None:
-    """Nothing is locked: what changes while this is said may be said both ways."""
-    printk(f"scheduler: {sched_name()}")
-    for i in range(CONFIG.MAX_DOMAINS):
-        d = DOMAINS[i]
-        if exists(d):
-            for k in range(d.vcpu_count):
-                v = d.vcpus[k]
-                if v is not None:
-                    say_scheduled(d, v)
-
-
-@fn
-def memory(first: Domain) -> None:
-    memory_report()
+    return say
 
 
 @fn
@@ -200,15 +129,6 @@ def reboot(first: Domain) -> None:
 
 
 @fn
-def everything(first: Domain) -> None:
-    domains(first)
-    memory(first)
-    run_queues(first)
-    registers(first)
-    timers(first)
-
-
-@fn
 def help_text(first: Domain) -> None:
     printk("keys; <n> is the number of a domain, as 'q' shows it")
     for row in KEYS:
@@ -222,18 +142,18 @@ KEYS = table(
     Key,
     [
         Key(b"h", b"this help", False, help_text),
-        Key(b"q", b"domains and their vCPUs", False, domains),
-        Key(b"m", b"who owns what memory", False, memory),
-        Key(b"r", b"run queues", False, run_queues),
-        Key(b"d", b"registers of every guest, said by the CPU that runs it", False, registers),
-        Key(b"0", b"registers of the first domain", False, first_registers),
-        Key(b"t", b"timers", False, timers),
+        Key(b"q", b"domains and their vCPUs", False, saying(DOMAINS_REPORT)),
+        Key(b"m", b"who owns what memory", False, saying(MEMORY_REPORT)),
+        Key(b"r", b"run queues", False, saying(QUEUES_REPORT)),
+        Key(b"d", b"registers of every guest, said by the CPU that runs it", False, saying(REGISTERS_REPORT)),
+        Key(b"0", b"registers of the first domain", False, saying(FIRST_REGISTERS_REPORT)),
+        Key(b"t", b"timers", False, saying(TIMERS_REPORT)),
         Key(b"p", b"pause a domain", True, pause),
         Key(b"u", b"let a paused domain go on", True, resume),
         Key(b"b", b"restart a domain", True, restart),
         Key(b"k", b"end a domain", True, destroy),
         *(TRACE_KEYS if CONFIG.TRACE else []),
-        Key(b"*", b"all reports", False, everything),
+        Key(b"*", b"all reports", False, saying(EVERY_REPORT)),
         Key(b"R", b"restart the machine", False, reboot),
     ],
 )

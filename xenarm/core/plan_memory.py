@@ -1,7 +1,7 @@
 """A domain's memory and the places of its devices, as its node asks for them (Xen's docs/misc/arm/device-tree/booting.txt)."""
 
 from freestanding import fn, u32, u64
-from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_FRAME, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
+from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_GICR1_BASE, GUEST_GICR1_SIZE, GUEST_GICR_BASE, GUEST_GICR_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.console import console_place
@@ -12,6 +12,8 @@ from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.reader import Fdt, fdt_property
 from xenarm.devicetree.values import fdt_u64
 from xenarm.gic.controller import GIC, gic_is_v3
+from xenarm.gic.host import gic_region, gic_region_count
+from xenarm.gic.regions import gicr_add, gicr_placed
 from xenarm.gic.state import VGIC_INTIDS
 from xenarm.p2m.stage2 import IPA_BITS
 
@@ -83,12 +85,14 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
     """Where the devices are: as in Xen's guest memory map; where guest memory is machine memory, as in the machine, where none of it can be."""
     plan.layout.gicd = u64(GUEST_GICD_BASE)
     plan.layout.gicc = u64(GUEST_GICC_BASE)
-    plan.layout.gicr = u64(GUEST_GICR_BASE)
     plan.layout.uart = u64(GUEST_PL011_BASE)
     plan.layout.uart_intid = GUEST_VPL011_SPI
     direct, _ = fdt_property(fdt, plan.node, b"direct-map")
     plan.direct = direct
     if not direct:
+        if gic_is_v3():
+            gicr_add(plan.layout, u64(GUEST_GICR_BASE), GUEST_GICR_SIZE, plan.vcpus)
+            gicr_add(plan.layout, u64(GUEST_GICR1_BASE), GUEST_GICR1_SIZE, plan.vcpus)
         return True
     if CONFIG.DIRECT_MAP:
         return plan_layout_direct(fdt, plan)
@@ -101,12 +105,21 @@ def plan_layout_direct(fdt: Fdt, plan: Plan) -> bool:
     """The devices where the machine has them."""
     plan.layout.gicd = GIC.gicd
     plan.layout.gicc = GIC.gicc
-    plan.layout.gicr = GIC.gicr
-    if (GIC.gicd | GIC.gicc | GIC.gicr) & (PAGE_SIZE - 1) != 0:
+    if (GIC.gicd | GIC.gicc) & (PAGE_SIZE - 1) != 0:
         return refuse(fdt, plan, plan.node, b"direct-map: the machine's interrupt controller is not on page boundaries", b"leave direct-map out")
-    if gic_is_v3() and u64(plan.vcpus) * GUEST_GICR_FRAME > GIC.gicr_size:
-        return refuse(fdt, plan, plan.node, b"direct-map: the machine has fewer redistributors in a row than the domain has CPUs", b"leave direct-map out")
+    if gic_is_v3() and not plan_redistributors(plan):
+        return refuse(fdt, plan, plan.node, b"direct-map: the machine has fewer redistributors than the domain has CPUs", b"leave direct-map out")
     return plan_layout_uart(fdt, plan) if plan.vpl011 else True
+
+
+@fn
+def plan_redistributors(plan: Plan) -> bool:
+    """In the machine's own regions, those that begin where a page does."""
+    for index in range(gic_region_count()):
+        base, size = gic_region(index)
+        if base & (PAGE_SIZE - 1) == 0:
+            gicr_add(plan.layout, base, size, plan.vcpus)
+    return gicr_placed(plan.layout) == plan.vcpus
 
 
 @fn

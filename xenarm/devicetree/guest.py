@@ -10,7 +10,6 @@ from xenarm.abi.layout import (
     GUEST_GICC_SIZE,
     GUEST_GICD3_SIZE,
     GUEST_GICD_SIZE,
-    GUEST_GICR_FRAME,
     GUEST_PL011_SIZE,
     GUEST_TIMER_PHYS_NS_PPI,
     GUEST_TIMER_PHYS_S_PPI,
@@ -35,14 +34,17 @@ from xenarm.devicetree.writer import (
     fdt_wide,
 )
 
-__all__ = ["GUEST_TREE_ROOM", "MOST_SHARES", "GuestTree", "guest_tree_bank", "guest_tree_share", "guest_tree_write"]
+__all__ = ["GUEST_TREE_ROOM", "MOST_SHARES", "GuestTree", "guest_tree_bank", "guest_tree_redistributors", "guest_tree_share", "guest_tree_write"]
 
-GUEST_TREE_ROOM = 16 * 1024  # bootargs of 2 KiB and 128 vCPUs fit
+BYTES_OF_CPU = 96  # of a vCPU's node
+BYTES_BESIDE = 6 * 1024  # bootargs of 2 KiB and all else that there may be
+GUEST_TREE_ROOM = max(16 * 1024, (BYTES_BESIDE + CONFIG.MAX_DOMAIN_CPUS * BYTES_OF_CPU + 0xFFF) & ~0xFFF)
 GIC_PHANDLE = 0xFDE8  # Xen's GUEST_PHANDLE_GIC
 CLOCK_PHANDLE = 0xFDE9
 UART_CLOCK = 24_000_000
 MOST_BANKS = 32
 MOST_SHARES = 8
+MOST_GICR = 4
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -74,7 +76,8 @@ class GuestTree(Struct):
     gic_v3: bool
     gicd: u64
     gicc: u64  # of a GICv2
-    gicr: u64  # of a GICv3
+    gicr_count: u32
+    gicr: Array[Bank] = array(Bank, MOST_GICR)  # of a GICv3
     uart: u64
     uart_intid: u32  # of an SPI
     bank_count: u32
@@ -95,6 +98,15 @@ def guest_tree_bank(tree: GuestTree, base: u64, size: u64) -> None:
         tree.banks[tree.bank_count].base = base
         tree.banks[tree.bank_count].size = size
         tree.bank_count += 1
+
+
+@fn
+def guest_tree_redistributors(tree: GuestTree, base: u64, size: u64) -> None:
+    """One more region of redistributors, of MOST_GICR at most."""
+    if tree.gicr_count < MOST_GICR:
+        tree.gicr[tree.gicr_count].base = base
+        tree.gicr[tree.gicr_count].size = size
+        tree.gicr_count += 1
 
 
 @fn
@@ -192,17 +204,28 @@ def write_shares(w: FdtWriter, tree: GuestTree) -> None:
 
 
 @fn
-def write_gic_place(w: FdtWriter, tree: GuestTree) -> None:
-    """Distributor and CPU interface of a GICv2, distributor and redistributors of a GICv3."""
-    if tree.gic_v3:
-        fdt_text(w, b"compatible", b"arm,gic-v3")
-    else:
-        fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
+def write_gic_v2(w: FdtWriter, tree: GuestTree) -> None:
+    """Distributor and CPU interface."""
+    fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
     fdt_head(w, b"reg", 32)
     fdt_put64(w, tree.gicd)
-    fdt_put64(w, u64(GUEST_GICD3_SIZE) if tree.gic_v3 else u64(GUEST_GICD_SIZE))
-    fdt_put64(w, tree.gicr if tree.gic_v3 else tree.gicc)
-    fdt_put64(w, u64(tree.vcpus) * GUEST_GICR_FRAME if tree.gic_v3 else u64(GUEST_GICC_SIZE))
+    fdt_put64(w, GUEST_GICD_SIZE)
+    fdt_put64(w, tree.gicc)
+    fdt_put64(w, GUEST_GICC_SIZE)
+
+
+@fn
+def write_gic_v3(w: FdtWriter, tree: GuestTree) -> None:
+    """Distributor and redistributors; how many regions of these only where it is not one."""
+    fdt_text(w, b"compatible", b"arm,gic-v3")
+    if tree.gicr_count > 1:
+        fdt_cell(w, b"#redistributor-regions", tree.gicr_count)
+    fdt_head(w, b"reg", usize(tree.gicr_count) * 16 + 16)
+    fdt_put64(w, tree.gicd)
+    fdt_put64(w, GUEST_GICD3_SIZE)
+    for i in range(tree.gicr_count):
+        fdt_put64(w, tree.gicr[i].base)
+        fdt_put64(w, tree.gicr[i].size)
 
 
 @fn
@@ -211,7 +234,10 @@ def write_gic(w: FdtWriter, tree: GuestTree) -> None:
     fdt_cell(w, b"#address-cells", 0)
     fdt_cell(w, b"#interrupt-cells", 3)
     fdt_flag(w, b"interrupt-controller")
-    write_gic_place(w, tree)
+    if tree.gic_v3:
+        write_gic_v3(w, tree)
+    else:
+        write_gic_v2(w, tree)
     fdt_cell(w, b"linux,phandle", GIC_PHANDLE)
     fdt_cell(w, b"phandle", GIC_PHANDLE)
     fdt_end(w)

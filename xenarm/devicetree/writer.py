@@ -31,7 +31,7 @@ COMPATIBLE_VERSION = 16
 HEADER_SIZE = 40
 RESERVE_MAP_SIZE = 16  # only its end
 STRUCTURE_START = HEADER_SIZE + RESERVE_MAP_SIZE
-STRINGS_ROOM = 512
+STRINGS_ROOM = 544
 KNOWN = 64  # places of the table of names; a power of two
 HEX = b"0123456789abcdef"
 

@@ -42,8 +42,6 @@ class Gic(Struct):
     lists: u64  # GICH_LR0
     gicv: HostPhys
     gicv_size: u64
-    gicr: u64  # the first region of a GICv3's redistributors
-    gicr_size: u64
     intids: u32
     list_registers: u32
     list_mask: u32  # one bit for each

@@ -3,7 +3,7 @@
 List registers have the layout of GICH_LR (ARM IHI 0048B 5.3.12) on both; `v3.py` turns it into that of ICH_LR<n>_EL2.
 """
 
-from freestanding import fn, u32
+from freestanding import fn, u32, u64
 
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
@@ -45,6 +45,8 @@ from xenarm.gic.v3 import (
     v3_lists_ended,
     v3_lists_reset,
     v3_read_lr,
+    v3_region,
+    v3_region_count,
     v3_stop,
     v3_write_lr,
 )
@@ -66,6 +68,8 @@ __all__ = [
     "gic_lists_ended",
     "gic_lists_reset",
     "gic_read_lr",
+    "gic_region",
+    "gic_region_count",
     "gic_stop_others",
     "gic_wake_others",
     "gic_write_lr",
@@ -117,6 +121,18 @@ def gic_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
         v3_enable_spi(intid, cpu, level)
     else:
         v2_enable_spi(intid, cpu, level)
+
+
+@fn
+def gic_region_count() -> u32:
+    """Regions of redistributors; a GICv2 has none."""
+    return v3_region_count() if CONFIG.GICV3 and gic_is_v3() else u32(0)
+
+
+@fn
+def gic_region(index: u32) -> tuple[u64, u64]:
+    """(Address, size) of one of them."""
+    return v3_region(index) if CONFIG.GICV3 else (u64(0), u64(0))
 
 
 # ---- this CPU's interrupts --------------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ __all__ = [
     "v3_load_interface",
     "v3_read_lr",
     "v3_read_lr_inline",
+    "v3_region",
+    "v3_region_count",
     "v3_ring",
     "v3_save_interface",
     "v3_start",
@@ -190,9 +192,18 @@ def v3_find(fdt: Fdt, node: Node) -> Result:
     for index in range(min(regions, u32(MOST_REGIONS))):
         if not add_region(fdt, node, index):
             break
-    GIC.gicr = REDIST.regions[0].base
-    GIC.gicr_size = REDIST.regions[0].size
     return Result.OK if REDIST.count > 0 else Result.NOT_FOUND
+
+
+@fn
+def v3_region_count() -> u32:
+    return REDIST.count
+
+
+@fn
+def v3_region(index: u32) -> tuple[u64, u64]:
+    """(Address, size)."""
+    return REDIST.regions[index].base, REDIST.regions[index].size
 
 
 @fn

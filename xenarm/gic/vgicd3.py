@@ -4,7 +4,7 @@ What a vCPU has for itself lies in its redistributor (`vgicr.py`): here those re
 size that a register does not take, read as zero and ignore writes.
 """
 
-from freestanding import fn, table, truncate, u32, u64
+from freestanding import ctz, fn, table, truncate, u32, u64
 
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
@@ -39,7 +39,7 @@ from xenarm.gic.words import (
     write_priority,
 )
 
-__all__ = ["BLOCKS3", "IIDR3", "REGISTERS3", "distributor_read", "distributor_write", "id_read", "vgicd3_access", "vgicd3_typer", "vgic_send_sgi"]
+__all__ = ["BLOCKS3", "IIDR3", "REGISTERS3", "distributor_read", "distributor_write", "id_read", "sgi_targets", "vgicd3_access", "vgicd3_typer", "vgic_send_sgi"]
 
 IIDR3 = 0x0000_043B  # Arm's GIC-500
 CONTROL_FIXED = int(GicdControl(ARE=True, DS=True))
@@ -219,6 +219,17 @@ def send_to(d: Domain, v: Vcpu, index: u32, sgi: u32, group1: bool) -> None:
         vgic_raise_sgi(v, target, sgi)
 
 
+@fn(inline=True)
+def sgi_targets(value: u64) -> tuple[u32, u32]:
+    """Whom a store without IRM names: (the first of sixteen vCPUs, a bit for each of them that is meant).
+
+    A range selector other than 0 names affinities 0 from 16 on, which nobody has (GICD_TYPER.RSS is 0).
+    """
+    if value & NO_VCPU != 0:
+        return 0, 0
+    return (truncate(u32, value >> AFF1_SHIFT) & 0xFF) << 4, truncate(u32, value) & 0xFFFF
+
+
 @fn
 def vgic_send_sgi(v: Vcpu, value: u64, group1: bool) -> None:
     """A store to ICC_SGI1R_EL1 (`group1`), which with a single security state raises interrupts of both groups, or to ICC_SGI0R_EL1 or ICC_ASGI1R_EL1."""
@@ -229,9 +240,9 @@ def vgic_send_sgi(v: Vcpu, value: u64, group1: bool) -> None:
             if i != v.id:
                 send_to(d, v, i, sgi, group1)
         return
-    if value & NO_VCPU != 0:
-        return
-    first = (truncate(u32, value >> AFF1_SHIFT) & 0xFF) << 4
-    for bit in range(u32(16)):
-        if value >> bit & 1 != 0 and first + bit < d.vcpu_count:
-            send_to(d, v, first + bit, sgi, group1)
+    first, targets = sgi_targets(value)
+    while targets != 0:
+        index = first + ctz(targets)
+        targets &= targets - 1
+        if index < d.vcpu_count:
+            send_to(d, v, index, sgi, group1)

@@ -12,6 +12,7 @@ from xenarm.abi.affinity import affinity_of
 from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
+from xenarm.gic.regions import gicr_find, gicr_is_last
 from xenarm.gic.registers import Gicd
 from xenarm.gic.registers3 import Gicr, GicrType, GicrWaker
 from xenarm.gic.state import Wish
@@ -40,22 +41,12 @@ from xenarm.gic.words import (
     write_priority,
 )
 
-__all__ = ["BLOCKS_SGI", "REGISTERS_SGI", "gicr_size", "vgicr_access"]
+__all__ = ["BLOCKS_SGI", "REGISTERS_SGI", "vgicr_access"]
 
 PAGE = 0x1000
-FRAME_SHIFT = 17
 SLEEP = int(GicrWaker(PROCESSOR_SLEEP=True))
 ASLEEP = int(GicrWaker(CHILDREN_ASLEEP=True))
 LAST = int(GicrType(LAST=True))
-
-assert 1 << FRAME_SHIFT == Gicr.FRAME
-
-
-@fn
-def gicr_size(vcpus: u32) -> u64:
-    """Bytes of the region with the redistributors of so many vCPUs."""
-    return u64(vcpus) * Gicr.FRAME
-
 
 # ---- RD_base ----------------------------------------------------------------------------------------------------------
 
@@ -64,7 +55,7 @@ def gicr_size(vcpus: u32) -> u64:
 def control_read(d: Domain, v: Vcpu, offset: u32) -> u32:
     """RD_base by words. There are no LPIs, so that GICR_CTLR and the registers of their tables are reserved."""
     if offset == Gicr.TYPER:
-        return v.id << 8 | (u32(LAST) if v.id + 1 == d.vcpu_count else u32(0))
+        return v.id << 8 | (u32(LAST) if gicr_is_last(d.layout, v.id) else u32(0))
     if offset == Gicr.TYPER + 4:
         return affinity_of(v.id)
     if offset == Gicr.WAKER:
@@ -254,11 +245,10 @@ def control_access(d: Domain, v: Vcpu, offset: u32, a: Access) -> u64:
 @fn
 def vgicr_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
     """An access of any width, by any vCPU."""
-    offset = truncate(u32, u64(a.address) - d.layout.gicr)
-    owner = d.vcpus[offset >> FRAME_SHIFT] if offset >> FRAME_SHIFT < d.vcpu_count else None
+    vcpu, inside = gicr_find(d.layout, u64(a.address))
+    owner = d.vcpus[vcpu] if vcpu < d.vcpu_count else None
     if owner is None:
         return Outcome.UNHANDLED, 0
-    inside = offset & (Gicr.FRAME - 1)
     if inside >= Gicr.SGI_BASE:
         return Outcome.HANDLED, sgi_access(d, owner, inside - Gicr.SGI_BASE, a)
     return Outcome.HANDLED, control_access(d, owner, inside, a)
