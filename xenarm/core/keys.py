@@ -9,7 +9,11 @@ from freestanding import Struct, View, fn, table, u8, u32, zeroed
 from xenarm.arch import arch_machine_reset
 from xenarm.config import CONFIG
 from xenarm.core.domain import DOMAINS, Domain, DomainState, ShutdownReason, domain_name
-from xenarm.core.listing import (
+from xenarm.core.log import printk
+from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
+from xenarm.core.trace import RECORDS
+from xenarm.core.tracing import tracing_dump, tracing_toggle
+from xenarm.core.vcpu_reports import (
     DOMAINS_REPORT,
     EVERY_REPORT,
     FIRST_REGISTERS_REPORT,
@@ -17,12 +21,8 @@ from xenarm.core.listing import (
     QUEUES_REPORT,
     REGISTERS_REPORT,
     TIMERS_REPORT,
-    listing_begin,
+    reports_say,
 )
-from xenarm.core.log import printk
-from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
-from xenarm.core.trace import RECORDS
-from xenarm.core.tracing import tracing_dump, tracing_toggle
 from xenarm.drivers.serial import serial_flush
 
 __all__ = ["KEYS", "key_pressed"]
@@ -62,7 +62,7 @@ def lives(d: Domain) -> bool:
 def saying(reports: int) -> Callable[[Domain], None]:
     @fn
     def say(first: Domain) -> None:
-        listing_begin(reports)
+        reports_say(reports)
 
     return say
 
