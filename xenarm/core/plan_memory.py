@@ -1,7 +1,7 @@
 """A domain's memory and the places of its devices, as its node asks for them (Xen's docs/misc/arm/device-tree/booting.txt)."""
 
 from freestanding import fn, u32, u64
-from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_GICR1_BASE, GUEST_GICR1_SIZE, GUEST_GICR_BASE, GUEST_GICR_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
+from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE, GUEST_GICR1_BASE, GUEST_GICR1_SIZE, GUEST_GICR_BASE, GUEST_GICR_FRAME, GUEST_GICR_SIZE, GUEST_PL011_BASE, GUEST_PL011_SIZE, GUEST_RAM0_SIZE, GUEST_RAM1_SIZE, GUEST_VPL011_SPI
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.console import console_place
@@ -92,7 +92,8 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
     if not direct:
         if gic_is_v3():
             gicr_add(plan.layout, u64(GUEST_GICR_BASE), GUEST_GICR_SIZE, plan.vcpus)
-            gicr_add(plan.layout, u64(GUEST_GICR1_BASE), GUEST_GICR1_SIZE, plan.vcpus)
+            if plan.vcpus > GUEST_GICR_SIZE // GUEST_GICR_FRAME:
+                gicr_add(plan.layout, u64(GUEST_GICR1_BASE), GUEST_GICR1_SIZE, plan.vcpus)
         return True
     if CONFIG.DIRECT_MAP:
         return plan_layout_direct(fdt, plan)
