@@ -217,6 +217,17 @@ def fits(affinities: list[int], taken: int) -> bool:
     return any(free >> c & 1 and fits(affinities[1:], taken | 1 << c) for c in range(5))
 
 
+# ---- many ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", [RR_, CREDIT2_])
+def test_128_vcpus_of_one_domain_share_four_cpus(which: int) -> None:
+    """Each has a 32nd of a CPU, within a tenth of that, and nobody waits much longer than all others' slices."""
+    crowd = (V(domain=0),) * 128
+    assert Machine(which, 4, crowd).run(10 * SECOND) == pytest.approx([4 / 128] * 128, rel=0.1)
+    assert max(sim.sim_longest_wait(i) for i in range(128)) < 2 * 128 // 4 * 10_000
+
+
 # ---- rr -----------------------------------------------------------------------------------------------------------------
 
 
