@@ -15,6 +15,7 @@ from xenarm.abi.layout import (
     GUEST_TIMER_PHYS_S_PPI,
     GUEST_TIMER_VIRT_PPI,
 )
+from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.devicetree.writer import (
     FdtWriter,
