@@ -18,7 +18,7 @@ import pytest
 from tests.boards import beacon
 from tests.conftest import BOARD32, build_once, own_output
 from xenarm.tools import build, flash, image, uboot, ymodem
-from xenarm.tools.artefacts import fat
+from xenarm.tools.artefacts import fat, fit
 from xenarm.tools.console import Console, serial_port
 from xenarm.tools.deployment import Deployment, plan
 from xenarm.tools.errors import ToolError
@@ -213,6 +213,38 @@ def test_a_refused_write_says_what_u_boot_said(case64: Case) -> None:
     with behind_cable(case64, "refused") as console:
         with pytest.raises(ToolError, match=r"(?s)^write xenarm to mmc 7:1: 'fatwrite mmc 7:1 .*' failed: expected status 0, and 1 came, with "):
             flash.over_the_line(console, case64.deployment, case64.layout, "mmc 7:1")
+
+
+class Recorder(uboot.UBoot):
+    """A U-Boot that does all it is told: QEMU's virt has no SPI flash that the real one could write."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def run(self, command: str, seconds: float = 0) -> str:
+        self.lines.append(command)
+        return ""
+
+    def load(self, name: str, address: int, data: bytes, progress: Callable[[int], object] = lambda size: None) -> ymodem.Transfer:
+        self.lines.append(f"load {name} {address:#x} {len(data):#x}")
+        return ymodem.Transfer(1)
+
+    def verify(self, address: int, data: bytes) -> None:
+        self.lines.append(f"verify {address:#x} {len(data):#x}")
+
+
+def test_spi_flash_gets_the_fit_image_and_is_read_back(case64: Case) -> None:
+    at = Recorder()
+    flash.Flasher(at, case64.layout, case64.deployment).write_spi(0x10_0000)
+    size = len(fit.fit_image(case64.layout, "x"))
+    back = 0x4840_0000 + -(-size // (2 << 20)) * (2 << 20)
+    assert at.lines == [
+        f"load xenarm.itb 0x48400000 {size:#x}",
+        "sf probe",
+        f"sf update 0x48400000 0x100000 {size:#x}",
+        f"sf read {back:#x} 0x100000 {size:#x}",
+        f"verify {back:#x} {size:#x}",
+    ]
 
 
 @pytest.mark.parametrize("storage", ["", "mmc", "sf 1 2", "card"])

@@ -39,6 +39,13 @@ def test_bytes_one_by_one_give_the_same() -> None:
     assert "".join(shown for shown, _ in pieces) == plain().feed(TWO, "t")[0]
 
 
+def test_a_line_editors_return_reaches_the_screen_and_not_the_log() -> None:
+    formatter = plain()
+    assert formatter.feed(b"# ls\r", "t")[0] == "# ls"
+    shown, kept = formatter.feed(b"\x1b[J# pwd\r\n", "t")
+    assert shown == "\r\x1b[J# pwd\r\n" and kept == "\x1b[J# pwd\n"
+
+
 def test_every_line_has_its_time_at_its_beginning() -> None:
     formatter = plain(times=True)
     assert formatter.feed(b"(alpha) a", "1")[0] == "[1] (alpha) a"
@@ -132,7 +139,8 @@ def test_a_line_that_went_comes_back(tmp_path: Path) -> None:
                 pass
             board.close()
     text = screen.getvalue()
-    assert text.index("before") < text.index("the line closed; waiting for it to come back") < text.rindex("connected") < text.index("after")
+    waiting = text.index("the line closed; waiting for it to come back")
+    assert text.index("before") < waiting < text.index("connected", waiting) < text.index("after")
 
 
 def test_the_verb_on_a_terminal_with_a_log(tmp_path: Path) -> None:

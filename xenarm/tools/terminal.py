@@ -51,6 +51,7 @@ class Formatter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""  # a line's first characters, as long as they may become a name
         self._begun = False
+        self._returned = False
         self._shown = True
 
     def feed(self, data: bytes, stamp: str) -> tuple[str, str]:
@@ -77,9 +78,13 @@ class Formatter:
             elif character == "\n" or not self._may_be_name():
                 yield self._begin("", stamp)
         elif character == "\n":
+            self._returned = False
             yield self._end()
-        elif character != "\r":
-            yield character if self._shown else "", character
+        else:
+            # A return that no line feed follows is a line editor's: it goes to the screen, with what comes next.
+            before, self._returned = "\r" if self._returned else "", character == "\r"
+            text = before + ("" if self._returned else character)
+            yield text if self._shown else "", text.replace("\r", "")
 
     def _may_be_name(self) -> bool:
         text = self._pending
@@ -218,12 +223,14 @@ class Terminal:
                 self.escaped = False
                 self.command(chr(key))
             elif key == ESCAPE:
-                self.send(bytes(rest))
+                if rest:
+                    self.send(bytes(rest))
                 rest.clear()
                 self.escaped = True
             else:
                 rest.append(key)
-        self.send(bytes(rest)) if rest else None
+        if rest:
+            self.send(bytes(rest))
 
     def received(self) -> None:
         """What the line has."""
