@@ -49,13 +49,17 @@ class Receiver:
                 return raw[0], body
             os.write(self.line, b"\x15")
 
+    def answer(self) -> bytes:
+        """To the first block."""
+        return b"\x06C"
+
     def run(self) -> None:
         try:
             os.write(self.line, b"CCC")
             first = self.block()
             assert first is not None
             self.name, size = first[1].split(b"\0")[:2]
-            os.write(self.line, b"\x06C")
+            os.write(self.line, self.answer())
             wanted = 1
             while (found := self.block()) is not None:
                 assert found[0] == wanted & 0xFF
@@ -106,6 +110,20 @@ def test_a_spoilt_block_is_sent_again() -> None:
     with line(lambda end: Receiver(end, spoil)) as (console, receiver):
         transfer = ymodem.send(console, "x", data)
     assert receiver.data == data and transfer.again == 3
+
+
+@pytest.mark.parametrize("answer", [b"\x06", b"\x06C", b"C\x06"])
+def test_c_may_come_at_once_late_or_twice(answer: bytes) -> None:
+    """After the first block: U-Boot says nothing for a while, others say C at once, and one may have been on its way before."""
+
+    class Other(Receiver):
+        def answer(self) -> bytes:
+            return answer
+
+    data = os.urandom(5000)
+    with line(Other) as (console, receiver):
+        transfer = ymodem.send(console, "x", data)
+    assert receiver.data == data and transfer.again == 0
 
 
 def test_a_line_that_spoils_everything_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ def sections(image: Image) -> str:
 def load_address(board: str, image: Path) -> str:
     """Where a loader puts it, by the image's own header."""
     if board_named(board).architecture is Architecture.ARM32:
-        return "where the loader puts a zImage; it moves itself to 2 MiB"
+        return "any page: where the loader puts a zImage"
     offset, size = struct.unpack_from("<QQ", image.read_bytes(), 8)  # Linux, Documentation/arch/arm64/booting.rst
     base = board_named(board).ram_base
     return f"any 2 MiB boundary + {offset:#x}, such as {base + 0x20_0000 + offset:#x}, with {size:,} bytes of room"

@@ -1,6 +1,7 @@
 """Sends a file by YMODEM with CRC and blocks of 1 KiB (Chuck Forsberg, "XMODEM/YMODEM Protocol Reference", 1988), as U-Boot's `loady` takes it.
 
-U-Boot asks for a block again by `C` where others send NAK, and so does whoever has not got the first block yet.
+U-Boot asks for a block again by `C` where others send NAK, and so does whoever has not got the first block yet. Between the first block and the
+next it says `C` only after some seconds (common/xyzModem.c); others do at once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PAD = 0x1A
 RETRIES = 10
 START_SECONDS = 20.0
 ANSWER_SECONDS = 5.0  # U-Boot's own patience is 2 s
+GO_SECONDS = 0.5  # for the `C` after the first block
 
 
 @dataclass
@@ -57,8 +59,8 @@ def shown(came: list[int]) -> str:
     return repr(bytes(came[-60:]).decode("latin-1")) if came else "nothing"
 
 
-def deliver(console: Console, raw: bytes, what: str, transfer: Transfer) -> None:
-    """Send until it is acknowledged. What is neither yes nor no is noise on the line."""
+def deliver(console: Console, raw: bytes, what: str, transfer: Transfer, asks_again: bool = True) -> None:
+    """Send until it is acknowledged. What is neither yes nor no is noise on the line, and so is `C` where it may have been said before."""
     came: list[int] = []
     for attempt in range(RETRIES):
         transfer.again += attempt > 0
@@ -69,7 +71,7 @@ def deliver(console: Console, raw: bytes, what: str, transfer: Transfer) -> None
             if byte == CAN:
                 raise ToolError(f"{what}: the other end cancels")
             came.append(byte)
-            if byte in (NAK, ASK):
+            if byte == NAK or (byte == ASK and asks_again):
                 break
     raise ToolError(f"{what}: expected ACK, sent it {RETRIES} times, and {shown(came)} came: check the cable, or send slower")
 
@@ -81,11 +83,11 @@ def send(console: Console, file_name: str, data: bytes, progress: Callable[[int]
     wait_for(console, ASK, "begin", START_SECONDS)
     console.skip()  # it asks again and again until the first block is there
     header = file_name.encode() + b"\0" + str(len(data)).encode() + b"\0"
-    deliver(console, packet(0, header.ljust(SMALL if len(header) <= SMALL else LARGE, b"\0")), "name and size", transfer)
-    wait_for(console, ASK, "name and size", ANSWER_SECONDS)
+    deliver(console, packet(0, header.ljust(SMALL if len(header) <= SMALL else LARGE, b"\0")), "name and size", transfer, asks_again=False)
+    told_to_go = console.take(GO_SECONDS) == ASK
     for number in range(total):
         piece = data[number * LARGE : (number + 1) * LARGE]
-        deliver(console, packet(number + 1, piece.ljust(LARGE, bytes([PAD]))), f"block {number + 1} of {total}", transfer)
+        deliver(console, packet(number + 1, piece.ljust(LARGE, bytes([PAD]))), f"block {number + 1} of {total}", transfer, told_to_go or number > 0)
         transfer.blocks += 1
         progress(len(piece))
     deliver(console, bytes([EOT]), "end of file", transfer)
