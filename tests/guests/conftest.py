@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from boards import board
+from tests.conftest import BOARD32
 from xenarm.tools import build, doctor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import Machine
@@ -21,16 +22,16 @@ from xenarm.tools.session import Session, booted
 BootBare = Callable[..., AbstractContextManager[Session]]
 
 
-def _built(request: pytest.FixtureRequest, guest: str) -> Path:
+def _built(request: pytest.FixtureRequest, guest: str, board: str = DEFAULT_BOARD) -> Path:
     doctor.provide("test")
     run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
-    job = build.guest_job(DEFAULT_BOARD, guest)
+    job = build.guest_job(board, guest)
     BUILD.mkdir(exist_ok=True)
     with (BUILD / f".test-guest-{guest}").open("a+") as stamp:
         fcntl.flock(stamp, fcntl.LOCK_EX)
         stamp.seek(0)
         if not run or stamp.read() != run:
-            build.compile_job(DEFAULT_BOARD, job)
+            build.compile_job(board, job)
             stamp.truncate(0)
             stamp.write(run)
             stamp.flush()
@@ -83,6 +84,18 @@ def load_guest(request: pytest.FixtureRequest) -> Path:
 def notify_guest(request: pytest.FixtureRequest) -> Path:
     """The guest that two domains notify each other with."""
     return _built(request, "notify")
+
+
+@pytest.fixture(scope="session")
+def granules_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest with pages of 16 KiB and 64 KiB."""
+    return _built(request, "granules")
+
+
+@pytest.fixture(scope="session")
+def probe32_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that probes AArch32 from inside."""
+    return _built(request, "probe32", BOARD32)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def write_cpus(w: FdtWriter, tree: GuestTree) -> None:
     for n in range(tree.vcpus):
         affinity = affinity_of(n)
         fdt_begin_at(w, b"cpu", u64(affinity))
-        fdt_text(w, b"compatible", b"arm,armv7" if tree.armv7 else b"arm,armv8")
+        fdt_text(w, b"compatible", b"arm,cortex-a15" if tree.armv7 else b"arm,armv8")
         fdt_text(w, b"device_type", b"cpu")
         fdt_cell(w, b"reg", affinity)
         fdt_text(w, b"enable-method", b"psci")
