@@ -1,43 +1,22 @@
-"""Descriptions of the boards, by name."""
+"""Descriptions of the boards, by name: every module here has one."""
 
 from __future__ import annotations
 
-from boards import (
-    arndale,
-    colombus,
-    cubieboard2,
-    hip04_d01,
-    lager,
-    midway,
-    omap5_uevm,
-    qemu_virt_arm32,
-    qemu_virt_arm64,
-    raspi4,
-    thunderx,
-    vexpress_a15,
-    xgene,
-    zcu102,
-)
+import importlib
+import pkgutil
+
 from xenarm.tools.errors import ToolError
 from xenarm.tools.machine import Board
 
-MODULES = (
-    qemu_virt_arm64,
-    qemu_virt_arm32,
-    arndale,
-    colombus,
-    cubieboard2,
-    hip04_d01,
-    lager,
-    midway,
-    omap5_uevm,
-    raspi4,
-    thunderx,
-    vexpress_a15,
-    xgene,
-    zcu102,
-)
-BOARDS: dict[str, Board] = {module.BOARD.name: module.BOARD for module in MODULES}
+
+def found() -> dict[str, Board]:
+    """Those of QEMU's `virt` first."""
+    modules = [importlib.import_module(f"boards.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    boards: list[Board] = sorted((module.BOARD for module in modules), key=lambda board: (bool(board.tree) or not board.qemu, board.name))
+    return {board.name: board for board in boards}
+
+
+BOARDS = found()
 
 
 def board(name: str) -> Board:

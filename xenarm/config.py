@@ -25,6 +25,9 @@ class Config:
     BOARD_QEMU_VIRT_ARM64: bool
     BOARD_ZCU102: bool
     BOARD_QEMU_VIRT_ARM32: bool
+    BOARD_CUSTOM: bool
+    BOARD_CUSTOM_64: bool
+    BOARD_CUSTOM_32: bool
     BOARD_ARNDALE: bool
     BOARD_COLOMBUS: bool
     BOARD_CUBIEBOARD2: bool

@@ -17,6 +17,32 @@ from xenarm.tools.errors import ToolError
 EMPTY = struct.pack(">10I2Q4I", 0xD00D_FEED, 72, 56, 72, 40, 17, 16, 0, 0, 16, 0, 0, 1, 0, 2, 9)
 
 
+BEGIN_NODE, PROP, NOP, END = 1, 3, 4, 9  # tokens of the structure block (Devicetree Specification 5.4.1)
+
+
+def token_size(structure: bytes, at: int) -> int:
+    """Bytes of the token at an offset, with what follows it and its padding."""
+    token = int.from_bytes(structure[at : at + 4])
+    size = 4
+    if token == BEGIN_NODE:
+        size = structure.index(0, at + 4) + 1 - at
+    elif token == PROP:
+        size = 12 + int.from_bytes(structure[at + 4 : at + 8])
+    return (size + 3) & ~3
+
+
+def without_nops(blob: bytes) -> bytes:
+    """The same tree without FDT_NOP, which QEMU leaves where it takes nodes away, and which the library does not know."""
+    start, size = struct.unpack_from(">8xI24xI", blob)[:2] if len(blob) >= 40 else (0, 0)
+    structure, kept, at = blob[start : start + size], b"", 0
+    while at < len(structure):
+        token = int.from_bytes(structure[at : at + 4])
+        end = at + token_size(structure, at)
+        kept += b"" if token == NOP else structure[at:end]
+        at = len(structure) if token == END else end
+    return blob[:start] + kept + bytes(size - len(kept)) + blob[start + size :]
+
+
 class Tree:
     """A device tree; nodes are named by their full path and made when they are first given a property."""
 
@@ -24,7 +50,7 @@ class Tree:
         shared: list[Any] = fdt.FDT().entries
         shared.clear()
         try:
-            self._tree = fdt.parse_dtb(blob)
+            self._tree = fdt.parse_dtb(without_nops(blob))
         except Exception as error:  # the library raises whatever it comes across
             raise ToolError(f"the device tree cannot be read ({error})") from error
         self._tree.entries = list(shared)

@@ -226,9 +226,11 @@ def savedefconfig(board: str) -> None:
 
 
 def for_board(board: str) -> kconfiglib.Kconfig:
-    """All at defaults but the board."""
+    """All at defaults but the board; and but its defconfig, where Kconfig knows nothing of it by itself."""
     kconfig = empty()
-    choice = next(symbol for symbol in kconfig.unique_defined_syms if is_board(symbol) and symbol.name == board_symbol(board))
+    choice = next((symbol for symbol in kconfig.unique_defined_syms if is_board(symbol) and symbol.name == board_symbol(board)), None)
+    if choice is None:
+        return loaded(defconfig_path(board))  # BOARD_CUSTOM
     choice.set_value(2)
     return kconfig
 

@@ -159,7 +159,7 @@ def machine_dtb(machine: Machine) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "board.dtb"
         command = [board.qemu, *board.machine_options(f"dumpdtb={path}")]
-        command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mib), "-display", "none", "-nic", "none"]
+        command += ["-smp", str(board.smp or machine.cpus), "-m", str(machine.memory_mib), "-display", "none", "-nic", "none"]
         result = run(command, board.qemu)
         if not path.exists():
             raise ToolError(f"QEMU refuses this machine: {result.stderr.decode().strip()}")

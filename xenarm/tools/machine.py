@@ -83,6 +83,7 @@ class Board:
     tree: str = ""
     architecture: Architecture = Architecture.ARM64
     nor: Region | None = None  # NOR flash that the CPU starts from
+    smp: int = 0  # what QEMU's -smp has to be; 0: as many as the machine is to have
 
     def machine_options(self, *more: str) -> list[str]:
         """What QEMU is told to be."""

@@ -54,7 +54,7 @@ def machine_command(board: Board, cpus: int, memory_mib: int) -> list[str]:
     """A machine with nothing in it."""
     if not board.qemu:
         raise ToolError(f"QEMU has no model of {board.name}: 'make list-boards board={board.name}' says how to put the image on the board")
-    command = [board.qemu, *board.machine_options(), "-smp", str(cpus), "-m", str(memory_mib)]
+    command = [board.qemu, *board.machine_options(), "-smp", str(board.smp or cpus), "-m", str(memory_mib)]
     return [*command, "-display", "none", "-nic", "none", "-no-reboot"]
 
 

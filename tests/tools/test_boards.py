@@ -1,0 +1,56 @@
+"""Every board: its description, its configuration and its tree agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from boards import BOARDS, board
+from tests.xenarm.trees import parse
+from xenarm.tools import boards as listing
+from xenarm.tools import kconfig
+from xenarm.tools.dtb import Tree
+from xenarm.tools.errors import ToolError
+from xenarm.tools.layout import compose, source_dtb
+from xenarm.tools.machine import Machine
+from xenarm.tools.paths import BOARDS as SOURCES
+from xenarm.tools.tree_checks import SERIAL_SYMBOLS
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_configuration_is_the_boards(name: str) -> None:
+    symbols = kconfig.loaded(kconfig.defconfig_path(name)).syms
+    assert symbols["BOARD"].str_value == name
+    assert symbols["ARCH"].str_value == BOARDS[name].architecture.value
+    assert int(symbols["RESCUE_UART"].str_value, 0) != 0
+    if BOARDS[name].tree:
+        nodes = list(parse(source_dtb(SOURCES / BOARDS[name].tree)).walk())
+        names = [word for node in nodes if node.name.startswith("serial@") for word in node.properties["compatible"].decode().split("\0")]
+        assert any(symbols[SERIAL_SYMBOLS[word]].str_value == "y" for word in names if word in SERIAL_SYMBOLS)
+        port = next(node for node in nodes if node.name == f"serial@{int(symbols['RESCUE_UART'].str_value, 0):x}")
+        assert port.properties["reg"], "the console is where a damaged tree is complained of"
+
+
+def test_the_list_and_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [listing.line(b) for b in BOARDS.values()]
+    assert all(line.startswith(name) for line, name in zip(lines, BOARDS, strict=True))
+    page = listing.page(board("arndale"))
+    for fact in ("Exynos 5250", "0x42000000", "0x12c20000", "115200 baud", "SYSRAM", "bootz", "boards/arndale.dts", "emulator:       none"):
+        assert fact in page
+
+
+def test_a_board_that_qemu_has_no_model_of() -> None:
+    with pytest.raises(ToolError, match="QEMU has no model of arndale: 'make list-boards board=arndale' says"):
+        compose(Machine(board("arndale"), Path("xenarm"), (), 1, 1024))
+
+
+def test_a_tree_with_holes_is_read() -> None:
+    """QEMU leaves FDT_NOP where it takes nodes away, which the library behind `Tree` does not know."""
+    blob = bytearray(Tree(source_dtb(SOURCES / "zcu102.dts")).blob())
+    at = blob.index(b"\0\0\0\3", int.from_bytes(blob[8:12]))  # the root's first property
+    size = 12 + ((int.from_bytes(blob[at + 4 : at + 8]) + 3) & ~3)
+    blob[at : at + size] = b"\0\0\0\4" * (size // 4)
+    read = parse(Tree(bytes(blob)).blob())
+    assert "cpu@3" in [node.name for node in read.walk()]
+    assert len(read.properties) == len(parse(source_dtb(SOURCES / "zcu102.dts")).properties) - 1
