@@ -81,6 +81,8 @@ class Config:
     GICV3: bool
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int
+    PPI_VIRTUAL_TIMER: int
+    PPI_HYP_TIMER: int
     EL2_TABLE_PAGES: int
     SPIN_TABLE: bool
     SOC_EXYNOS5250: bool

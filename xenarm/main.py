@@ -10,6 +10,7 @@ from xenarm.arm.mmu import mmu_init
 from xenarm.arm.once import image_kept
 from xenarm.arm.run import arch_start_domains
 from xenarm.arm.smp import cpu_init, cpus_start
+from xenarm.arm.timer_node import timer_node_check
 from xenarm.arm.variant import processors_judge, processors_prepare
 from xenarm.arm.window import window_bytes
 from xenarm.config import CONFIG
@@ -71,6 +72,7 @@ def boot(dtb: usize, image: usize, el: usize) -> None:
     require(memory_init(FDT, HostPhys(u64(dtb)), image_start(), image_size()), b"memory")
     stage(b"interrupt controller")
     require(gic_init(FDT), NO_GIC)
+    require(timer_node_check(FDT), b"timers")
     require(cpu_init(0), b"interrupt controller: nothing in it for this CPU")
     stage(b"processors")
     host_psci_init(FDT)

@@ -63,7 +63,7 @@ def test_a_sound_machine() -> None:
         ({"memory": "reg = <0x40000000>;"}, "error: /memory@40000000: reg: makes no sense"),
         ({"memory": "reg = <0x80000000 0x10000000>;"}, "error: the hypervisor's image: load address 0x40200000: not inside the machine's memory"),
         ({"timer": "<1 13 4>, <1 14 4>"}, "warning: /timer: interrupts: entry 2, the virtual timer's, is missing"),
-        ({"timer": "<1 13 4>, <1 14 4>, <1 12 4>, <1 10 4>"}, "error: /timer: interrupts: the virtual timer has 28, this hypervisor takes 27"),
+        ({"timer": "<1 13 4>, <1 14 4>, <1 12 4>, <1 10 4>"}, "error: /timer: interrupts: the virtual timer has 28, this image takes 27; CONFIG_PPI_VIRTUAL_TIMER=28"),
         ({"gic": "reg = <0x8000000 0x1000>;"}, "error: /gic@8000000: reg: entry 1, the CPU interface, is missing"),
         ({"gic": 'compatible = "arm,cortex-a9-gic";'}, "error: /gic@8000000: compatible: no interrupt controller that the hypervisor drives (arm,cortex-a9-gic)"),
         ({"gic": "interrupts = <0 9 4>;"}, "error: /gic@8000000: interrupts: no maintenance interrupt"),

@@ -2,6 +2,7 @@
 
 from freestanding import fn, u32, u64
 
+from xenarm.abi.layout import GUEST_TIMER_VIRT_PPI
 from xenarm.arm.cpu import SHARING
 from xenarm.arm.dump import dump_asked, dump_wanted
 from xenarm.arm.timer import alarm_expired, vtimer_expired
@@ -43,7 +44,7 @@ def irq_acknowledged(v: Vcpu, iar: u32) -> bool:
 def virtual_timer(v: Vcpu, iar: u32) -> None:
     if CONFIG.GIC_HW_TIMER_LINK:
         gic_drop(iar)
-        vgic_raise_own(v, PPI_VIRTUAL_TIMER)
+        vgic_raise_own(v, GUEST_TIMER_VIRT_PPI)
     else:
         vtimer_expired(v)
         gic_end(iar)

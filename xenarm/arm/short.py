@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from freestanding import ctz, export, fn, truncate, u8, u32, u64, wrapping_add, wrapping_sub
 
 from xenarm.abi.hypercall import HYPERCALL_TAG, Hypercall, SchedOp
+from xenarm.abi.layout import GUEST_TIMER_VIRT_PPI
 from xenarm.abi.psci import PSCI_BASE, PSCI_VERSION_1_1, PsciFunction
 from xenarm.arm.frame import SHORT_REGISTERS, Register
 from xenarm.arm.hw import (
@@ -191,7 +192,7 @@ def timing(gic: Short) -> Callable[[Vcpu], u64]:
     def timer_or_other(v: Vcpu) -> u64:
         """DONE: it was the virtual timer's interrupt, and is listed for the guest. Else what was acknowledged, with ACKNOWLEDGED."""
         iar = acknowledge()
-        if iar & INTID_MASK != PPI_VIRTUAL_TIMER or not short_raise(v, PPI_VIRTUAL_TIMER, 0):
+        if iar & INTID_MASK != PPI_VIRTUAL_TIMER or not short_raise(v, GUEST_TIMER_VIRT_PPI, 0):
             return u64(iar) | ACKNOWLEDGED
         if CONFIG.GIC_HW_TIMER_LINK:
             drop(iar)

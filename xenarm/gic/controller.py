@@ -21,8 +21,8 @@ __all__ = [
 ]
 
 PPI_MAINTENANCE = 25  # where the tree does not say, as OMAP5's
-PPI_HYP_TIMER = 26  # Arm's base system architecture gives these PPIs their numbers
-PPI_VIRTUAL_TIMER = 27
+PPI_HYP_TIMER: int = CONFIG.PPI_HYP_TIMER
+PPI_VIRTUAL_TIMER: int = CONFIG.PPI_VIRTUAL_TIMER
 SGI_KICK = 0
 SGI_STOP = 1  # the hypervisor has failed
 SGI_POST = 2  # as a kick, but all that there is may be an SGI in `VgicCpu.kicked`

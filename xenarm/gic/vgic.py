@@ -6,7 +6,7 @@ are raised under the distributor's lock, from any CPU.
 
 from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 
-from xenarm.abi.layout import GUEST_GICC_SIZE
+from xenarm.abi.layout import GUEST_GICC_SIZE, GUEST_TIMER_VIRT_PPI
 from xenarm.arm.cpu import SHARING, this_vcpu
 from xenarm.arm.instructions import data_memory_barrier
 from xenarm.arm.hw import read_cntpct_el0
@@ -82,7 +82,7 @@ def word_update_template(w: IrqWord, first: u32, bit_index: u32) -> None:
     """What a list register holds of an interrupt beside its state: number, priority (5 bits of it), group, link (GICH_LR.HW)."""
     group = LrState.GROUP1 if (w.group1 >> bit_index) & 1 != 0 else u32(0)
     w.template[bit_index] = (first + bit_index) | (u32(w.priority[bit_index]) & 0xF8) << 20 | group
-    if CONFIG.GIC_HW_TIMER_LINK and first + bit_index == PPI_VIRTUAL_TIMER:
+    if CONFIG.GIC_HW_TIMER_LINK and first + bit_index == GUEST_TIMER_VIRT_PPI:
         w.template[bit_index] |= LrState.HW | PPI_VIRTUAL_TIMER << 10
 
 
@@ -104,7 +104,7 @@ def word_reset(w: IrqWord, first: u32) -> None:
     for i in range(u32(32)):
         w.template[i] = first + i
     if CONFIG.GIC_HW_TIMER_LINK and first == 0:
-        word_update_template(w, first, PPI_VIRTUAL_TIMER)
+        word_update_template(w, first, GUEST_TIMER_VIRT_PPI)
 
 
 @fn

@@ -328,12 +328,12 @@ def check_timer(fdt: Fdt, report: Report) -> None:
         report.error("/", "compatible: no node for the CPUs' timers", "add one that is compatible with arm,armv8-timer or arm,armv7-timer")
         return
     here = path(fdt, node)
-    for index, (name, wanted) in enumerate((("virtual", PPI_VIRTUAL_TIMER), ("hypervisor", PPI_HYP_TIMER)), start=2):
+    for index, (name, symbol, wanted) in enumerate((("virtual", "VIRTUAL", PPI_VIRTUAL_TIMER), ("hypervisor", "HYP", PPI_HYP_TIMER)), start=2):
         interrupt = fdt_interrupt(fdt, node, index)
         if interrupt.result != Result.OK:
             report.warn(here, f"interrupts: entry {index}, the {name} timer's, is missing; {wanted} is taken", "give all four")
         elif interrupt.intid != wanted:
-            report.error(here, f"interrupts: the {name} timer has {interrupt.intid}, this hypervisor takes {wanted}", "there is no remedy yet: its timers do not come")
+            report.error(here, f"interrupts: the {name} timer has {interrupt.intid}, this image takes {wanted}", f"CONFIG_PPI_{symbol}_TIMER={interrupt.intid}")
         else:
             report.say("timer", f"{name}: interrupt {wanted}")
     if fdt_property(fdt, node, b"arm,cpu-registers-not-fw-configured")[0]:
