@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from boards import BOARDS, board
@@ -12,9 +10,9 @@ from xenarm.tools import boards as listing
 from xenarm.tools import kconfig
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError
-from xenarm.tools.layout import compose, source_dtb
-from xenarm.tools.machine import Machine
+from xenarm.tools.layout import source_dtb
 from xenarm.tools.paths import BOARDS as SOURCES
+from xenarm.tools.qemu import machine_command
 from xenarm.tools.tree_checks import SERIAL_SYMBOLS
 
 
@@ -42,7 +40,7 @@ def test_the_list_and_a_page(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_board_that_qemu_has_no_model_of() -> None:
     with pytest.raises(ToolError, match="QEMU has no model of arndale: 'make list-boards board=arndale' says"):
-        compose(Machine(board("arndale"), Path("xenarm"), (), 1, 1024))
+        machine_command(board("arndale"), 1, 1024)
 
 
 def test_a_tree_with_holes_is_read() -> None:
