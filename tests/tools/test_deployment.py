@@ -173,7 +173,7 @@ MISTAKES = {
     "choice": (DOMAIN + 'console = "hvc"\n', 'x.toml:4: console takes one of: "sbsa", "pl011", "none"'),
     "rows": (DOMAIN + "static-memory = [1]\n", 'x.toml:4: static-memory takes a list such as [[0x5000_0000, "64 MiB"]]'),
     "file": (DOMAIN + 'ramdisk = "nosuch"\n', "x.toml:4: there is no file nosuch: correct the name, relative to "),
-    "guest": ('[domain.a]\nkernel = "guest:bye"\nmemory = "1 MiB"\n', "x.toml:2: there is no guest 'bye'; the guests are: bench, hello, "),
+    "guest": ('[domain.a]\nkernel = "guest:bye"\nmemory = "1 MiB"\n', "x.toml:2: there is no guest 'bye'; the guests are: bench, "),
     "gzip": ('[domain.a]\nkernel = "packed"\nmemory = "64 MiB"\n', "x.toml:2: packed is not an arm64 Image: it is compressed: unpack it with gunzip"),
     "text": ('[domain.a]\nkernel = "ramdisk"\nmemory = "64 MiB"\n', "x.toml:2: ramdisk is not an arm64 Image: take the one for this architecture"),
     "too big": (
