@@ -84,7 +84,8 @@ def test_debian_with_128_vcpus(boot: Boot, big: Big) -> None:
 
     Until the kernel can do without, each vCPU has 250 ticks a second. The machine's time goes by instructions, or an emulator would not keep up with that.
     """
-    with boot(big.hypervisor, debian_domain(128, 384, bootargs="quiet"), cpus=CPUS, gic=3, count_instructions=True) as session:
+    hypervisor = replace(big.hypervisor, bootargs="sched=credit2 bootscrub=0")
+    with boot(hypervisor, debian_domain(128, 384, bootargs="quiet"), cpus=CPUS, gic=3, count_instructions=True) as session:
         console = session.console
         console.expect(PROMPT, SECONDS)
         ask(console, "nproc", r"\n128\r")
@@ -92,4 +93,4 @@ def test_debian_with_128_vcpus(boot: Boot, big: Big) -> None:
         ask(console, "grep -c ^processor /proc/cpuinfo", r"\n128\r")
         ask(console, "for i in $(seq 0 127);do taskset -c $i true||echo $i;done;echo al''l", r"-c \$i [^\n]*\nall\r", SECONDS)
         ask(console, "awk '/arch_tim/{for(;i++<128;)n+=$(i+1)>0;print n}' /proc/interrupts", r"\n128\r")
-        power_off(session, big.hypervisor)
+        power_off(session, hypervisor)
