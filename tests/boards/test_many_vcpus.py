@@ -18,7 +18,7 @@ from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain, own_domain
 
 MOST = 512
-SECONDS = 600  # it takes one, on a machine with nothing else to do
+SECONDS = 600  # a minute does where nothing else runs
 CPUS = 4
 ONE_THREAD = ("-accel", "tcg,thread=single")
 """CPUs that wait for a lock give way to the others then: with fewer CPUs in the host than in the machine, a thread for each takes fifty times as long."""
