@@ -22,7 +22,7 @@ from xenarm.core.domain import DOMAINS, MAX_CPUS, MAX_DOMAINS, DomainState
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.keys import key_pressed
 from xenarm.core.log import log_error, log_level, log_start, log_warning, printk, stage
-from xenarm.core.memory import memory_init
+from xenarm.core.memory import memory_end, memory_init
 from xenarm.core.result import Result
 from xenarm.core.scheduling import scheduling_init
 from xenarm.core.scrub import scrub_init
@@ -30,6 +30,7 @@ from xenarm.core.tracing import tracing_init
 from xenarm.devicetree.reader import FdtError, fdt_open, fdt_total_size
 from xenarm.drivers.serial import serial_queue
 from xenarm.gic.host import NO_GIC, gic_enable_spi, gic_init
+from xenarm.p2m.stage2 import stage2_choose
 from xenarm.psci.host import host_psci_init
 from xenarm.soc.table import soc_init
 
@@ -70,6 +71,7 @@ def boot(dtb: usize, image: usize, el: usize) -> None:
     require_el2(el)
     stage(b"memory")
     require(memory_init(FDT, HostPhys(u64(dtb)), image_start(), image_size()), b"memory")
+    stage2_choose(memory_end())
     stage(b"interrupt controller")
     require(gic_init(FDT), NO_GIC)
     require(timer_node_check(FDT), b"timers")

@@ -38,7 +38,7 @@ from xenarm.core import log
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import DOMAINS, SLOTS, Domain, Extra, Power
-from xenarm.core.guest_memory import GUEST_MEMORY, guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_scrub
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_scrub
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import ALLOWANCES, guest_message_allowed
 from xenarm.core.memory import memory_free
@@ -404,7 +404,7 @@ def test_xsa_245_and_372_memory_is_cleared_before_its_first_owner_has_it(static:
     d = heir(static)
     guest_memory_first_scrub(d)
     assert bytes(RAM).count(0) >= MIB // 2
-    for piece in GUEST_MEMORY[0].pieces[: GUEST_MEMORY[0].count]:
+    for piece in DOMAINS[0].memory.pieces[: DOMAINS[0].memory.count]:
         at = int(piece.base) - TABLES
         assert not any(RAM[at : at + int(piece.size)])
 
@@ -413,7 +413,7 @@ def test_xsa_245_memory_is_cleared_when_its_owner_ends() -> None:
     """The same between two owners in one boot."""
     d = heir(False)
     guest_memory_scrub(d)
-    pieces = [(int(p.base) - TABLES, int(p.size)) for p in GUEST_MEMORY[0].pieces[: GUEST_MEMORY[0].count]]
+    pieces = [(int(p.base) - TABLES, int(p.size)) for p in DOMAINS[0].memory.pieces[: DOMAINS[0].memory.count]]
     assert sum(size for _, size in pieces) == MIB // 2
     assert not any(any(RAM[at : at + size]) for at, size in pieces)
 

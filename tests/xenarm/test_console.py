@@ -14,10 +14,10 @@ from freestanding import View
 from xenarm.arm import instructions
 from xenarm.arm64.registers import MODEL
 from xenarm.core import console, log
-from xenarm.core.console import CONSOLE, OUTPUTS
+from xenarm.core.console import CONSOLE
 from xenarm.core.domain import DOMAINS, Domain, DomainState
 from xenarm.core.log import NOBODY, TERMINAL
-from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, vpl011_access, vpl011_reset
+from xenarm.core.vpl011 import QUEUE_SIZE, vpl011_access, vpl011_reset
 from xenarm.drivers import pl011_registers as regs
 from xenarm.drivers.serial import RING, RING_SIZE, SERIAL
 
@@ -72,9 +72,9 @@ def domains(*names: str) -> list[Domain]:
         for k, c in enumerate(name.encode()):
             d.name[k] = c
         d.state.value = int(DomainState.RUNNING)
-        vpl011_reset(VPL011S[i])
-        OUTPUTS[i].length = OUTPUTS[i].waiting = 0
-        OUTPUTS[i].returned = False
+        vpl011_reset(DOMAINS[i].serial)
+        DOMAINS[i].output.length = DOMAINS[i].output.waiting = 0
+        DOMAINS[i].output.returned = False
         made.append(d)
     TERMINAL.owner = NOBODY
     TERMINAL.shared = len(names) > 1
@@ -91,10 +91,10 @@ def taken(i: int) -> bytes:
     """What domain `i` reads from its port."""
     out = bytearray()
     while True:
-        _, flags, _ = vpl011_access(VPL011S[i], regs.FR, 4, False, 0)
+        _, flags, _ = vpl011_access(DOMAINS[i].serial, regs.FR, 4, False, 0)
         if regs.Flags.from_raw(flags).RXFE:
             return bytes(out)
-        out.append(vpl011_access(VPL011S[i], regs.DR, 4, False, 0)[1])
+        out.append(vpl011_access(DOMAINS[i].serial, regs.DR, 4, False, 0)[1])
 
 
 def clean(text: str) -> str:
@@ -305,7 +305,7 @@ def slow(port: Port, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPort]:
 def print_politely(d: Domain, text: bytes) -> int:
     """As a driver does: until the port says that it is full. How much was taken."""
     for n, c in enumerate(text):
-        _, flags, _ = vpl011_access(VPL011S[d.id], regs.FR, 4, False, 0)
+        _, flags, _ = vpl011_access(d.serial, regs.FR, 4, False, 0)
         if regs.Flags.from_raw(flags).TXFF:
             return n
         console.console_put(d, c)
@@ -339,13 +339,13 @@ def test_a_guest_that_ignores_its_full_port_loses_only_its_own(slow: SlowPort) -
     flooding, calm = domains("flood", "calm")
     console.console_start()
     say(flooding, "x" * 100_000)
-    assert OUTPUTS[0].lost > 90_000 and RING.lost == 0
+    assert DOMAINS[0].output.lost > 90_000 and RING.lost == 0
     assert RING.head - RING.tail < RING_SIZE // 2
     say(calm, "calm\n")
-    assert not VPL011S[1].full
+    assert not DOMAINS[1].serial.full
     while RING.tail < RING.head:
         slow.drain()
         console.console_irq()
-    assert not VPL011S[0].full
-    _, pending, _ = vpl011_access(VPL011S[0], regs.RIS, 4, False, 0)
+    assert not DOMAINS[0].serial.full
+    _, pending, _ = vpl011_access(DOMAINS[0].serial, regs.RIS, 4, False, 0)
     assert regs.Interrupts.from_raw(pending).TX

@@ -25,12 +25,11 @@ from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.addresses import PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, Vcpu
-from xenarm.core.event_channel import CHANNELS, PortState, channel_connect, channel_port, channels_create, channels_release, channels_reset, channels_vcpu_starts, notify
-from xenarm.core.guest_memory import GUEST_MEMORY
+from xenarm.core.event_channel import PortState, channel_connect, channel_port, channels_create, channels_release, channels_reset, channels_vcpu_starts, notify
 from xenarm.core.hypercall import hypercall
 from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
-from xenarm.core.shared_info import SHARED_INFO, SHARED_TABLES
+from xenarm.core.shared_info import SHARED_TABLES
 from xenarm.core.static_events import END_COUNT, static_channel_note, static_channels_connect
 from xenarm.gic.registers import Gicd
 from xenarm.gic.vgicd import vgicd_write
@@ -75,7 +74,7 @@ class Pair:
         self.caller(0)
 
     def give_ram(self, i: int) -> None:
-        memory = GUEST_MEMORY[i]
+        memory = DOMAINS[i].memory
         memory.count = 1
         piece = memory.pieces[0]
         piece.ipa, piece.base, piece.size = int(GUEST_RAM0_BASE), RAM + i * RAM_SIZE, RAM_SIZE
@@ -116,21 +115,21 @@ class Pair:
         return int(hosted.engine().memory.load(RAM + i * RAM_SIZE + 4 * n, 4))
 
     def bit(self, i: int, table: int, port: int) -> bool:
-        return bool(int(hosted.engine().memory.load(int(SHARED_INFO[i].page) + table + port // 64 * 8, 8)) >> port % 64 & 1)
+        return bool(int(hosted.engine().memory.load(int(DOMAINS[i].shared_page.page) + table + port // 64 * 8, 8)) >> port % 64 & 1)
 
     def set_mask(self, i: int, port: int, on: bool) -> None:
-        at = int(SHARED_INFO[i].page) + 560 + port // 64 * 8
+        at = int(DOMAINS[i].shared_page.page) + 560 + port // 64 * 8
         before = int(hosted.engine().memory.load(at, 8))
         hosted.engine().memory.store(at, 8, before | 1 << port % 64 if on else before & ~(1 << port % 64))
 
     def store_pending(self, i: int, port: int, on: bool) -> None:
-        at = int(SHARED_INFO[i].page) + 48 + port // 64 * 8
+        at = int(DOMAINS[i].shared_page.page) + 48 + port // 64 * 8
         before = int(hosted.engine().memory.load(at, 8))
         hosted.engine().memory.store(at, 8, before | 1 << port % 64 if on else before & ~(1 << port % 64))
 
     def take_upcall(self, i: int) -> bool:
         """What a guest does first: clears the flag and the selector."""
-        page = int(SHARED_INFO[i].page)
+        page = int(DOMAINS[i].shared_page.page)
         flag = int(hosted.engine().memory.load(page, 8))
         hosted.engine().memory.store(page, 8, 0)
         hosted.engine().memory.store(page + 8, 8, 0)
@@ -147,7 +146,7 @@ def two_domains() -> Iterator[Pair]:
         finally:
             for d in p.domains:
                 channels_release(d)
-                GUEST_MEMORY[d.id].count = 0
+                d.memory.count = 0
             DOMAINS[1].state.value = 0
             END_COUNT.value = 0
             MODEL.pop("par_el1", None)
@@ -521,7 +520,7 @@ FRAME = int(GUEST_RAM0_BASE) // PAGE_SIZE
 
 
 def test_the_page_is_shown_once_and_ram_comes_back(pair: Pair) -> None:
-    page = int(SHARED_INFO[0].page)
+    page = int(DOMAINS[0].shared_page.page)
     for frame, before in ((FRAME + 5, RAM + 5 * PAGE_SIZE), (0x38000, None)):
         assert physmap(pair, frame) == 0 and seen_at(pair, frame) == page
         assert physmap(pair, FRAME + 1) == errno("EBUSY")
@@ -556,7 +555,7 @@ def test_a_new_life_has_nothing_of_the_old(pair: Pair) -> None:
     free = memory_free()
     assert channels_reset(pair.domains[0]), "stage 2 must be made anew"
     assert not channels_reset(pair.domains[0])
-    assert memory_free() == free and SHARED_INFO[0].shown_at == 0
+    assert memory_free() == free and DOMAINS[0].shared_page.shown_at == 0
     for n in range(PAGE_SIZE):
         pair.store(0, 3 * PAGE_SIZE + n, 0)
     assert pair.event(1, Op.SEND, there) == 0
@@ -600,7 +599,7 @@ def test_a_domain_that_has_ended_is_nobody(pair: Pair) -> None:
     assert memory_free() == free + PAGE_SIZE
     assert pair.event(1, Op.SEND, there) == 0
     assert pair.event(1, Op.STATUS, 1, 1, 0, 0, 0, 0) == errno("ESRCH")
-    assert not CHANNELS[0].on
+    assert not DOMAINS[0].channels.on
 
 
 def test_a_vcpu_that_starts_hears_of_what_came_before(pair: Pair) -> None:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from freestanding import View, array, u8, zeroed
 from tests.xenarm.trees import compile_source
 from xenarm.core import memory
-from xenarm.core.addresses import MACHINE_END, HostPhys
+from xenarm.core.addresses import HostPhys, IMAGE_SPACE, IMAGE_SPACE_END, MACHINE_END
 from xenarm.core.memory import MEMORY, MOST_RANGES, ClaimKind
 from xenarm.devicetree import reader, values
 from xenarm.devicetree.reader import NO_NODE, Fdt, FdtError
@@ -243,4 +243,6 @@ def test_machines_end() -> None:
         """/ { #address-cells = <2>; #size-cells = <2>;
         memory@0 { device_type = "memory"; reg = <0 0 0xffffffff 0xffffffff>; }; };"""
     )
-    assert memory.memory_bytes() == MACHINE_END
+    assert memory.memory_bytes() == MACHINE_END - (IMAGE_SPACE_END - IMAGE_SPACE)
+    assert memory.memory_holds(IMAGE_SPACE - 1, 1) and memory.memory_holds(IMAGE_SPACE_END, 1)
+    assert not memory.memory_holds(IMAGE_SPACE - 1, 2) and not memory.memory_holds(IMAGE_SPACE, 1) and not memory.memory_holds(IMAGE_SPACE_END - 1, 2)

@@ -3,13 +3,14 @@
 from freestanding import Bits, bits, size_of, u32, u64
 
 from xenarm.config import CONFIG
-from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
+from xenarm.core.addresses import IMAGE_SPACE, KIB, MIB, PAGE_SIZE
 from xenarm.core.domain import SLOT_COUNT, SLOT_SIZE, Domain
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 
 __all__ = [
     "DATA",
     "DEVICE",
+    "DEVICE_PAGES",
     "ENTRIES",
     "FIRST_PAGE_TABLES",
     "BOOT_TABLES",
@@ -28,19 +29,22 @@ __all__ = [
 ]
 
 VA_BITS, ROOT_LEVEL, IMAGE_VIRT = {
-    "arm64": (48, 0, 0x8000_0000_0000),  # beyond every machine address there is; level 0 entry 256
-    "arm32": (32, 1, 0xFFC0_0000),  # what RAM lies from there on is not used
+    "arm64": (47, 0, IMAGE_SPACE),  # in the one level 1 table that nearly every machine's memory and devices need
+    "arm32": (32, 1, IMAGE_SPACE),
 }[CONFIG.ARCH]
+"""What RAM lies where the image is linked is not used."""
+
 IMAGE_ALIGN = 2 * MIB  # and the most that the image may take: one level 3 table maps it
+DEVICE_PAGES = 16  # addresses behind the window for small devices: interrupt controller, serial port
 SMALL_WINDOW = 1 * MIB  # beside any image in its own 2 MiB
 BESIDE_DOMAIN = 8 * KIB  # what the window has for a domain beside the `Domain` and its tree, at most
-WINDOW_ROOM = SLOT_COUNT * SLOT_SIZE + CONFIG.MAX_DOMAINS * (size_of(Domain) + GUEST_TREE_ROOM + BESIDE_DOMAIN)
+WINDOW_ROOM = SLOT_COUNT * SLOT_SIZE + CONFIG.MAX_DOMAINS * (size_of(Domain) + GUEST_TREE_ROOM + BESIDE_DOMAIN) + DEVICE_PAGES * PAGE_SIZE
 IMAGE_TABLES = 1 if WINDOW_ROOM <= SMALL_WINDOW else 1 - -WINDOW_ROOM // IMAGE_ALIGN
 """Level 3 tables, one behind the other, that map the image and its window."""
 
-IMAGE_TABLE = 3 - ROOT_LEVEL  # of the boot tables: the first of those
-FIRST_PAGE_TABLES = IMAGE_TABLE + IMAGE_TABLES  # those of the image's first page at its machine address
-BOOT_TABLES = FIRST_PAGE_TABLES + IMAGE_TABLE  # the root; the image's tables; its first page's
+IMAGE_TABLE = 2  # of the boot tables, of which the first is of level 1: the first of those
+FIRST_PAGE_TABLES = IMAGE_TABLE + IMAGE_TABLES  # levels 2 and 3 of the image's first page at its machine address
+BOOT_TABLES = FIRST_PAGE_TABLES + 2  # A root at level 0 stands apart
 ENTRIES = 512
 TABLE_PAGES: int = CONFIG.EL2_TABLE_PAGES
 

@@ -7,7 +7,7 @@ addresses that get memory one by one (`arm64/window.py`).
 
 from __future__ import annotations
 
-from xenarm.arm.layout import IMAGE_ALIGN, IMAGE_TABLES, IMAGE_VIRT
+from xenarm.arm.layout import DEVICE_PAGES, IMAGE_ALIGN, IMAGE_TABLES, IMAGE_VIRT
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
@@ -35,7 +35,7 @@ FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else tuple(
         *("core.sched.rtds", "core.sched.scheduler", "core.sched.state", "core.spinlock", "core.trace", "core.vpl011"),
         *("devicetree.reader", "devicetree.values", "devicetree.writer"),
         *("gic.context", "gic.controller", "gic.host", "gic.lists", "gic.state", "gic.v2", "gic.v3", "gic.vgic", "gic.vgicd", "gic.vgicd3"),
-        *("gic.vgicr", "gic.words", "psci.guest"),
+        *("gic.words", "psci.guest"),
     )
 )
 """The modules compiled for speed: by CONFIG_OPTIMIZE_SPEED what guests' exits, interrupts and switches go through, and what most of the boot's time goes to. All others are compiled for size."""
@@ -107,12 +107,10 @@ SECTIONS
         . = ALIGN(16);
         __file_end = .;
     }} :data
-    .bss (NOLOAD) : ALIGN({PAGE_SIZE}) {{
-        __tables_start = .;
-        KEEP(*(.bss.tables))
-        __tables_end = .;
+    .bss (NOLOAD) : ALIGN(16) {{
+        KEEP(*(.bss.0root))
         *(.bss.0raw)
-        . = ALIGN({PAGE_SIZE});
+        . = ALIGN(256);
         __bss_start = .;
         *(.bss .bss.[!0]* COMMON)
         . = ALIGN({PAGE_SIZE});
@@ -123,6 +121,10 @@ SECTIONS
         *(.once.raw)
         . = ALIGN({PAGE_SIZE});
         __once_data_end = .;
+        __tables_start = .;
+        KEEP(*(.bss.0tables))
+        __tables_end = .;
+        __tables_spare_end = . + {PAGE_SIZE};
         *(.bss.0pool)
         . = ALIGN({PAGE_SIZE});
         __pool_end = .;
@@ -141,12 +143,15 @@ SECTIONS
         *(.bss.0window)
         . = ALIGN({PAGE_SIZE});
         __window_end = .;
+        __devices_start = .;
+        . += {DEVICE_PAGES * PAGE_SIZE};
+        __devices_end = .;
     }} :data
     __image_size = __image_end - __image_start;
     __file_size = __file_end - __image_start;
     ASSERT(__head_end - __text_start <= {PAGE_SIZE}, "the boot code must fit one page: it runs before the MMU maps more")
     ASSERT(__image_size <= {IMAGE_ALIGN}, "the image must fit 2 MiB")
-    ASSERT(__window_end - __image_start <= {IMAGE_TABLES * IMAGE_ALIGN}, "the image and its window of stacks and domains are larger than arm/layout.py has tables for")
+    ASSERT(__devices_end - __image_start <= {IMAGE_TABLES * IMAGE_ALIGN}, "the image and its window of stacks and domains are larger than arm/layout.py has tables for")
     /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.interp) }}
 }}
 """

@@ -4,13 +4,14 @@ The image itself is left out of what is mapped as RAM: its text must have no wri
 what the boot leaves of it becomes free memory.
 """
 
-from freestanding import Array, Ptr, Slice, Struct, View, address_of, array, fn, is_aligned, linker_symbol, operation, place, u8, u32, u64, usize, wrapping_add, zeroed
+from freestanding import Array, Ptr, Slice, Struct, View, address_of, array, fn, is_aligned, linker_symbol, operation, place, truncate, u8, u16, u32, u64, usize, wrapping_add, zeroed
 
 from xenarm.arm.instructions import data_sync_all, data_sync_inner, data_sync_inner_stores
 from xenarm.arm.instructions import icache_invalidate_all_inner, instruction_sync, tlb_invalidate_el2
 from xenarm.arm.hw import page_zero, read_ctr_el0
-from xenarm.arm.layout import DATA, DEVICE, ENTRIES, IMAGE_TABLE, IMAGE_TABLES, ROOT_LEVEL, TABLE_PAGES, VA_BITS, Stage1Entry
-from xenarm.core.addresses import PAGE_SHIFT, PAGE_SIZE, HostPhys
+from xenarm.arm.layout import BOOT_TABLES as BOOT_TABLE_COUNT
+from xenarm.arm.layout import DATA, DEVICE, DEVICE_PAGES, ENTRIES, FIRST_PAGE_TABLES, IMAGE_TABLE, IMAGE_TABLES, ROOT_LEVEL, TABLE_PAGES, Stage1Entry
+from xenarm.core.addresses import DEVICES_END, IMAGE_SPACE, IMAGE_SPACE_END, PAGE_SHIFT, PAGE_SIZE, HostPhys
 from xenarm.core.spinlock import Spinlock
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "mmu_init",
     "mmu_map_device",
     "mmu_map_ram",
+    "mmu_map_small_device",
     "mmu_release",
     "pool_close",
     "pool_left",
@@ -33,6 +35,7 @@ __all__ = [
 
 MAPS_MEMORY = True
 
+MOST_PAGES = 4  # of a device that is mapped behind the window
 LAST_LEVEL = 3
 VALID = int(Stage1Entry(VALID=True))
 TABLE = int(Stage1Entry(VALID=True, TABLE=True))
@@ -40,7 +43,9 @@ PAGE_BIT = int(Stage1Entry(TABLE=True))
 FRAME_MASK = int(Stage1Entry(FRAME=(1 << 36) - 1))
 IMAGE_START = linker_symbol("__image_start")
 IMAGE_END = linker_symbol("__image_end")
+ROOT_TABLE = linker_symbol("root_table")
 BOOT_TABLES = linker_symbol("boot_tables")
+DEVICES = linker_symbol("__devices_start")
 POOL_END = linker_symbol("__pool_end")
 
 
@@ -57,6 +62,8 @@ class Mmu(Struct):
     image: u64
     pool_used: u32
     pool_size: u32
+    devices: u32  # pages of the devices' addresses that are taken
+    used: Array[u16] = array(u16, BOOT_TABLE_COUNT + TABLE_PAGES)  # of each table, from which entry on all are free
 
 
 MMU = zeroed(Mmu)
@@ -68,6 +75,11 @@ def mmu_init(image: HostPhys) -> None:
     """Tell where the boot loader put the image; before any other function here."""
     MMU.image = u64(image)
     MMU.pool_size = TABLE_PAGES
+    for table in range(BOOT_TABLE_COUNT):
+        MMU.used[table] = ENTRIES
+    MMU.used[FIRST_PAGE_TABLES] = truncate(u16, (u64(image) >> 21) & (ENTRIES - 1)) + 1
+    MMU.used[FIRST_PAGE_TABLES + 1] = truncate(u16, (u64(image) >> PAGE_SHIFT) & (ENTRIES - 1)) + 1
+    MMU.pool_used = u32(1) if ROOT_LEVEL == 0 and u64(image) >> 39 != u64(IMAGE_SPACE) >> 39 else u32(0)  # the boot code took it
 
 
 @fn
@@ -93,7 +105,7 @@ def image_table(physical: u64) -> Stage1Table:
     return Ptr[Stage1Table](usize(physical - MMU.image) + usize(IMAGE_START)).ref()
 
 
-@fn
+@fn(inline=True)
 def level_shift(level: u32) -> u32:
     return PAGE_SHIFT + (LAST_LEVEL - level) * 9
 
@@ -115,30 +127,62 @@ def entry_fits(address: u64, size: u64, level: u32) -> bool:
     return level > 0 and size >= span and is_aligned(address, span)
 
 
+@fn(inline=True)
+def fill_free(free: Slice[u64], first: u64, step: u64) -> u64:
+    """One entry after the other; gives the next descriptor."""
+    value = first
+    rest = free
+    while len(rest) >= 8:
+        for i in range(8):
+            rest[i] = value
+            value = wrapping_add(value, step)
+        rest = rest[8:]
+    for i in range(len(rest)):
+        rest[i] = value
+        value = wrapping_add(value, step)
+    return value
+
+
+@fn
+def table_number(table: Stage1Table) -> u32:
+    """Of a table that is not the root: the boot tables and the pool lie one behind the other."""
+    return truncate(u32, (address_of(table) - usize(BOOT_TABLES)) >> PAGE_SHIFT)
+
+
 @fn
 def fill_run(table: Stage1Table, first: u64, descriptor: u64, size: u64, shift: u32) -> u64:
     """Write one entry after the other, as long as they are free and mapped whole; gives how much they map. The first one is and is."""
-    run = table.entries[first : first + min(size >> shift, ENTRIES - first)]
+    number = table_number(table)
+    used = u64(MMU.used[number])
+    last = min(first + (size >> shift), u64(ENTRIES))
     step = u64(1) << shift
     value = descriptor
-    rest = run
-    while len(rest) >= 4 and (rest[0] | rest[1] | rest[2] | rest[3]) & VALID == 0:
-        for i in range(4):
-            rest[i] = value
-            value = wrapping_add(value, step)
-        rest = rest[4:]
-    for i in range(len(rest)):
-        if rest[i] & VALID != 0:
-            break
-        rest[i] = value
+    checked = table.entries[first : max(min(used, last), first)]
+    for i in range(len(checked)):
+        if checked[i] & VALID != 0:
+            return value - descriptor
+        checked[i] = value
         value = wrapping_add(value, step)
-    return value - descriptor
+    at = first + u64(len(checked))
+    MMU.used[number] = truncate(u16, max(used, last))
+    return fill_free(table.entries[at:last], value, step) - descriptor
+
+
+@fn
+def link(table: Stage1Table, level: u32, index: u64) -> u64:
+    """A new table at a free entry; the entry."""
+    entry = new_table() | TABLE
+    table.entries[index] = entry
+    if level > 0:  # the root is none of those that are numbered
+        number = table_number(table)
+        MMU.used[number] = max(MMU.used[number], truncate(u16, index) + 1)
+    return entry
 
 
 @fn
 def map_one(address: u64, size: u64, attributes: u64) -> u64:
     """Identity-map with the largest entry that fits, and more of its kind in the same table, unless it is mapped already; gives how much that settles."""
-    table = image_table(image_physical(usize(BOOT_TABLES)))
+    table = image_table(image_physical(usize(ROOT_TABLE)))
     level = u32(ROOT_LEVEL)
     while True:
         index = (address >> level_shift(level)) & (ENTRIES - 1)
@@ -151,8 +195,7 @@ def map_one(address: u64, size: u64, attributes: u64) -> u64:
             page = PAGE_BIT if level == LAST_LEVEL else u64(0)
             return fill_run(table, index, address | attributes | page, size, level_shift(level))
         if not has_table:
-            entry = new_table() | TABLE
-            table.entries[index] = entry
+            entry = link(table, level, index)
         table = image_table(entry & FRAME_MASK)
         level += 1
 
@@ -162,7 +205,7 @@ def map_range(base: u64, size: u64, attributes: u64) -> None:
     """Identity-map whole pages. What is mapped already stays: a machine address never changes what it is."""
     first = base & ~u64(PAGE_SIZE - 1)
     last = (base + size + (PAGE_SIZE - 1)) & ~u64(PAGE_SIZE - 1)
-    assert last <= u64(1) << VA_BITS, "a machine address beyond what EL2 maps"
+    assert last <= DEVICES_END and (last <= IMAGE_SPACE or first >= IMAGE_SPACE_END), "a machine address that EL2 cannot map"
     with MMU.lock:
         while first < last:
             first += map_one(first, last - first, attributes)
@@ -190,6 +233,23 @@ def mmu_map_ram(base: HostPhys, size: u64) -> None:
 def mmu_map_device(base: HostPhys, size: u64) -> None:
     """Map device registers at their machine address: Device-nGnRE."""
     map_range(u64(base), size, DEVICE)
+
+
+@fn
+def mmu_map_small_device(base: HostPhys, size: u64) -> u64:
+    """Map device registers, and tell where: few pages behind the window, which takes no table; else at their machine address. Boot only: not locked."""
+    first = u64(base) & ~u64(PAGE_SIZE - 1)
+    pages = (u64(base) - first + size + (PAGE_SIZE - 1)) // PAGE_SIZE
+    if pages > u64(DEVICE_PAGES - MMU.devices) or pages > MOST_PAGES:
+        mmu_map_device(base, size)
+        return u64(base)
+    at = usize(DEVICES) + usize(MMU.devices) * PAGE_SIZE
+    for n in range(pages):
+        image_entry_set(at + usize(n) * PAGE_SIZE, (first + n * PAGE_SIZE) | DEVICE | PAGE_BIT)
+    MMU.devices += u32(pages)
+    data_sync_inner_stores()
+    instruction_sync()
+    return u64(at) + (u64(base) - first)
 
 
 @fn
@@ -225,10 +285,8 @@ def pool_close() -> None:
 @fn
 def mmu_release(first: usize, end: usize, at: usize) -> None:
     """Whole pages of the image, mapped at `at`, that nobody uses any more, nor ever will, on any CPU: they become RAM at their machine address."""
-    page = at
-    while page < at + (end - first):
-        image_entry_set(page, 0)
-        page += PAGE_SIZE
+    index = (at - usize(IMAGE_START)) >> PAGE_SHIFT
+    image_pages()[index : index + ((end - first) >> PAGE_SHIFT)].fill(0)
     data_sync_inner_stores()
     tlb_invalidate_el2()
     data_sync_inner()
@@ -239,6 +297,20 @@ def mmu_release(first: usize, end: usize, at: usize) -> None:
 def cache_line() -> u64:
     """Bytes of the smallest data cache line (CTR_EL0.DminLine)."""
     return u64(4) << ((read_ctr_el0() >> 16) & 0xF)
+
+
+CLEAN = "dc civac, {ret}\nadd {ret}, {ret}, {line}\n"
+CLEAN32 = "mcr p15, 0, {ret:lo}, c7, c14, 1\nadd {ret:lo}, {ret:lo}, {line:lo}\n"
+
+
+@operation(
+    aarch64=f"mov {{ret}}, {{base}}\n1: {CLEAN * 4}cmp {{ret}}, {{end}}\nb.lo 1b",
+    armv7=f"mov {{ret:lo}}, {{base:lo}}\n1: {CLEAN32 * 4}cmp {{ret:lo}}, {{end:lo}}\nblo 1b",
+    clobbers=("memory", "cc"),
+)
+def clean_invalidate_fours(base: u64, end: u64, line: u64) -> u64:
+    """The next one on four lines at a time, at least once. The result means nothing."""
+    return end
 
 
 @operation(
@@ -254,8 +326,13 @@ def clean_invalidate_lines(base: u64, end: u64, line: u64) -> u64:
 @fn
 def clean_invalidate(base: u64, size: u64, line: u64) -> None:
     """Every line of `line` bytes that has a byte of a range: the first one from its beginning (XSA-437)."""
-    if size != 0:
-        _ = clean_invalidate_lines(base & ~(line - 1), base + size, line)
+    start = base & ~(line - 1)
+    end = base + size
+    fours = start + ((end - start) & ~(line * 4 - 1))
+    if fours > start:
+        _ = clean_invalidate_fours(start, fours, line)
+    if fours < end and size != 0:
+        _ = clean_invalidate_lines(fours, end, line)
 
 
 @fn

@@ -16,8 +16,8 @@ from xenarm.core.domain import MAX_CPUS, SLOTS
 from xenarm.core.log import log_warning
 from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_parent
-from xenarm.devicetree.values import fdt_find, fdt_raw_reg, fdt_status_okay, fdt_string
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_cpus, fdt_parent
+from xenarm.devicetree.values import fdt_raw_reg, fdt_status_okay, fdt_string
 from xenarm.gic.controller import gic_most
 from xenarm.gic.host import gic_cpu_init, gic_is_v3, gic_wake_others
 from xenarm.p2m.stage2 import stage2_enable
@@ -42,7 +42,7 @@ def cpus_start(fdt: Fdt) -> None:
     After one that was started and does not come, no more are: should it come late, its number and stack must still be its own.
     """
     CPUS.online.store(1)
-    cpus = fdt_find(fdt, b"/cpus")
+    cpus = fdt_cpus(fdt)
     if cpus == NO_NODE:
         return
     data_sync_all()

@@ -371,10 +371,12 @@ secondary_cpu_virtual:
     b stopped
     .ltorg
 
-    .section .bss.tables, "aw", %nobits
+    .section .bss.0tables, "aw", %nobits
     .balign 4096
     .global boot_tables
+    .global root_table
 boot_tables:
+root_table:
     .space {BOOT_TABLES * 4096}
 
     .section .bss.zero, "aw", %nobits

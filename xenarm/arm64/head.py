@@ -19,6 +19,7 @@ PAGE_BIT = 2
 
 SCTLR_ON = int(Sctlr(M=True, C=True, SA=True, I=True, WXN=True))
 T0SZ = 64 - VA_BITS
+ROOT_SIZE = 8 << (VA_BITS - 39)  # of the table of level 0, which must lie on a multiple of it (Arm ARM D17.2.144, TTBR0_EL2)
 WALKS = {"IRGN0": 1, "ORGN0": 1, "SH0": 3}
 
 
@@ -74,60 +75,78 @@ def link_image(number: int) -> str:
 """
 
 
-def invalidate_tables() -> str:
-    """Lines that a cache holds of the tables, older than what was written with the MMU off (Arm ARM D7.5.9)."""
-    return """
-    adrp x0, __tables_start
-    adrp x1, __tables_end
+def invalidate(start: str, end: str) -> str:
+    """Lines that a cache holds of tables, older than what was written with the MMU off (Arm ARM D7.5.9)."""
+    return f"""
+    adrp x0, {start}
+    add x0, x0, :lo12:{start}
+    adrp x1, {end}
+    add x1, x1, :lo12:{end}
     mrs x2, ctr_el0
     ubfx x2, x2, #16, #4
     mov x3, #4
     lsl x2, x3, x2
-    add x3, x2, x2
-    add x4, x3, x2
-1:  dc ivac, x0
-    add x5, x0, x2
-    dc ivac, x5
-    add x5, x0, x3
-    dc ivac, x5
-    add x5, x0, x4
-    dc ivac, x5
-    add x0, x0, x2, lsl #2
+1:
+{f"    dc ivac, x0{chr(10)}    add x0, x0, x2{chr(10)}" * 8}
     cmp x0, x1
     b.lo 1b
-    dsb sy
 """
 
 
-BUILD_TABLES = f"""
-build_tables:
-{invalidate_tables()}
-    adrp x0, __tables_start
-    adrp x1, __tables_end
+def clear(start: str, end: str) -> str:
+    """Zeros, in pieces of 256 bytes."""
+    return f"""
+    adrp x0, {start}
+    add x0, x0, :lo12:{start}
+    adrp x1, {end}
+    add x1, x1, :lo12:{end}
 1:
 {"".join(f"    stp xzr, xzr, [x0, #{n}]{chr(10)}" for n in range(0, 256, 16))}
     add x0, x0, #256
     cmp x0, x1
     b.lo 1b
+"""
+
+
+def invalidate_tables() -> str:
+    return invalidate("__tables_start", "__tables_end") + invalidate("root_table", "root_table_end") + "    dsb sy\n"
+
+
+# The machine's 512 GiB of the image may be other than those of its addresses: then a table of its own leads there, the pool's first (`mmu_init`).
+BUILD_TABLES = f"""
+build_tables:
+{invalidate_tables()}
+{clear("__tables_start", "__tables_end")}
+{clear("root_table", "root_table_end")}
     adrp x24, __image_start
+    lsr x5, x24, #30
+{move("x4", IMAGE_VIRT >> 30)}
+    cmp x5, x4
+    b.eq stopped
+    adrp x23, root_table
+    add x23, x23, :lo12:root_table
     adrp x19, boot_tables
-    add x20, x19, #0x1000
-    add x21, x19, #0x2000
-    add x22, x19, #0x3000
+    add x21, x19, #0x1000
+    add x22, x19, #0x2000
     mov x5, #{IMAGE_VIRT >> 39 & 511}
-{link_tables("x19", "x20", "x5")}
+{link_tables("x23", "x19", "x5")}
     mov x5, #{IMAGE_VIRT >> 30 & 511}
-{link_tables("x20", "x21", "x5")}
+{link_tables("x19", "x21", "x5")}
 {"".join(link_image(n) for n in range(IMAGE_TABLES))}
 {"".join(map_run(*section) for section in SECTIONS)}
 {map_run("__slots_start", "__slots_end", RODATA, offset=SLOT_SIZE - PAGE_SIZE, page="zero_page", every=SLOT_SIZE // PAGE_SIZE)}
 {map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
 {map_run("__window_start", "__window_end", RODATA, page="zero_page")}
-    add x20, x19, #{FIRST_PAGE_TABLES * PAGE_SIZE:#x}
-    add x21, x20, #0x1000
-    add x22, x20, #0x2000
-    ubfx x5, x24, #39, #9
-{link_tables("x19", "x20", "x5")}
+    mov x20, x19
+    lsr x5, x24, #39
+    cbz x5, 5f
+{invalidate("__tables_end", "__tables_spare_end")}
+{clear("__tables_end", "__tables_spare_end")}
+    add x20, x19, #{BOOT_TABLES << 12}
+    lsr x5, x24, #39
+{link_tables("x23", "x20", "x5")}
+5:  add x21, x19, #{FIRST_PAGE_TABLES * PAGE_SIZE:#x}
+    add x22, x21, #0x1000
     ubfx x5, x24, #30, #9
 {link_tables("x20", "x21", "x5")}
     ubfx x5, x24, #21, #9
@@ -136,6 +155,10 @@ build_tables:
 {move("x2", TEXT | PAGE_BIT)}
     orr x4, x24, x2
     str x4, [x22, x5, lsl #3]
+    lsr x5, x24, #39
+    cbz x5, 6f
+{invalidate("__tables_end", "__tables_spare_end")}
+6:
 {invalidate_tables()}
     ret
 """
@@ -157,7 +180,8 @@ def enable_mmu(el: int) -> str:
 {move("x0", tcr)}
     orr x0, x0, x6, lsl #{size_at}
     msr tcr_el{el}, x0
-    adrp x0, boot_tables
+    adrp x0, root_table
+    add x0, x0, :lo12:root_table
     msr ttbr0_el{el}, x0
     isb
     tlbi {"vmalle1" if el == 1 else "alle2"}
@@ -256,6 +280,7 @@ stopped:
 
 first_cpu_virtual:
     adrp x0, __bss_start
+    add x0, x0, :lo12:__bss_start
     adrp x1, __bss_end
     mrs x3, dczid_el0
     cmp x3, #{ZERO_64}
@@ -308,11 +333,18 @@ secondary_cpu_virtual:
     b stopped
     .ltorg
 
-    .section .bss.tables, "aw", %nobits
+    .section .bss.0tables, "aw", %nobits
     .balign 4096
     .global boot_tables
 boot_tables:
     .space {BOOT_TABLES * 4096}
+
+    .section .bss.0root, "aw", %nobits
+    .balign {ROOT_SIZE}
+    .global root_table
+root_table:
+    .space {ROOT_SIZE}
+root_table_end:
 
     .section .bss.zero, "aw", %nobits
     .balign 4096

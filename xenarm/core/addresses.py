@@ -6,6 +6,8 @@ from xenarm.config import CONFIG
 
 __all__ = [
     "GIB",
+    "IMAGE_SPACE",
+    "IMAGE_SPACE_END",
     "KIB",
     "MACHINE_END",
     "MIB",
@@ -23,9 +25,9 @@ __all__ = [
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
-MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # EL2 maps machine addresses below this one at themselves, and the image above it
-IMAGE_ROOM = 2 * MIB  # of the image and its window, from MACHINE_END on
-DEVICES_END = 1 << 48 if CONFIG.ARM64 else 1 << 32  # devices, unlike RAM, are mapped behind the image too
+MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # of RAM that is used. EL2 maps machine addresses at themselves
+IMAGE_SPACE, IMAGE_SPACE_END = (0x7F_C000_0000, 0x80_0000_0000) if CONFIG.ARM64 else (0xFFC0_0000, 0xFFE0_0000)  # but for these: the image has them
+DEVICES_END = MACHINE_END if CONFIG.ARM64 else 1 << 32
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 
@@ -63,4 +65,4 @@ def machine_has_device(base: u64, size: u64) -> bool:
     """Whether EL2 can map registers at themselves: below the image or behind it."""
     if base == 0 or base >= DEVICES_END or size > DEVICES_END - base:
         return False
-    return base + size <= MACHINE_END or base >= MACHINE_END + IMAGE_ROOM
+    return base + size <= IMAGE_SPACE or base >= IMAGE_SPACE_END

@@ -5,8 +5,8 @@ Xen: docs/misc/arm/device-tree/booting.txt.
 
 from freestanding import View, fn, u8, usize
 
-from xenarm.devicetree.reader import NO_NODE, Fdt, fdt_property
-from xenarm.devicetree.values import fdt_find, fdt_string
+from xenarm.devicetree.reader import NO_NODE, Fdt, fdt_chosen, fdt_property
+from xenarm.devicetree.values import fdt_string
 
 __all__ = ["bootarg", "bootarg_flag", "bootargs_text"]
 
@@ -16,8 +16,16 @@ EQUALS = 0x3D
 
 @fn
 def bootargs_text(fdt: Fdt) -> View[u8]:
-    """All of them; empty when there are none."""
-    chosen = fdt_find(fdt, b"/chosen")
+    """All of them; empty when there are none. Looked for once."""
+    if not fdt.arguments_found:
+        fdt.arguments = find_text(fdt)
+        fdt.arguments_found = True
+    return fdt.arguments
+
+
+@fn
+def find_text(fdt: Fdt) -> View[u8]:
+    chosen = fdt_chosen(fdt)
     if chosen != NO_NODE:
         sound, text = fdt_string(fdt, chosen, b"xen,xen-bootargs")
         if sound:
@@ -38,10 +46,9 @@ def bootarg(fdt: Fdt, name: View[u8]) -> tuple[bool, View[u8]]:
     while len(rest) > 0:
         end = rest.find(SPACE)
         word = rest[:end]
-        at = word.find(EQUALS)
-        if at < len(word) and word[:at].equals(name):
+        if len(word) > len(name) and word[len(name)] == EQUALS and word[: len(name)].equals(name):
             given = True
-            value = word[at + 1 :]
+            value = word[len(name) + 1 :]
         rest = rest[min(end + 1, len(rest)) :]
     return given, value
 

@@ -7,17 +7,18 @@ Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl
 
 from collections.abc import Callable
 
-from freestanding import Array, Struct, array, fn, place, saturating_sub, truncate, u8, u32, u64, usize, zeroed
+from freestanding import Array, Struct, array, fn, saturating_sub, truncate, u8, u32, u64, zeroed
 from xenarm.abi.layout import GUEST_PL011_SIZE
-from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_device
+from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_small_device
 from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import HostPhys
-from xenarm.core.domain import DOMAINS, WINDOW_ALIGN, Domain, DomainState, Vcpu, domain_name
+from xenarm.core.domain import DOMAINS, Domain, DomainState, Vcpu, domain_name
 from xenarm.core.log import NOBODY, TERMINAL, log_replay, log_warning, printk
+from xenarm.core.records import LINE_SIZE, WAITING_SIZE, Output
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
-from xenarm.core.vpl011 import QUEUE_SIZE, VPL011S, Effect, Vpl011, vpl011_access, vpl011_queue, vpl011_room, vpl011_room_to_send
+from xenarm.core.vpl011 import QUEUE_SIZE, Effect, Vpl011, vpl011_access, vpl011_queue, vpl011_room, vpl011_room_to_send
 from xenarm.devicetree.reader import Fdt
 from xenarm.drivers.serial import (
     RING,
@@ -38,8 +39,6 @@ from xenarm.gic.vgic import vgic_set_spi_level
 
 __all__ = [
     "HYPERVISOR",
-    "OUTPUTS",
-    "Output",
     "console_domain_ended",
     "console_domain_restarts",
     "console_handle_keys",
@@ -58,22 +57,9 @@ SWITCH = 0x01  # CTRL-a
 SWITCH_COUNT = 3
 HYPERVISOR = 0xFFFF_FFFE  # has the input
 MOST_KEYS = 16  # typed ahead to the hypervisor
-LINE_SIZE, WAITING_SIZE = (256, 2048) if CONFIG.CONSOLE_MUX else (1, 1)
 MOST_INPUT = 4096  # characters handled in one interrupt: a flood of input must not keep the CPU
 SHARED_OUT = RING_SIZE // 4  # of the port's ring: what all domains together may bring in until so much was sent
 PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others waiting
-
-
-class Output(Struct):
-    """A domain's output. Guarded by the terminal's lock."""
-
-    length: usize  # of the unfinished line; LINE_SIZE when it was longer, and is then not repeated
-    returned: bool  # a carriage return has come, and what follows it not yet
-    waiting: u32  # characters that wait until the terminal is free
-    allowance: u64  # characters that it may still put into the port's ring
-    lost: u64  # characters printed in spite of a full port
-    line: Array[u8] = array(u8, LINE_SIZE)
-    text: Array[u8] = array(u8, WAITING_SIZE)
 
 
 class Console(Struct):
@@ -92,7 +78,6 @@ class Console(Struct):
     live: u32  # domains that share the ring
 
 
-OUTPUTS = place(array(Output, CONFIG.MAX_DOMAINS), align=WINDOW_ALIGN, section=".bss.0window")  # those of domains that are not cannot be written
 CONSOLE = zeroed(Console)
 CONSOLE.focus = u32(NOBODY)
 
@@ -125,7 +110,7 @@ def console_rescue() -> None:
 @fn
 def open_port() -> None:
     if SERIAL.base != 0:
-        mmu_map_device(HostPhys(SERIAL.base), SERIAL_SIZE)
+        SERIAL.base = mmu_map_small_device(HostPhys(SERIAL.machine), SERIAL_SIZE)
         serial_setup()
         log_replay()
 
@@ -139,7 +124,7 @@ def console_interrupt() -> u32:
 @fn
 def console_place() -> tuple[u64, u64, u32]:
     """Where the machine's port lies: address, size, INTID."""
-    return SERIAL.base, SERIAL.size, SERIAL.intid
+    return SERIAL.machine, SERIAL.size, SERIAL.intid
 
 
 @fn
@@ -152,7 +137,7 @@ def console_start() -> None:
     CONSOLE.live = live
     for i in range(CONFIG.MAX_DOMAINS):
         if has_console(DOMAINS[i]):
-            OUTPUTS[i].allowance = u64(SHARED_OUT // max(live, 1))
+            DOMAINS[i].output.allowance = u64(SHARED_OUT // max(live, 1))
     CONSOLE.focus = next_focus(NOBODY)
     if CONFIG.CONSOLE_MUX and live > 1:
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}; CTRL-a three times moves it to the next domain")
@@ -195,7 +180,7 @@ def show_all_waiting() -> None:
     """The terminal has become free: whoever waits may speak; one with an unfinished line keeps it."""
     waits = False
     for i in range(CONFIG.MAX_DOMAINS):
-        out = OUTPUTS[i]
+        out = DOMAINS[i].output
         if out.waiting > 0 and TERMINAL.owner == NOBODY:
             show_waiting(DOMAINS[i], out)
         waits = waits or out.waiting > 0
@@ -254,9 +239,9 @@ def put_alone(d: Domain, character: u8) -> None:
 @fn
 def console_put(d: Domain, character: u8) -> None:
     """A domain prints a character. What it prints though its port says that it is full is lost, as on hardware."""
-    out = OUTPUTS[d.id]
+    out = d.output
     with TERMINAL.lock:
-        if VPL011S[d.id].full:
+        if d.serial.full:
             out.lost += 1
             return
         before = RING.head
@@ -266,7 +251,7 @@ def console_put(d: Domain, character: u8) -> None:
             put_alone(d, character)
         if RING.head != before:
             out.allowance -= min(out.allowance, RING.head - before)
-            VPL011S[d.id].full = out.allowance == 0
+            d.serial.full = out.allowance == 0
 
 
 @fn
@@ -279,10 +264,10 @@ def deal_allowances() -> u32:
     if RING.tail == RING.head or RING.tail - CONSOLE.dealt >= SHARED_OUT:
         CONSOLE.dealt = RING.tail
         for i in range(CONFIG.MAX_DOMAINS):
-            if VPL011S[i].present:
-                OUTPUTS[i].allowance = u64(SHARED_OUT // max(CONSOLE.live, 1))
-            if VPL011S[i].full:
-                VPL011S[i].full = False
+            if DOMAINS[i].serial.present:
+                DOMAINS[i].output.allowance = u64(SHARED_OUT // max(CONSOLE.live, 1))
+            if DOMAINS[i].serial.full:
+                DOMAINS[i].serial.full = False
                 freed |= u32(1) << (i & 31)
     return freed
 
@@ -298,8 +283,8 @@ def send_waiting() -> None:
             freed = deal_allowances()
     for i in range(CONFIG.MAX_DOMAINS):
         if (freed >> (i & 31)) & 1 != 0 and has_console(DOMAINS[i]):
-            vpl011_room_to_send(VPL011S[i])
-            update_interrupt(DOMAINS[i], VPL011S[i])
+            vpl011_room_to_send(DOMAINS[i].serial)
+            update_interrupt(DOMAINS[i], DOMAINS[i].serial)
 
 
 @fn(inline=True)
@@ -330,7 +315,7 @@ def console_poll() -> bool:
 def has_console(d: Domain) -> bool:
     """One that ends may begin anew, and then keeps the input."""
     state = d.state.load()
-    return state >= u32(DomainState.RUNNING) and state < u32(DomainState.DEAD) and VPL011S[d.id].present
+    return state >= u32(DomainState.RUNNING) and state < u32(DomainState.DEAD) and d.serial.present
 
 
 @fn
@@ -385,9 +370,9 @@ def deliver(character: u8) -> None:
         CONSOLE.key_count += 1
     if is_domain(CONSOLE.focus):
         d = DOMAINS[CONSOLE.focus]
-        if not vpl011_queue(VPL011S[d.id], character):
+        if not vpl011_queue(d.serial, character):
             return
-        update_interrupt(d, VPL011S[d.id])
+        update_interrupt(d, d.serial)
 
 
 @fn
@@ -414,7 +399,7 @@ def hold() -> bool:
         return False
     if TERMINAL.shared or CONSOLE.focus == NOBODY:
         return False
-    return vpl011_room(VPL011S[CONSOLE.focus]) < SWITCH_COUNT
+    return vpl011_room(DOMAINS[CONSOLE.focus].serial) < SWITCH_COUNT
 
 
 @fn
@@ -470,7 +455,7 @@ def console_handle_keys(handler: Callable[[u8], None]) -> None:
 def end_line(d: Domain) -> None:
     """What a domain printed is shown to the end."""
     with TERMINAL.lock:
-        out = OUTPUTS[d.id]
+        out = d.output
         if CONFIG.CONSOLE_MUX and out.waiting > 0:
             if TERMINAL.owner != NOBODY and TERMINAL.owner != d.id:
                 interrupt_owner()
@@ -506,7 +491,7 @@ def console_domain_ended(d: Domain) -> None:
 def resume() -> None:
     """The focused domain has read: input that waits in the port may come in, once there is a good part of the queue free."""
     with CONSOLE.lock:
-        if CONSOLE.held and is_domain(CONSOLE.focus) and vpl011_room(VPL011S[CONSOLE.focus]) >= QUEUE_SIZE // 2:
+        if CONSOLE.held and is_domain(CONSOLE.focus) and vpl011_room(DOMAINS[CONSOLE.focus].serial) >= QUEUE_SIZE // 2:
             CONSOLE.held = False
             serial_receive(True)
             drain()
@@ -515,7 +500,7 @@ def resume() -> None:
 @fn
 def vpl011_mmio(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
     """The domain's serial port."""
-    u = VPL011S[d.id]
+    u = d.serial
     offset = truncate(u32, u64(a.address)) & (GUEST_PL011_SIZE - 1)
     outcome, value, effect = vpl011_access(u, offset, a.width, a.write, truncate(u32, a.value))
     match effect:

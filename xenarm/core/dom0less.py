@@ -6,7 +6,7 @@ from xenarm.arch import arch_vcpu_boot, arch_vcpu_stop, icache_invalidate, vcpu_
 from xenarm.arm.schedule import vcpu_breathe
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, GuestPhys
-from xenarm.core.console import OUTPUTS, Output, console_domain_restarts, console_start, vpl011_mmio
+from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, WINDOW_ALIGN, Domain, DomainState, domain_create, domain_discard, domain_name, domain_next
 from xenarm.core.event_channel import channels_create, channels_release, channels_reset
 from xenarm.core.fault import HOST_TREE
@@ -26,16 +26,16 @@ from xenarm.core.shared_memory import shared_memory_acquire, shared_memory_map, 
 from xenarm.core.static_events import is_static_end, static_channel_note, static_channels_connect, static_end, static_end_domain
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.core.trace import NO_REASON, trace_domain, trace_name
-from xenarm.core.vpl011 import VPL011S, vpl011_reset
+from xenarm.core.vpl011 import vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_redistributors, guest_tree_write
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children
-from xenarm.devicetree.values import fdt_compatible, fdt_find
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_chosen
+from xenarm.devicetree.values import fdt_compatible
 from xenarm.gic.host import gic_is_v3
 from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables, vgic_vcpu_forget
 from xenarm.gic.vgicd import vgicd_access
 from xenarm.gic.vgicd3 import vgicd3_access
 from xenarm.gic.vgicr import vgicr_access
-from xenarm.p2m.stage2 import ROOT_PAGES, p2m_clear, p2m_discard, p2m_empty, p2m_forget_stage1, p2m_init
+from xenarm.p2m.stage2 import p2m_clear, p2m_discard, p2m_empty, p2m_forget_stage1, p2m_init, p2m_root_pages
 from xenarm.p2m.state import Vmid
 
 __all__ = ["domain_rebuild", "domain_release", "domains_create"]
@@ -154,10 +154,10 @@ def add_devices(d: Domain, plan: Plan) -> Result:
     """The interrupt controller and the serial port."""
     mmio_reset(d)
     vgic_init(d)
-    VPL011S[d.id].present = False
+    d.serial.present = False
     result = add_gic_v3(d) if CONFIG.GICV3 and gic_is_v3() else add_gic_v2(d)
     if result == Result.OK and plan.vpl011 and CONFIG.VPL011:
-        vpl011_reset(VPL011S[d.id])
+        vpl011_reset(d.serial)
         result = mmio_register(d, GuestPhys(d.layout.uart), GUEST_PL011_SIZE, vpl011_mmio)
     return result
 
@@ -228,7 +228,7 @@ def take_shared(fdt: Fdt, d: Domain, plan: Plan) -> bool:
 @fn
 def map_memory(fdt: Fdt, d: Domain, plan: Plan) -> bool:
     """Tables for all that the domain is to see, from a pool of its own, and what it sees."""
-    needed = ROOT_PAGES + guest_memory_tables(d) + vgic_tables(d) + SPARE_TABLES
+    needed = p2m_root_pages() + guest_memory_tables(d) + vgic_tables(d) + SPARE_TABLES
     if CONFIG.STATIC_SHM:
         needed += shared_memory_tables(d)
     if CONFIG.EVENT_CHANNELS and plan.events:
@@ -299,7 +299,7 @@ def domain_rebuild(d: Domain) -> Result:
         result = map_again(d)
         if result != Result.OK:
             return result
-    u = VPL011S[d.id]
+    u = d.serial
     with u.lock:
         if u.present:
             vpl011_reset(u)
@@ -337,8 +337,7 @@ def domain_release(d: Domain) -> None:
 @fn
 def storage_claim(id: u32) -> Result:
     """Memory for what the hypervisor keeps of a domain."""
-    result = window_claim(address_of(DOMAINS[id]), size_of(Domain))
-    return window_claim(address_of(OUTPUTS[id]), size_of(Output)) if result == Result.OK else result
+    return window_claim(address_of(DOMAINS[id]), size_of(Domain))
 
 
 @fn
@@ -426,7 +425,7 @@ def connect_channels(fdt: Fdt) -> None:
 @fn
 def domains_create(fdt: Fdt) -> u32:
     """Build every domain that is sound, with one clear line for every one that is not. How many there are."""
-    chosen = fdt_find(fdt, b"/chosen")
+    chosen = fdt_chosen(fdt)
     count = u32(0)
     if chosen != NO_NODE:
         for node in fdt_children(fdt, chosen):

@@ -7,7 +7,9 @@ from freestanding import Array, Atomic, IntEnum, Ptr, Struct, address_of, View, 
 
 from xenarm.arm.frame import FP_WORDS, REGISTERS, SAVED_WORDS, SYSTEM_WORDS, Register
 from xenarm.config import CONFIG
+from xenarm.core.records import Channels, GuestMemory, Output, SharedPage
 from xenarm.core.sched.state import SCHED_CPUS, SchedCpu, SchedDomain, SchedVcpu
+from xenarm.core.vpl011 import Vpl011
 from xenarm.devicetree.reader import Node
 from xenarm.gic.state import VcpuTag, Vgicd, VgicCpu
 from xenarm.p2m.state import P2m
@@ -214,6 +216,11 @@ class Domain(Struct):
     on_reboot: EndAction
     reason: ShutdownReason  # of the last end; valid from DYING on
     restarts: u32
+    memory: GuestMemory
+    serial: Vpl011
+    output: Output
+    channels: Channels
+    shared_page: SharedPage
 
 
 WINDOW_ALIGN = 0x1000 if MAX_DOMAINS > 1 else 16

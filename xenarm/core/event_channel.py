@@ -5,7 +5,7 @@ instructions, and reads its own word without one: that the receiver's word names
 The upcall is raised after the lock is released. A domain that begins anew or ends closes its ports first, under its lock.
 """
 
-from freestanding import Array, Atomic, Bits, IntEnum, Struct, array, atomic, bits, fn, offset_of, size_of, truncate, u8, u32, u64, zeroed
+from freestanding import Bits, IntEnum, Struct, bits, fn, offset_of, size_of, truncate, u8, u32, u64, zeroed
 
 from xenarm.abi.errno import Errno
 from xenarm.abi.event_channel import VIRQS_OF_VCPUS, SharedInfo, VcpuInfo
@@ -15,13 +15,13 @@ from xenarm.arch import guest_byte_read, guest_word_clear, guest_word_read, gues
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, Power, Vcpu, vcpu_domain
+from xenarm.core.records import PORTS
 from xenarm.core.result import Result
-from xenarm.core.shared_info import SHARED_INFO, shared_info_at, shared_info_create, shared_info_release, shared_info_reset
+from xenarm.core.shared_info import shared_info_at, shared_info_create, shared_info_release, shared_info_reset
 from xenarm.core.spinlock import Spinlock
 from xenarm.gic.vgic import vgic_raise_own, vgic_raise_ppi
 
 __all__ = [
-    "CHANNELS",
     "Port",
     "PortState",
     "channel_alloc_unbound",
@@ -46,7 +46,6 @@ __all__ = [
     "vcpu_info_register",
 ]
 
-PORTS: int = CONFIG.EVENT_CHANNELS_PER_DOMAIN
 PENDING = offset_of(SharedInfo, "pending")
 MASK = offset_of(SharedInfo, "mask")
 SELECTOR = offset_of(VcpuInfo, "pending_sel")
@@ -78,25 +77,12 @@ class Port(Bits, type=u64):
     PEER: u32 = bits(63, 48)
 
 
-class PortWord(Struct):
-    word: Atomic[u64] = atomic(u64)
-
-
-class Channels(Struct):
-    """A domain's ports. Where each vCPU's vcpu_info is, `Vcpu.info` says, which belongs to this lock."""
-
-    lock: Spinlock
-    on: bool  # the domain has event channels at all
-    ports: Array[PortWord] = array(PortWord, PORTS)
-
-
 class Topology(Struct):
     """Which ports are connected: one lock, since that changes seldom."""
 
     lock: Spinlock
 
 
-CHANNELS = array(Channels, MAX_DOMAINS)
 TOPOLOGY = zeroed(Topology)
 
 
@@ -116,12 +102,12 @@ def domain_by_domid(caller: Domain, domid: u32) -> Domain | None:
     if domid < FIRST_DOMID or domid >= MAX_DOMAINS + FIRST_DOMID:
         return None
     index = domid - FIRST_DOMID
-    return DOMAINS[index] if CHANNELS[index].on else None
+    return DOMAINS[index] if DOMAINS[index].channels.on else None
 
 
 @fn
 def channels_on(d: Domain) -> bool:
-    return CHANNELS[d.id].on
+    return d.channels.on
 
 
 @fn(inline=True)
@@ -129,13 +115,13 @@ def channel_port(d: Domain, port: u32) -> Port:
     """A port's word; CLOSED beyond the last."""
     if port >= PORTS:
         return Port.from_raw(0)
-    return Port.from_raw(CHANNELS[d.id].ports[port].word.load())
+    return Port.from_raw(d.channels.ports[port].word.load())
 
 
 @fn
 def write_port(d: Domain, port: u32, value: Port) -> None:
     """With TOPOLOGY held."""
-    c = CHANNELS[d.id]
+    c = d.channels
     with c.lock:
         c.ports[port].word.store(value.raw)
 
@@ -178,7 +164,7 @@ def select(d: Domain, vcpu: u32, port: u32) -> Vcpu | None:
 @fn
 def set_pending(d: Domain, port: u32, vcpu: u32) -> Vcpu | None:
     """PENDING, MASK, the selector, the upcall flag: in that order, each seen before the next is looked at."""
-    page = SHARED_INFO[d.id].page
+    page = d.shared_page.page
     word = u64(port >> 6) * 8
     bit = u64(1) << (port & 63)
     if guest_word_set(page + PENDING + word, bit) or guest_word_read(page + MASK + word) & bit != 0:
@@ -200,7 +186,7 @@ def notify(d: Domain, port: u32, expected: Port) -> None:
 
 @fn
 def notified(d: Domain, port: u32, expected: Port) -> Vcpu | None:
-    with CHANNELS[d.id].lock:
+    with d.channels.lock:
         now = channel_port(d, port)
         if now.replace(VCPU=0).raw != expected.raw:
             return None
@@ -226,10 +212,10 @@ def channel_send(d: Domain, port: u32) -> u64:
 
 @fn
 def unmasked(d: Domain, port: u32) -> Vcpu | None:
-    page = SHARED_INFO[d.id].page
+    page = d.shared_page.page
     word = u64(port >> 6) * 8
     bit = u64(1) << (port & 63)
-    with CHANNELS[d.id].lock:
+    with d.channels.lock:
         now = channel_port(d, port)
         if now.STATE == PortState.CLOSED or not guest_word_clear(page + MASK + word, bit):
             return None
@@ -357,10 +343,10 @@ def channel_bind_vcpu(d: Domain, port: u32, vcpu: u32) -> u64:
 @fn
 def forget_port(d: Domain, port: u32) -> None:
     """A closed port is not pending any more. With TOPOLOGY held."""
-    c = CHANNELS[d.id]
+    c = d.channels
     with c.lock:
         c.ports[port].word.store(0)
-        _ = guest_word_clear(SHARED_INFO[d.id].page + PENDING + u64(port >> 6) * 8, u64(1) << (port & 63))
+        _ = guest_word_clear(d.shared_page.page + PENDING + u64(port >> 6) * 8, u64(1) << (port & 63))
 
 
 @fn
@@ -412,7 +398,7 @@ def copy_info(old: u64, new: u64) -> None:
 @fn
 def move_info(d: Domain, v: Vcpu, to: u64) -> Vcpu | None:
     """Everything is pending afterwards, lest something is lost on the way."""
-    with CHANNELS[d.id].lock:
+    with d.channels.lock:
         copy_info(v.info, to)
         v.info = to
         v.info_registered = True
@@ -458,8 +444,8 @@ def set_infos(d: Domain, first: u64) -> None:
 @fn
 def forget_infos(d: Domain) -> None:
     """Only the first vCPU has a vcpu_info from the start, in the shared page."""
-    with CHANNELS[d.id].lock:
-        set_infos(d, SHARED_INFO[d.id].page)
+    with d.channels.lock:
+        set_infos(d, d.shared_page.page)
 
 
 @fn
@@ -475,7 +461,7 @@ def channels_create(d: Domain) -> Result:
     result = shared_info_create(d)
     if result == Result.OK:
         forget_infos(d)
-        CHANNELS[d.id].on = True
+        d.channels.on = True
     return result
 
 
@@ -490,7 +476,7 @@ def channels_reset(d: Domain) -> bool:
 @fn
 def channels_release(d: Domain) -> None:
     """A domain that has ended, or was never built, has none any more. None of its vCPUs may be on."""
-    c = CHANNELS[d.id]
+    c = d.channels
     if not c.on:
         return
     close_all(d)

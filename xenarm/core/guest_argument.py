@@ -9,7 +9,6 @@ from xenarm.arch import guest_address_translate, guest_byte_read, guest_byte_wri
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.core.guest_memory import guest_memory_owns
-from xenarm.core.shared_info import SHARED_INFO
 
 __all__ = ["ARGUMENT_SIZE", "Argument", "argument_read", "argument_write", "get16", "get32", "get64", "put16", "put32", "put64"]
 
@@ -30,7 +29,7 @@ class Argument(Struct):
 @fn
 def is_own(d: Domain, machine: u64) -> bool:
     """Whether a byte is the domain's RAM, or the page that it shares with EL2."""
-    page = SHARED_INFO[d.id].page
+    page = d.shared_page.page
     return guest_memory_owns(d, machine) or (page != 0 and machine & ~u64(PAGE_SIZE - 1) == page)
 
 

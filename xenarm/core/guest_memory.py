@@ -1,19 +1,18 @@
 """A domain's RAM: machine memory taken in pieces as large as can be, cleared, mapped where the guest has it, and written to."""
 
-from freestanding import Array, Ptr, Struct, View, array, fn, u8, u32, u64, usize
+from freestanding import Ptr, View, fn, u8, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
 from xenarm.arch import arch_memory_clear, dcache_clean_invalidate
 from xenarm.arm.schedule import vcpu_breathe
-from xenarm.config import CONFIG
 from xenarm.core.addresses import GIB, KIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import Domain
 from xenarm.core.memory import memory_take, pages_free
+from xenarm.core.records import MOST_PIECES, GuestMemory, Piece
 from xenarm.core.result import Result
 from xenarm.core.scrub import scrub_boot
 from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
 __all__ = [
-    "GUEST_MEMORY",
     "guest_memory_create",
     "guest_memory_find",
     "guest_memory_first_scrub",
@@ -31,27 +30,7 @@ __all__ = [
 ]
 
 MAPS_MEMORY = True
-MOST_PIECES = 32
 AT_ONCE = 128 * KIB  # cleared, before others get their turn
-
-
-class Piece(Struct):
-    """Guest-physical memory and the machine memory behind it."""
-
-    ipa: u64
-    base: u64
-    size: u64
-
-
-class GuestMemory(Struct):
-    """A domain's RAM, sorted by guest-physical address."""
-
-    count: u32
-    fixed: bool  # xen,static-mem: its own for good
-    pieces: Array[Piece] = array(Piece, MOST_PIECES)
-
-
-GUEST_MEMORY = array(GuestMemory, CONFIG.MAX_DOMAINS)
 
 
 @fn
@@ -103,7 +82,7 @@ def fill_bank(memory: GuestMemory, ipa: u64, size: u64) -> Result:
 @fn
 def guest_memory_create(d: Domain, size: u64) -> Result:
     """Take `size` bytes of RAM, whole pages, for a domain. Nothing is mapped yet. On an error the caller releases what was taken."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     memory.count = 0
     memory.fixed = False
     result = fill_bank(memory, u64(GUEST_RAM0_BASE), ram0_size(size))
@@ -115,7 +94,7 @@ def guest_memory_create(d: Domain, size: u64) -> Result:
 @fn
 def guest_memory_place(d: Domain, ipa: u64, base: u64, size: u64, first: bool) -> Result:
     """Note machine memory that is a domain's RAM for good. `first`: it has no other yet. NO_MEMORY: more pieces than there is room for."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     memory.count = 0 if first else memory.count
     memory.fixed = True
     if memory.count == MOST_PIECES:
@@ -127,7 +106,7 @@ def guest_memory_place(d: Domain, ipa: u64, base: u64, size: u64, first: bool) -
 @fn
 def guest_memory_tables(d: Domain) -> u64:
     """Pages of stage-2 tables, less the root, that mapping all of it takes at most."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     count = u64(0)
     for i in range(memory.count):
         count += p2m_tables_for(memory.pieces[i].ipa, memory.pieces[i].base, memory.pieces[i].size)
@@ -137,7 +116,7 @@ def guest_memory_tables(d: Domain) -> u64:
 @fn
 def guest_memory_map(d: Domain) -> Result:
     """Show the domain its RAM."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         piece = memory.pieces[i]
         result = p2m_map(d.p2m, GuestPhys(piece.ipa), HostPhys(piece.base), piece.size, MemoryKind.RAM)
@@ -149,7 +128,7 @@ def guest_memory_map(d: Domain) -> Result:
 @fn
 def guest_memory_release(d: Domain) -> None:
     """Give back the RAM of a domain that never ran, or that was scrubbed."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         if memory.fixed:
             break
@@ -171,7 +150,7 @@ def memory_scrub(base: u64, size: u64) -> None:
 @fn
 def guest_memory_scrub(d: Domain) -> None:
     """Clear a domain's RAM."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         memory_scrub(memory.pieces[i].base, memory.pieces[i].size)
 
@@ -179,7 +158,7 @@ def guest_memory_scrub(d: Domain) -> None:
 @fn
 def guest_memory_first_scrub(d: Domain) -> None:
     """The same before the domain's first life, by all CPUs, unless the boot arguments say otherwise."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         scrub_boot(memory.pieces[i].base, memory.pieces[i].size)
 
@@ -197,7 +176,7 @@ def write_piece(piece: Piece, at: u64, data: View[u8]) -> u64:
 @fn
 def guest_memory_write(d: Domain, ipa: GuestPhys, data: View[u8]) -> Result:
     """Copy into a domain's RAM, and out of the caches, since it starts with them off. INVALID outside its RAM."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     at = u64(ipa)
     rest = data
     for i in range(memory.count):
@@ -212,7 +191,7 @@ def guest_memory_write(d: Domain, ipa: GuestPhys, data: View[u8]) -> Result:
 @fn
 def guest_memory_find(d: Domain, ipa: u64) -> u64:
     """The machine address of a byte of a domain's RAM, by where the domain was given it; 0 when it is none."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         piece = memory.pieces[i]
         if piece.ipa <= ipa and ipa - piece.ipa < piece.size:
@@ -223,7 +202,7 @@ def guest_memory_find(d: Domain, ipa: u64) -> u64:
 @fn
 def guest_memory_owns(d: Domain, machine: u64) -> bool:
     """Whether a byte of machine memory is a domain's RAM."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         piece = memory.pieces[i]
         if piece.base <= machine and machine - piece.base < piece.size:
@@ -234,5 +213,5 @@ def guest_memory_owns(d: Domain, machine: u64) -> bool:
 @fn
 def guest_memory_is_direct(d: Domain) -> bool:
     """Whether a domain has its RAM where the machine has it."""
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     return memory.count > 0 and memory.pieces[0].ipa == memory.pieces[0].base

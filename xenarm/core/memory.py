@@ -4,17 +4,17 @@ Memory is handed out as it is: nothing is cleared that nobody uses, except a pag
 Lock order: `MEMORY.lock` is a leaf.
 """
 
-from freestanding import Array, IntEnum, Ptr, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from freestanding import Array, IntEnum, Ptr, Slice, Struct, View, array, fn, truncate, u8, u16, u32, u64, usize, zeroed
 from xenarm.arch import mmu_map_ram, page_zero, window_pages_from
 from xenarm.config import CONFIG
-from xenarm.core.addresses import KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
+from xenarm.core.addresses import IMAGE_SPACE, IMAGE_SPACE_END, KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.static_memory import shared_id, shared_nodes, shared_place, static_memory
-from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_name, fdt_property, fdt_reserve_entry
+from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_chosen, fdt_cpus, fdt_initial, fdt_name, fdt_property, fdt_reserve_entry, fdt_reserved_memory
 from xenarm.soc.spin_table import spin_release, spins
-from xenarm.devicetree.values import Range, fdt_compatible, fdt_find, fdt_path, fdt_raw_reg, list_contains, name_matches
+from xenarm.devicetree.values import Range, fdt_compatible, fdt_path, fdt_raw_reg, list_contains, name_matches
 
 __all__ = [
     "MEMORY",
@@ -24,6 +24,7 @@ __all__ = [
     "is_boot_module",
     "memory_bytes",
     "memory_conflict",
+    "memory_end",
     "memory_free",
     "memory_holds",
     "memory_init",
@@ -61,9 +62,9 @@ class Claim(Struct):
 
     base: u64
     size: u64
-    kind: ClaimKind
-    entry: u32
     node: Node
+    entry: u16
+    kind: ClaimKind
 
 
 class Span(Struct):
@@ -108,7 +109,7 @@ def claim(kind: ClaimKind, node: Node, entry: u32, base: u64, size: u64) -> bool
     c.base = base
     c.size = size
     c.kind = kind
-    c.entry = entry
+    c.entry = truncate(u16, entry)
     c.node = node
     MEMORY.claim_count += 1
     return True
@@ -141,7 +142,7 @@ def claim_regs(fdt: Fdt, parent: Node, node: Node, kind: ClaimKind) -> bool:
 
 @fn
 def claim_reserved_memory(fdt: Fdt) -> bool:
-    parent = fdt_find(fdt, b"/reserved-memory")
+    parent = fdt_reserved_memory(fdt)
     if parent == NO_NODE:
         return True
     for node in fdt_children(fdt, parent):
@@ -199,7 +200,7 @@ def claim_shared(fdt: Fdt, domain: Node) -> bool:
 @fn
 def claim_modules(fdt: Fdt) -> bool:
     """The modules of every domain, and those directly under /chosen."""
-    chosen = fdt_find(fdt, b"/chosen")
+    chosen = fdt_chosen(fdt)
     if chosen == NO_NODE:
         return True
     for domain in fdt_children(fdt, chosen):
@@ -369,12 +370,16 @@ def span_cut(base: u64, end: u64) -> None:
         if first >= end or last <= base:
             at += 1
             continue
-        span_remove(at)
-        if last > end:
-            span_insert(at, end, last)
+        if first >= base and last <= end:
+            span_remove(at)
+            continue
         if first < base:
-            span_insert(at, first, base)
-            at += 1
+            MEMORY.free[at].end = base
+            if last > end:
+                span_insert(at + 1, end, last)
+        else:
+            MEMORY.free[at].base = end
+        at += 1
 
 
 @fn
@@ -393,7 +398,7 @@ def cut_claims(reserved: bool) -> None:
 @fn
 def is_memory(fdt: Fdt, node: Node) -> bool:
     """`/memory`, with or without a unit address, of device type memory (specification 3.4)."""
-    if not name_matches(fdt_name(fdt, node), b"memory"):
+    if fdt_initial(fdt, node) != 0x6D or not name_matches(fdt_name(fdt, node), b"memory"):
         return False
     _, kind = fdt_property(fdt, node, b"device_type")
     return list_contains(kind, b"memory")
@@ -401,12 +406,18 @@ def is_memory(fdt: Fdt, node: Node) -> bool:
 
 @fn
 def add_bank(place: Range) -> None:
-    """Whole pages of an entry of `/memory`."""
-    if place.base >= MACHINE_END or place.size < PAGE_SIZE or MEMORY.bank_count == MOST_BANKS:
+    """Whole pages of an entry of `/memory`, less those at the image's addresses."""
+    if place.base >= MACHINE_END or place.size < PAGE_SIZE:
         return
     base = (place.base + (PAGE_SIZE - 1)) & ~u64(PAGE_SIZE - 1)
     end = min(place.base + place.size, MACHINE_END) & ~u64(PAGE_SIZE - 1)
-    if base < end:
+    add_span(base, min(end, u64(IMAGE_SPACE)))
+    add_span(max(base, u64(IMAGE_SPACE_END)), end)
+
+
+@fn
+def add_span(base: u64, end: u64) -> None:
+    if base < end and MEMORY.bank_count < MOST_BANKS:
         bank = MEMORY.banks[MEMORY.bank_count]
         bank.base = base
         bank.end = end
@@ -456,7 +467,7 @@ def map_shared_pages() -> None:
 @fn
 def cut_spin_table(fdt: Fdt) -> None:
     """The pages with the words that CPUs spin on, where firmware has not reserved them itself."""
-    cpus = fdt_find(fdt, b"/cpus")
+    cpus = fdt_cpus(fdt)
     if cpus != NO_NODE:
         for node in fdt_children(fdt, cpus):
             word = spin_release(fdt, node) if spins(fdt, node) else u64(0)
@@ -495,6 +506,15 @@ def memory_init(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> Re
     window_pages_from(page_alloc)
     printk(f"memory: {memory_bytes() // KIB} KiB, {memory_free() // KIB} KiB of it free")
     return Result.OK
+
+
+@fn
+def memory_end() -> u64:
+    """Where the last bank ends."""
+    end = u64(0)
+    for i in range(MEMORY.bank_count):
+        end = max(end, MEMORY.banks[i].end)
+    return end
 
 
 @fn

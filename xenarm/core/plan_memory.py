@@ -15,7 +15,7 @@ from xenarm.gic.controller import GIC, gic_is_v3
 from xenarm.gic.host import gic_region, gic_region_count
 from xenarm.gic.regions import gicr_add, gicr_placed
 from xenarm.gic.state import VGIC_INTIDS
-from xenarm.p2m.stage2 import IPA_BITS
+from xenarm.p2m.stage2 import p2m_limit
 
 __all__ = ["plan_layout", "plan_memory", "plan_tables"]
 
@@ -33,7 +33,7 @@ def plan_static(fdt: Fdt, plan: Plan, kib: u64) -> bool:
             break
         if place.size == 0 or (place.base | place.size) & (PAGE_SIZE - 1) != 0 or not memory_holds(place.base, place.size):
             return refuse(fdt, plan, plan.node, b"xen,static-mem is not in whole pages of the machine's memory", b"correct address and size")
-        if CONFIG.DIRECT_MAP and plan.direct and place.base + place.size > u64(1) << IPA_BITS:
+        if CONFIG.DIRECT_MAP and plan.direct and place.base + place.size > p2m_limit():
             return refuse(fdt, plan, plan.node, b"direct-map reaches beyond the 40 bits of a guest's addresses", b"choose memory below")
         total += place.size
     if total == 0:
@@ -104,9 +104,9 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
 @fn
 def plan_layout_direct(fdt: Fdt, plan: Plan) -> bool:
     """The devices where the machine has them."""
-    plan.layout.gicd = GIC.gicd
-    plan.layout.gicc = GIC.gicc
-    if (GIC.gicd | GIC.gicc) & (PAGE_SIZE - 1) != 0:
+    plan.layout.gicd = GIC.machine_gicd
+    plan.layout.gicc = GIC.machine_gicc
+    if (GIC.machine_gicd | GIC.machine_gicc) & (PAGE_SIZE - 1) != 0:
         return refuse(fdt, plan, plan.node, b"direct-map: the machine's interrupt controller is not on page boundaries", b"leave direct-map out")
     if gic_is_v3() and not plan_redistributors(plan):
         return refuse(fdt, plan, plan.node, b"direct-map: the machine has fewer redistributors than the domain has CPUs", b"leave direct-map out")

@@ -10,9 +10,9 @@ from xenarm.core.plan_state import Plan, refuse, refuse_overlap, refuse_two
 from xenarm.core.result import Result
 from xenarm.core.static_memory import MOST_STATIC, SharedPlace, shared_id, shared_nodes, shared_place, static_memory
 from xenarm.devicetree.guest import MOST_SHARES
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_property
-from xenarm.devicetree.values import fdt_compatible, fdt_find, list_contains
-from xenarm.p2m.stage2 import IPA_BITS
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_chosen, fdt_property
+from xenarm.devicetree.values import fdt_compatible, list_contains
+from xenarm.p2m.stage2 import p2m_limit
 
 __all__ = ["plan_no_shared", "plan_shared"]
 
@@ -68,7 +68,7 @@ def earlier_share(fdt: Fdt, plan: Plan, node: Node, base: u64, size: u64) -> Nod
 @fn
 def plan_guest_side(fdt: Fdt, plan: Plan, node: Node, place: SharedPlace) -> bool:
     """The guest's addresses are its own, and nothing else is there."""
-    if place.guest > u64(1) << IPA_BITS or place.size > (u64(1) << IPA_BITS) - place.guest:
+    if place.guest > p2m_limit() or place.size > p2m_limit() - place.guest:
         return refuse(fdt, plan, node, b"xen,shared-mem reaches beyond the 40 bits of a guest's addresses", b"choose a guest address below")
     if plan.direct and (not place.placed or place.host != place.guest):
         return refuse(fdt, plan, node, b"xen,shared-mem of a direct-map domain has two addresses", b"give the machine's as the guest's too")
@@ -119,7 +119,7 @@ def plan_against(fdt: Fdt, plan: Plan, node: Node, place: SharedPlace, domain: N
 @fn
 def plan_users(fdt: Fdt, plan: Plan, node: Node, place: SharedPlace) -> bool:
     """Whatever earlier nodes say of the same region, in whatever domain."""
-    for domain in fdt_children(fdt, fdt_find(fdt, b"/chosen")):
+    for domain in fdt_children(fdt, fdt_chosen(fdt)):
         if fdt_compatible(fdt, domain, b"xen,domain"):
             for other in shared_nodes(fdt, domain):
                 if u32(other) < u32(node) and shared_id(fdt, other).equals(shared_id(fdt, node)):

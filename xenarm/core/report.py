@@ -5,7 +5,6 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, PAGE_SIZE
 from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_name
 from xenarm.core.fault import HOST_TREE
-from xenarm.core.guest_memory import GUEST_MEMORY
 from xenarm.core.log import printk
 from xenarm.core.memory import MEMORY, claim_text, memory_bytes, memory_free
 from xenarm.core.shared_memory import shared_memory_report
@@ -28,7 +27,7 @@ def report_claims() -> None:
 
 @fn
 def report_domain(d: Domain) -> None:
-    memory = GUEST_MEMORY[d.id]
+    memory = d.memory
     for i in range(memory.count):
         piece = memory.pieces[i]
         printk(f"  {piece.base:#012x} {piece.size // KIB:9d} KiB  RAM of {domain_name(d)} at {piece.ipa:#x}")

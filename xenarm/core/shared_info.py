@@ -4,20 +4,17 @@ One frame at a time shows it: one of the domain's RAM, which comes back when the
 map keeps for grants. Each place takes tables out of the domain's own pool; a new life has them back, with stage 2 made anew.
 """
 
-from freestanding import Ptr, Struct, array, fn, u8, u64, usize
+from freestanding import Ptr, fn, u8, u64, usize
 
 from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE
-from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import Domain
 from xenarm.core.guest_memory import guest_memory_find
 from xenarm.core.memory import page_alloc, page_free
 from xenarm.core.result import Result
-from xenarm.core.spinlock import Spinlock
 from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_unmap
 
 __all__ = [
-    "SHARED_INFO",
     "SHARED_TABLES",
     "shared_info_at",
     "shared_info_create",
@@ -32,22 +29,10 @@ MAPS_MEMORY = True
 SHARED_TABLES = 8  # of the pool, for showing the page at four places at least
 
 
-class SharedPage(Struct):
-    """`page` is a machine address, `shown_at` a guest-physical one; 0: none. `was_shown`: stage 2 is not as it was made. The lock is the domain's own vCPUs' alone; stage 2's is taken in it."""
-
-    lock: Spinlock
-    page: u64
-    shown_at: u64
-    was_shown: bool
-
-
-SHARED_INFO = array(SharedPage, CONFIG.MAX_DOMAINS)
-
-
 @fn
 def shared_info_create(d: Domain) -> Result:
     """A page of zeros, shown nowhere yet."""
-    s = SHARED_INFO[d.id]
+    s = d.shared_page
     s.page = u64(page_alloc())
     s.shown_at = 0
     s.was_shown = False
@@ -63,7 +48,7 @@ def may_show(d: Domain, ipa: u64) -> bool:
 @fn
 def shared_info_show(d: Domain, ipa: u64) -> Result:
     """Map it at a page of guest-physical space. BUSY: it is shown already. INVALID: not there. NO_MEMORY: no page for a table."""
-    s = SHARED_INFO[d.id]
+    s = d.shared_page
     if ipa & (PAGE_SIZE - 1) != 0 or not may_show(d, ipa):
         return Result.INVALID
     with s.lock:
@@ -88,7 +73,7 @@ def put_back(d: Domain, ipa: u64) -> Result:
 @fn
 def shared_info_hide(d: Domain, ipa: u64) -> Result:
     """Undo `shared_info_show`. INVALID: it is not shown there."""
-    s = SHARED_INFO[d.id]
+    s = d.shared_page
     with s.lock:
         if ipa == 0 or s.shown_at != ipa:
             return Result.INVALID
@@ -101,14 +86,14 @@ def shared_info_hide(d: Domain, ipa: u64) -> Result:
 @fn
 def shared_info_at(d: Domain, ipa: u64) -> u64:
     """The machine address behind a page of the domain's RAM or where the shared page is shown; 0: neither."""
-    s = SHARED_INFO[d.id]
+    s = d.shared_page
     return s.page if ipa == s.shown_at and ipa != 0 else guest_memory_find(d, ipa)
 
 
 @fn
 def shared_info_reset(d: Domain) -> bool:
     """The domain begins anew: zeros, shown nowhere; whether stage 2 must be made anew for that. None of its vCPUs may be on."""
-    s = SHARED_INFO[d.id]
+    s = d.shared_page
     was_shown = s.was_shown
     Ptr[u8](usize(s.page)).slice(PAGE_SIZE).fill(0)
     s.shown_at = 0
@@ -119,7 +104,7 @@ def shared_info_reset(d: Domain) -> bool:
 @fn
 def shared_info_release(d: Domain) -> None:
     """Give it back. Nobody may use it any more, and stage 2 must be empty."""
-    s = SHARED_INFO[d.id]
+    s = d.shared_page
     if s.page != 0:
         page_free(HostPhys(s.page))
     s.page = 0

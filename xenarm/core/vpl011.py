@@ -8,7 +8,6 @@ Lock order: here `Vpl011.lock` is a leaf.
 from collections.abc import Callable
 
 from freestanding import Array, IntEnum, Struct, array, fn, table, u8, u32, wrapping_add, wrapping_sub
-from xenarm.config import CONFIG
 from xenarm.core.access import Outcome
 from xenarm.core.spinlock import Spinlock
 from xenarm.drivers.pl011_registers import (
@@ -36,7 +35,7 @@ from xenarm.drivers.pl011_registers import (
     LineControl,
 )
 
-__all__ = ["QUEUE_SIZE", "VPL011S", "Effect", "Vpl011", "vpl011_access", "vpl011_queue", "vpl011_reset", "vpl011_room", "vpl011_room_to_send"]
+__all__ = ["QUEUE_SIZE", "Effect", "Vpl011", "vpl011_access", "vpl011_queue", "vpl011_reset", "vpl011_room", "vpl011_room_to_send"]
 
 QUEUE_SIZE = 512  # behind the FIFO that the guest sees; what does not fit waits in the physical port
 assert QUEUE_SIZE & (QUEUE_SIZE - 1) == 0 and QUEUE_SIZE >= FIFO_DEPTH
@@ -71,9 +70,6 @@ class Vpl011(Struct):
     head: u32
     tail: u32
     queue: Array[u8] = array(u8, QUEUE_SIZE)
-
-
-VPL011S = array(Vpl011, CONFIG.MAX_DOMAINS)
 
 
 @fn

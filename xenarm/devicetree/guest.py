@@ -22,6 +22,7 @@ from xenarm.devicetree.writer import (
     fdt_begin,
     fdt_begin_at,
     fdt_cell,
+    fdt_copy,
     fdt_end,
     fdt_finish,
     fdt_flag,
@@ -33,6 +34,8 @@ from xenarm.devicetree.writer import (
     fdt_text_at,
     fdt_value,
     fdt_wide,
+    named,
+    prepared,
 )
 
 __all__ = ["GUEST_TREE_ROOM", "MOST_SHARES", "GuestTree", "guest_tree_bank", "guest_tree_redistributors", "guest_tree_share", "guest_tree_write"]
@@ -46,6 +49,37 @@ UART_CLOCK = 24_000_000
 MOST_BANKS = 32
 MOST_SHARES = 8
 MOST_GICR = 4
+
+# Properties, by where their names stand in the strings block.
+ADDRESS_CELLS = named("#address-cells")
+SIZE_CELLS = named("#size-cells")
+COMPATIBLE = named("compatible")
+MODEL = named("model")
+INTERRUPT_PARENT = named("interrupt-parent")
+BOOTARGS = named("bootargs")
+STDOUT_PATH = named("stdout-path")
+LINUX_INITRD_START = named("linux,initrd-start")
+LINUX_INITRD_END = named("linux,initrd-end")
+METHOD = named("method")
+CPU_OFF = named("cpu_off")
+CPU_ON = named("cpu_on")
+DEVICE_TYPE = named("device_type")
+REG = named("reg")
+ENABLE_METHOD = named("enable-method")
+RANGES = named("ranges")
+XEN_ID = named("xen,id")
+XEN_OFFSET = named("xen,offset")
+INTERRUPT_CELLS = named("#interrupt-cells")
+INTERRUPT_CONTROLLER = named("interrupt-controller")
+LINUX_PHANDLE = named("linux,phandle")
+PHANDLE = named("phandle")
+INTERRUPTS = named("interrupts")
+CURRENT_SPEED = named("current-speed")
+CLOCK_CELLS = named("#clock-cells")
+CLOCK_FREQUENCY = named("clock-frequency")
+CLOCK_NAMES = named("clock-names")
+CLOCKS = named("clocks")
+REDISTRIBUTOR_REGIONS = named("#redistributor-regions")
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -122,23 +156,26 @@ def guest_tree_share(tree: GuestTree, base: u64, size: u64, id: View[u8]) -> Non
 
 @fn
 def write_root(w: FdtWriter) -> None:
-    fdt_cell(w, b"#address-cells", 2)
-    fdt_cell(w, b"#size-cells", 2)
-    fdt_value(w, b"compatible", b"xen,xenvm-4.17\0xen,xenvm\0")
-    fdt_text(w, b"model", b"XENVM-4.17")
-    fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
+    fdt_cell(w, ADDRESS_CELLS, 2)
+    fdt_cell(w, SIZE_CELLS, 2)
+    fdt_value(w, COMPATIBLE, b"xen,xenvm-4.17\0xen,xenvm\0")
+    fdt_text(w, MODEL, b"XENVM-4.17")
+    fdt_cell(w, INTERRUPT_PARENT, GIC_PHANDLE)
+
+
+ROOT_PROPERTIES = prepared(write_root)
 
 
 @fn
 def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
     fdt_begin(w, b"chosen")
     if len(tree.bootargs) > 0:
-        fdt_text(w, b"bootargs", tree.bootargs)
+        fdt_text(w, BOOTARGS, tree.bootargs)
     if tree.vpl011:
-        fdt_text_at(w, b"stdout-path", b"/pl011" if tree.primecell else b"/sbsa-uart", tree.uart)
+        fdt_text_at(w, STDOUT_PATH, b"/pl011" if tree.primecell else b"/sbsa-uart", tree.uart)
     if tree.ramdisk_size > 0:
-        fdt_wide(w, b"linux,initrd-start", tree.ramdisk)
-        fdt_wide(w, b"linux,initrd-end", tree.ramdisk + tree.ramdisk_size)
+        fdt_wide(w, LINUX_INITRD_START, tree.ramdisk)
+        fdt_wide(w, LINUX_INITRD_END, tree.ramdisk + tree.ramdisk_size)
     fdt_end(w)
 
 
@@ -146,26 +183,29 @@ def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
 def write_psci(w: FdtWriter) -> None:
     """`cpu_on` and `cpu_off` are the function numbers of PSCI 0.1, for guests that know no other."""
     fdt_begin(w, b"psci")
-    fdt_value(w, b"compatible", b"arm,psci-1.0\0arm,psci-0.2\0arm,psci\0")
-    fdt_text(w, b"method", b"hvc")
-    fdt_cell(w, b"cpu_off", 1)
-    fdt_cell(w, b"cpu_on", 2)
+    fdt_value(w, COMPATIBLE, b"arm,psci-1.0\0arm,psci-0.2\0arm,psci\0")
+    fdt_text(w, METHOD, b"hvc")
+    fdt_cell(w, CPU_OFF, 1)
+    fdt_cell(w, CPU_ON, 2)
     fdt_end(w)
+
+
+PSCI = prepared(write_psci)
 
 
 @fn
 def write_cpus(w: FdtWriter, tree: GuestTree) -> None:
     """`reg` is the affinity of the vCPU's MPIDR."""
     fdt_begin(w, b"cpus")
-    fdt_cell(w, b"#address-cells", 1)
-    fdt_cell(w, b"#size-cells", 0)
+    fdt_cell(w, ADDRESS_CELLS, 1)
+    fdt_cell(w, SIZE_CELLS, 0)
     for n in range(tree.vcpus):
         affinity = affinity_of(n)
         fdt_begin_at(w, b"cpu", u64(affinity))
-        fdt_text(w, b"compatible", b"arm,cortex-a15" if tree.armv7 else b"arm,armv8")
-        fdt_text(w, b"device_type", b"cpu")
-        fdt_cell(w, b"reg", affinity)
-        fdt_text(w, b"enable-method", b"psci")
+        fdt_text(w, COMPATIBLE, b"arm,cortex-a15" if tree.armv7 else b"arm,armv8")
+        fdt_text(w, DEVICE_TYPE, b"cpu")
+        fdt_cell(w, REG, affinity)
+        fdt_text(w, ENABLE_METHOD, b"psci")
         fdt_end(w)
     fdt_end(w)
 
@@ -174,8 +214,8 @@ def write_cpus(w: FdtWriter, tree: GuestTree) -> None:
 def write_memory(w: FdtWriter, tree: GuestTree) -> None:
     """Shared memory is memory too, as Xen has it from 4.19 on; what is reserved says that it is nobody's RAM."""
     fdt_begin_at(w, b"memory", tree.banks[0].base)
-    fdt_text(w, b"device_type", b"memory")
-    fdt_head(w, b"reg", usize(tree.bank_count + tree.share_count) * 16)
+    fdt_text(w, DEVICE_TYPE, b"memory")
+    fdt_head(w, REG, usize(tree.bank_count + tree.share_count) * 16)
     for i in range(tree.bank_count):
         fdt_put64(w, tree.banks[i].base)
         fdt_put64(w, tree.banks[i].size)
@@ -189,17 +229,17 @@ def write_memory(w: FdtWriter, tree: GuestTree) -> None:
 def write_shares(w: FdtWriter, tree: GuestTree) -> None:
     """Linux's binding reserved-memory/xen,shared-memory.txt."""
     fdt_begin(w, b"reserved-memory")
-    fdt_cell(w, b"#address-cells", 2)
-    fdt_cell(w, b"#size-cells", 2)
-    fdt_flag(w, b"ranges")
+    fdt_cell(w, ADDRESS_CELLS, 2)
+    fdt_cell(w, SIZE_CELLS, 2)
+    fdt_flag(w, RANGES)
     for i in range(tree.share_count):
         fdt_begin_at(w, b"xen-shmem", tree.shares[i].base)
-        fdt_text(w, b"compatible", b"xen,shared-memory-v1")
-        fdt_head(w, b"reg", 16)
+        fdt_text(w, COMPATIBLE, b"xen,shared-memory-v1")
+        fdt_head(w, REG, 16)
         fdt_put64(w, tree.shares[i].base)
         fdt_put64(w, tree.shares[i].size)
-        fdt_text(w, b"xen,id", tree.shares[i].id)
-        fdt_wide(w, b"xen,offset", 0)
+        fdt_text(w, XEN_ID, tree.shares[i].id)
+        fdt_wide(w, XEN_OFFSET, 0)
         fdt_end(w)
     fdt_end(w)
 
@@ -207,8 +247,8 @@ def write_shares(w: FdtWriter, tree: GuestTree) -> None:
 @fn
 def write_gic_v2(w: FdtWriter, tree: GuestTree) -> None:
     """Distributor and CPU interface."""
-    fdt_value(w, b"compatible", b"arm,gic-400\0arm,cortex-a15-gic\0")
-    fdt_head(w, b"reg", 32)
+    fdt_value(w, COMPATIBLE, b"arm,gic-400\0arm,cortex-a15-gic\0")
+    fdt_head(w, REG, 32)
     fdt_put64(w, tree.gicd)
     fdt_put64(w, GUEST_GICD_SIZE)
     fdt_put64(w, tree.gicc)
@@ -218,10 +258,10 @@ def write_gic_v2(w: FdtWriter, tree: GuestTree) -> None:
 @fn
 def write_gic_v3(w: FdtWriter, tree: GuestTree) -> None:
     """Distributor and redistributors; how many regions of these only where it is not one."""
-    fdt_text(w, b"compatible", b"arm,gic-v3")
+    fdt_text(w, COMPATIBLE, b"arm,gic-v3")
     if tree.gicr_count > 1:
-        fdt_cell(w, b"#redistributor-regions", tree.gicr_count)
-    fdt_head(w, b"reg", usize(tree.gicr_count) * 16 + 16)
+        fdt_cell(w, REDISTRIBUTOR_REGIONS, tree.gicr_count)
+    fdt_head(w, REG, usize(tree.gicr_count) * 16 + 16)
     fdt_put64(w, tree.gicd)
     fdt_put64(w, GUEST_GICD3_SIZE)
     for i in range(tree.gicr_count):
@@ -232,15 +272,15 @@ def write_gic_v3(w: FdtWriter, tree: GuestTree) -> None:
 @fn
 def write_gic(w: FdtWriter, tree: GuestTree) -> None:
     fdt_begin_at(w, b"interrupt-controller", tree.gicd)
-    fdt_cell(w, b"#address-cells", 0)
-    fdt_cell(w, b"#interrupt-cells", 3)
-    fdt_flag(w, b"interrupt-controller")
+    fdt_cell(w, ADDRESS_CELLS, 0)
+    fdt_cell(w, INTERRUPT_CELLS, 3)
+    fdt_flag(w, INTERRUPT_CONTROLLER)
     if tree.gic_v3:
         write_gic_v3(w, tree)
     else:
         write_gic_v2(w, tree)
-    fdt_cell(w, b"linux,phandle", GIC_PHANDLE)
-    fdt_cell(w, b"phandle", GIC_PHANDLE)
+    fdt_cell(w, LINUX_PHANDLE, GIC_PHANDLE)
+    fdt_cell(w, PHANDLE, GIC_PHANDLE)
     fdt_end(w)
 
 
@@ -251,37 +291,45 @@ def put_ppi(w: FdtWriter, intid: u32) -> None:
     fdt_put(w, ALL_CPUS | LEVEL_LOW)
 
 
-@fn
-def write_timer(w: FdtWriter, tree: GuestTree) -> None:
+def timer(compatible: bytes) -> bytes:
     """Secure, non-secure and virtual timer, in the order of Linux's binding; level low is what that asks for."""
-    fdt_begin(w, b"timer")
-    fdt_text(w, b"compatible", b"arm,armv7-timer" if tree.armv7 else b"arm,armv8-timer")
-    fdt_head(w, b"interrupts", 36)
-    put_ppi(w, GUEST_TIMER_PHYS_S_PPI)
-    put_ppi(w, GUEST_TIMER_PHYS_NS_PPI)
-    put_ppi(w, GUEST_TIMER_VIRT_PPI)
-    fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
-    fdt_end(w)
+
+    @fn
+    def write_timer(w: FdtWriter) -> None:
+        fdt_begin(w, b"timer")
+        fdt_text(w, COMPATIBLE, compatible)
+        fdt_head(w, INTERRUPTS, 36)
+        put_ppi(w, GUEST_TIMER_PHYS_S_PPI)
+        put_ppi(w, GUEST_TIMER_PHYS_NS_PPI)
+        put_ppi(w, GUEST_TIMER_VIRT_PPI)
+        fdt_cell(w, INTERRUPT_PARENT, GIC_PHANDLE)
+        fdt_end(w)
+
+    return prepared(write_timer)
+
+
+TIMER_ARMV7 = timer(b"arm,armv7-timer")
+TIMER_ARMV8 = timer(b"arm,armv8-timer")
 
 
 @fn
 def write_uart_place(w: FdtWriter, tree: GuestTree) -> None:
-    fdt_head(w, b"reg", 16)
+    fdt_head(w, REG, 16)
     fdt_put64(w, tree.uart)
     fdt_put64(w, GUEST_PL011_SIZE)
-    fdt_head(w, b"interrupts", 12)
+    fdt_head(w, INTERRUPTS, 12)
     fdt_put(w, GIC_SPI)
     fdt_put(w, tree.uart_intid - 32)
     fdt_put(w, LEVEL_HIGH)
-    fdt_cell(w, b"interrupt-parent", GIC_PHANDLE)
-    fdt_cell(w, b"current-speed", 115200)
+    fdt_cell(w, INTERRUPT_PARENT, GIC_PHANDLE)
+    fdt_cell(w, CURRENT_SPEED, 115200)
 
 
 @fn
 def write_sbsa_uart(w: FdtWriter, tree: GuestTree) -> None:
     """What Xen shows: the subset of a PL011 that needs no clock."""
     fdt_begin_at(w, b"sbsa-uart", tree.uart)
-    fdt_text(w, b"compatible", b"arm,sbsa-uart")
+    fdt_text(w, COMPATIBLE, b"arm,sbsa-uart")
     write_uart_place(w, tree)
     fdt_end(w)
 
@@ -290,15 +338,15 @@ def write_sbsa_uart(w: FdtWriter, tree: GuestTree) -> None:
 def write_primecell_uart(w: FdtWriter, tree: GuestTree) -> None:
     """Linux's binding pl011.yaml wants the clocks by name; a fixed one serves as both."""
     fdt_begin(w, b"clock")
-    fdt_text(w, b"compatible", b"fixed-clock")
-    fdt_cell(w, b"#clock-cells", 0)
-    fdt_cell(w, b"clock-frequency", UART_CLOCK)
-    fdt_cell(w, b"phandle", CLOCK_PHANDLE)
+    fdt_text(w, COMPATIBLE, b"fixed-clock")
+    fdt_cell(w, CLOCK_CELLS, 0)
+    fdt_cell(w, CLOCK_FREQUENCY, UART_CLOCK)
+    fdt_cell(w, PHANDLE, CLOCK_PHANDLE)
     fdt_end(w)
     fdt_begin_at(w, b"pl011", tree.uart)
-    fdt_value(w, b"compatible", b"arm,pl011\0arm,primecell\0")
-    fdt_value(w, b"clock-names", b"uartclk\0apb_pclk\0")
-    fdt_wide(w, b"clocks", CLOCK_PHANDLE << 32 | CLOCK_PHANDLE)
+    fdt_value(w, COMPATIBLE, b"arm,pl011\0arm,primecell\0")
+    fdt_value(w, CLOCK_NAMES, b"uartclk\0apb_pclk\0")
+    fdt_wide(w, CLOCKS, CLOCK_PHANDLE << 32 | CLOCK_PHANDLE)
     write_uart_place(w, tree)
     fdt_end(w)
 
@@ -317,15 +365,15 @@ def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
     w = zeroed(FdtWriter)
     fdt_new(w, out)
     fdt_begin(w, b"")
-    write_root(w)
+    fdt_copy(w, ROOT_PROPERTIES)
     write_chosen(w, tree)
-    write_psci(w)
+    fdt_copy(w, PSCI)
     write_cpus(w, tree)
     write_memory(w, tree)
     if tree.share_count > 0:
         write_shares(w, tree)
     write_gic(w, tree)
-    write_timer(w, tree)
+    fdt_copy(w, TIMER_ARMV7 if tree.armv7 else TIMER_ARMV8)
     if tree.vpl011:
         write_uart(w, tree)
     fdt_end(w)

@@ -7,7 +7,7 @@ every load is checked all the same, since a slice knows its length.
 
 from collections.abc import Iterator
 
-from freestanding import Array, Distinct, IntEnum, Struct, View, array, fn, offset_of, size_of, table, truncate, u8, u16, u32, u64, usize
+from freestanding import Array, Distinct, IntEnum, Struct, View, array, ctz, fn, offset_of, size_of, table, truncate, u8, u16, u32, u64, usize, wrapping_sub
 from xenarm.config import CONFIG
 
 __all__ = [
@@ -20,8 +20,12 @@ __all__ = [
     "Node",
     "Trail",
     "fdt_bytes",
+    "fdt_child_cells",
     "fdt_children",
+    "fdt_chosen",
     "fdt_compatibles",
+    "fdt_cpus",
+    "fdt_initial",
     "fdt_mentions",
     "fdt_name",
     "fdt_next",
@@ -31,9 +35,11 @@ __all__ = [
     "fdt_phandle",
     "fdt_property",
     "fdt_reserve_entry",
+    "fdt_reserved_memory",
     "fdt_top",
     "fdt_total_size",
     "fdt_trace",
+    "fdt_with_phandle",
     "name_matches",
 ]
 
@@ -91,8 +97,14 @@ class Place(Struct):
     name_size: u16
     parent: u16
     after: u16
+    cells: u8  # `#address-cells` in the lower half, `#size-cells` in the upper one, 15 standing for anything above
+    cells_seen: u8  # which of them the node has
 
 
+ADDRESS_SEEN = 1
+SIZE_SEEN = 2
+CELLS_DEFAULT = 2 | 1 << 4  # of the specification for a node that says nothing (section 2.3.5). Not inherited from further up
+MOST_CELLS = 15
 assert MAX_NODES < 0x1_0000
 
 
@@ -103,6 +115,7 @@ class TopName(Struct, frozen=True):
 
 
 TOP_NAMES = table(TopName, [TopName(b"chosen"), TopName(b"cpus"), TopName(b"aliases"), TopName(b"reserved-memory")])
+CHOSEN, CPUS, _, RESERVED_MEMORY = range(4)
 
 
 class Fdt(Struct):
@@ -113,6 +126,8 @@ class Fdt(Struct):
     structure: View[u8]
     strings: View[u8]
     count: u32
+    arguments_found: bool  # `arguments` is what `bootargs.py` has found
+    arguments: View[u8]
     tops: Array[Node] = array(Node, len(TOP_NAMES))  # by TOP_NAMES; NO_NODE for none
     places: Array[Place] = array(Place, MAX_NODES)
 
@@ -188,31 +203,59 @@ def check_reserve_map(reserve: View[u8]) -> FdtError:
     return FdtError.BAD_RESERVE_MAP
 
 
-@fn(inline=True)
+class Known(Struct):
+    """Where the names that are looked for in all nodes stand in the strings block, as far as seen. One may stand there more than once."""
+
+    compatible: u32
+    phandle: u32
+    address_cells: u32
+    size_cells: u32
+
+
+UNKNOWN = 0xFFFF_FFFF
+LOW_BITS = 0x0101_0101_0101_0101
+HIGH_BITS = 0x8080_8080_8080_8080
+
+
+@fn
 def string_ends(strings: View[u8], offset: usize) -> bool:
-    """Whether a string that begins at `offset` ends in the block. In a block that ends with a NUL, as they do, every one does."""
-    if offset >= len(strings) or strings[len(strings) - 1] == 0:
-        return offset < len(strings)
+    """Whether a string that begins at `offset` ends in the block."""
+    if offset >= len(strings):
+        return False
     rest = strings[offset:]
     return rest.find(0) < len(rest)
 
 
 @fn(inline=True)
-def check_begin(fdt: Fdt, parent: u32, depth: u32, at: u32, rest: View[u8]) -> tuple[FdtError, usize]:
-    """Note the node whose FDT_BEGIN_NODE is at `at`, where `rest` begins: (error, bytes up to the next token)."""
+def name_length(named: View[u8]) -> usize:
+    """Where the first NUL is, looked for in words; the length when there is none."""
+    rest = named
+    while len(rest) >= 8:
+        word = rest.load_le64(0)
+        zeros = wrapping_sub(word, LOW_BITS) & ~word & HIGH_BITS  # its lowest bit is in the first byte that is 0
+        if zeros != 0:
+            return len(named) - len(rest) + usize(ctz(zeros) // 8)
+        rest = rest[8:]
+    return len(named) - len(rest) + rest.find(0)
+
+
+@fn(inline=True)
+def check_begin(fdt: Fdt, parent: u32, depth: u32, rest: View[u8]) -> tuple[FdtError, usize]:
+    """Note the node whose FDT_BEGIN_NODE `rest` begins with, of 4 bytes at least: (error, bytes up to the next token)."""
+    at = truncate(u32, len(fdt.structure) - len(rest))
     if depth == 0 and at != 0:
         return FdtError.BAD_NESTING, 0
     if depth == MAX_DEPTH:
         return FdtError.TOO_DEEP, 0
-    if fdt.count == MAX_NODES:
+    if fdt.count >= MAX_NODES:
         return FdtError.TOO_MANY_NODES, 0
     named = rest[4:]
-    length = named.find(0)
+    length = name_length(named)
     if length == len(named):
         return FdtError.CUT_STRUCTURE, 0
     if length > MAX_NAME:
         return FdtError.LONG_NAME, 0
-    if depth == 1:
+    if depth == 1 and (named[0] == 0x63 or named[0] == 0x61 or named[0] == 0x72):  # "c", "a", "r"
         note_top(fdt, named[:length])
     place = fdt.places[fdt.count]
     place.begin = at
@@ -220,10 +263,12 @@ def check_begin(fdt: Fdt, parent: u32, depth: u32, at: u32, rest: View[u8]) -> t
     place.phandle = 0
     place.name_size = truncate(u16, length)
     place.parent = truncate(u16, parent)
+    place.cells = CELLS_DEFAULT
+    place.cells_seen = 0
     return FdtError.NONE, 4 + align4(length + 1)
 
 
-@fn(inline=True)
+@fn(inline=False)
 def note_top(fdt: Fdt, name: View[u8]) -> None:
     """The root's children that everybody asks for; of several of one name the first counts."""
     for i in range(len(TOP_NAMES)):
@@ -232,38 +277,103 @@ def note_top(fdt: Fdt, name: View[u8]) -> None:
 
 
 @fn(inline=True)
-def check_property(fdt: Fdt, strings: View[u8], place: Place, rest: View[u8]) -> tuple[FdtError, usize]:
-    """The same for a property of the node at `place`."""
-    if len(rest) < 12:
-        return FdtError.CUT_STRUCTURE, 0
-    size = usize(rest.load_be32(4))
-    if size > len(rest) - 12:
-        return FdtError.CUT_STRUCTURE, 0
-    name = usize(rest.load_be32(8))
-    if not string_ends(strings, name):
-        return FdtError.BAD_STRING, 0
-    first = strings[name]
-    if first == 0x63 or first == 0x70 or first == 0x6C:  # "c", "p", "l"
-        note_property(fdt, strings, place, name, rest)
-    return FdtError.NONE, 12 + align4(size)
+def note_property(fdt: Fdt, known: Known, place: Place, name: u32, rest: View[u8]) -> None:
+    """What is looked for in all nodes: of the property that `rest` begins with."""
+    if name == known.compatible:
+        note_compatible(fdt, place, rest)
+    elif name == known.phandle:
+        note_phandle(place, rest)
+    elif name == known.address_cells:
+        note_cells(place, rest, ADDRESS_SEEN, 0)
+    elif name == known.size_cells:
+        note_cells(place, rest, SIZE_SEEN, 4)
+    elif may_be_noted(fdt.strings, usize(name)):
+        note_by_name(fdt, known, place, name, rest)
+
+
+@fn(inline=True)
+def may_be_noted(strings: View[u8], name: usize) -> bool:
+    """By its second character, in "compatible", "phandle", "linux,phandle", "#address-cells", "#size-cells"."""
+    if name + 1 >= len(strings):
+        return False
+    second = strings[name + 1]
+    if strings[name] == 0x23:
+        return second == 0x61 or second == 0x73
+    return second == 0x6F or second == 0x68 or second == 0x69
+
+
+@fn(inline=True)
+def note_compatible(fdt: Fdt, place: Place, rest: View[u8]) -> None:
+    """Of a property that a node has twice the first counts, here and for cells."""
+    if place.compatible == 0:
+        place.compatible = truncate(u32, len(fdt.structure) - len(rest))
+
+
+@fn(inline=True)
+def note_phandle(place: Place, rest: View[u8]) -> None:
+    if rest.load_be32(4) == 4:
+        place.phandle = rest.load_be32(12)
+
+
+@fn
+def note_cells(place: Place, rest: View[u8], which: u8, shift: u8) -> None:
+    if place.cells_seen & which == 0 and rest.load_be32(4) == 4:
+        value = truncate(u8, min(rest.load_be32(12), u32(MOST_CELLS)))
+        place.cells = (place.cells & ~(u8(15) << shift)) | value << shift
+    place.cells_seen |= which
 
 
 @fn(inline=False)
-def note_property(fdt: Fdt, strings: View[u8], place: Place, name: usize, rest: View[u8]) -> None:
-    """What is looked for in all nodes; of a property that a node has twice the first counts."""
-    if string_is(strings, name, b"compatible"):
-        if place.compatible == 0:
-            place.compatible = u32(len(fdt.structure) - len(rest))
-    elif rest.load_be32(4) == 4:
-        if string_is(strings, name, b"phandle") or (place.phandle == 0 and string_is(strings, name, b"linux,phandle")):
-            place.phandle = rest.load_be32(12)
+def note_by_name(fdt: Fdt, known: Known, place: Place, name: u32, rest: View[u8]) -> None:
+    """A name whose place in the strings block says nothing yet."""
+    strings = fdt.strings
+    offset = usize(name)
+    if string_is(strings, offset, b"compatible"):
+        known.compatible = name
+        note_compatible(fdt, place, rest)
+    elif string_is(strings, offset, b"phandle"):
+        known.phandle = name
+        note_phandle(place, rest)
+    elif string_is(strings, offset, b"#address-cells"):
+        known.address_cells = name
+        note_cells(place, rest, ADDRESS_SEEN, 0)
+    elif string_is(strings, offset, b"#size-cells"):
+        known.size_cells = name
+        note_cells(place, rest, SIZE_SEEN, 4)
+    elif place.phandle == 0 and string_is(strings, offset, b"linux,phandle"):
+        note_phandle(place, rest)
+
+
+WANTED = table(u8, [int(chr(n) in "cpl#") for n in range(256)])
+"""By the first character of a property's name: whether it may be one of those noted."""
+
+
+@fn(inline=True)
+def check_properties(fdt: Fdt, known: Known, place: Place, tokens: View[u8], closed: bool) -> tuple[FdtError, View[u8]]:
+    """All properties that `tokens` begins with, of the node at `place`: (error, what follows). `closed`: every string ends in the block."""
+    strings = fdt.strings
+    rest = tokens
+    while len(rest) >= 12 and rest.load_be32(0) == PROP:
+        length = usize(rest.load_be32(4))
+        name = rest.load_be32(8)
+        if length > len(rest) - 12:
+            return FdtError.CUT_STRUCTURE, rest
+        if usize(name) >= len(strings) or (not closed and not string_ends(strings, usize(name))):
+            return FdtError.BAD_STRING, rest
+        if WANTED[strings[name]] != 0:
+            note_property(fdt, known, place, name, rest)
+        rest = rest[12 + align4(length) :]  # the block is whole tokens
+    return FdtError.NONE, rest
 
 
 @fn(inline=False)
 def check_structure(fdt: Fdt) -> FdtError:
     """One pass over every token."""
     strings = fdt.strings
+    known = Known(compatible=UNKNOWN, phandle=UNKNOWN, address_cells=UNKNOWN, size_cells=UNKNOWN)
+    closed = len(strings) > 0 and strings[len(strings) - 1] == 0
     fdt.count = 0
+    fdt.arguments_found = False
     for i in range(len(TOP_NAMES)):
         fdt.tops[i] = NO_NODE
     node = u32(0)  # the innermost open one, and where it is
@@ -271,35 +381,37 @@ def check_structure(fdt: Fdt) -> FdtError:
     depth = u32(0)
     rest = fdt.structure
     while len(rest) >= 4:
+        token = rest.load_be32(0)
         error = FdtError.NONE
         size = usize(4)
-        token = rest.load_be32(0)
-        if token == PROP and depth > 0:
-            error, size = check_property(fdt, strings, place, rest)
-            if error == FdtError.NONE and size <= len(rest):
-                rest = rest[size:]
-                continue
-        elif token == BEGIN_NODE:
-            error, size = check_begin(fdt, node, depth, u32(len(fdt.structure) - len(rest)), rest)
-            node = fdt.count
-            depth += 1
-            fdt.count += 1
-            if error == FdtError.NONE:
-                place = fdt.places[node]
-        elif token == END_NODE and depth > 0:
+        if token == END_NODE and depth > 0:
             place.after = truncate(u16, fdt.count)
             node = u32(place.parent)
             place = fdt.places[node]
             depth -= 1
+        elif token == BEGIN_NODE:
+            error, size = check_begin(fdt, node, depth, rest)
+            if error != FdtError.NONE:
+                return error
+            node = fdt.count
+            depth += 1
+            fdt.count += 1
+            place = fdt.places[node]
         elif token == END:
             return FdtError.NONE if depth == 0 and fdt.count > 0 else FdtError.BAD_NESTING
+        elif token == PROP and depth > 0:
+            if len(rest) < 12:
+                return FdtError.CUT_STRUCTURE
+            size = 0
         elif token != NOP:
             return FdtError.BAD_NESTING if token == PROP or token == END_NODE else FdtError.BAD_TOKEN
-        if error != FdtError.NONE:
-            return error
         if size > len(rest):
             return FdtError.CUT_STRUCTURE
         rest = rest[size:]
+        if depth > 0:
+            error, rest = check_properties(fdt, known, place, rest, closed)
+            if error != FdtError.NONE:
+                return error
     return FdtError.CUT_STRUCTURE
 
 
@@ -351,6 +463,12 @@ def fdt_name(fdt: Fdt, node: Node) -> View[u8]:
 
 
 @fn(inline=True)
+def fdt_initial(fdt: Fdt, node: Node) -> u8:
+    """The first character of the node's name; 0 for the root."""
+    return fdt.structure[usize(fdt.places[u32(node)].begin) + 4]
+
+
+@fn(inline=True)
 def content_of(fdt: Fdt, node: Node) -> View[u8]:
     """All tokens behind a node's name."""
     place = fdt.places[u32(node)]
@@ -359,11 +477,11 @@ def content_of(fdt: Fdt, node: Node) -> View[u8]:
 
 @fn(inline=True)
 def string_is(strings: View[u8], offset: usize, name: View[u8]) -> bool:
-    """True if the NUL-terminated string at `offset` is `name`."""
-    end = offset + len(name)
-    if end >= len(strings) or strings[end] != 0 or strings[offset] != name[0]:
+    """True if the NUL-terminated string at `offset` is `name`, which is not empty."""
+    if offset >= len(strings) or strings[offset] != name[0]:
         return False
-    return strings[offset:end].equals(name)
+    end = offset + len(name)
+    return end < len(strings) and strings[end] == 0 and strings[offset:end].equals(name)
 
 
 @fn
@@ -371,15 +489,17 @@ def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
     """(present, value) of a property; the value of an absent one is empty."""
     strings = fdt.strings
     rest = content_of(fdt, node)
-    while len(rest) >= 12 and len(name) > 0:
-        token = rest.load_be32(0)
+    if len(name) == 0:
+        return False, rest[:0]
+    while len(rest) >= 12:
+        head = rest.load_be64(0)
         size = usize(4)
-        if token == PROP:
-            length = usize(rest.load_be32(4))
+        if head >> 32 == PROP:
+            length = usize(head & 0xFFFF_FFFF)
             if string_is(strings, usize(rest.load_be32(8)), name):
                 return True, rest[12 : 12 + length]
             size = 12 + align4(length)
-        elif token != NOP:
+        elif head >> 32 != NOP:
             break
         rest = rest[size:]
     return False, rest[:0]
@@ -392,6 +512,22 @@ def fdt_compatibles(fdt: Fdt, node: Node) -> View[u8]:
     if at == 0:
         return fdt.structure[:0]
     return fdt.structure[at + 12 : at + 12 + usize(fdt.structure.load_be32(at + 4))]
+
+
+@fn
+def fdt_child_cells(fdt: Fdt, node: Node) -> tuple[u32, u32]:
+    """`#address-cells` and `#size-cells` of a node, or what holds without them; MOST_CELLS stands for anything above."""
+    cells = u32(fdt.places[u32(node)].cells)
+    return cells & 15, cells >> 4
+
+
+@fn
+def fdt_with_phandle(fdt: Fdt, phandle: u32) -> Node:
+    """The first node that has it; NO_NODE when none has."""
+    for n in range(min(fdt.count, u32(MAX_NODES))):
+        if fdt.places[n].phandle == phandle:
+            return Node(n)
+    return NO_NODE
 
 
 @fn
@@ -409,16 +545,17 @@ def fdt_bytes(fdt: Fdt) -> usize:
 @fn
 def fdt_mentions(fdt: Fdt, node: Node, prefix: View[u8]) -> bool:
     """Whether some property's name begins so."""
+    strings = fdt.strings
     rest = content_of(fdt, node)
     while len(rest) >= 12:
-        token = rest.load_be32(0)
+        head = rest.load_be64(0)
         size = usize(4)
-        if token == PROP:
+        if head >> 32 == PROP:
             name = usize(rest.load_be32(8))
-            if name + len(prefix) <= len(fdt.strings) and fdt.strings[name : name + len(prefix)].equals(prefix):
+            if name + len(prefix) <= len(strings) and strings[name] == prefix[0] and strings[name : name + len(prefix)].equals(prefix):
                 return True
-            size = 12 + align4(usize(rest.load_be32(4)))
-        elif token != NOP:
+            size = 12 + align4(usize(head & 0xFFFF_FFFF))
+        elif head >> 32 != NOP:
             break
         rest = rest[size:]
     return False
@@ -439,6 +576,22 @@ def fdt_top(fdt: Fdt, name: View[u8]) -> tuple[bool, Node]:
         if name.equals(TOP_NAMES[i].name):
             return True, fdt.tops[i]
     return False, NO_NODE
+
+
+@fn
+def fdt_chosen(fdt: Fdt) -> Node:
+    """/chosen; NO_NODE when the tree has none. The same of the next two."""
+    return fdt.tops[CHOSEN]
+
+
+@fn
+def fdt_cpus(fdt: Fdt) -> Node:
+    return fdt.tops[CPUS]
+
+
+@fn
+def fdt_reserved_memory(fdt: Fdt) -> Node:
+    return fdt.tops[RESERVED_MEMORY]
 
 
 @fn

@@ -11,14 +11,17 @@ from xenarm.devicetree.reader import (
     Fdt,
     Node,
     Trail,
+    fdt_child_cells,
     fdt_children,
+    fdt_chosen,
     fdt_compatibles,
+    fdt_initial,
     fdt_name,
     fdt_nodes,
-    fdt_phandle,
     fdt_property,
     fdt_top,
     fdt_trace,
+    fdt_with_phandle,
     name_matches,
 )
 
@@ -44,10 +47,7 @@ __all__ = [
     "name_matches",
 ]
 
-# Defaults of the specification for a node that says nothing (section 2.3.5). Not inherited from further up.
-DEFAULT_ADDRESS_CELLS = 2
-DEFAULT_SIZE_CELLS = 1
-MOST_CELLS = 3  # PCI's; more is a malformed tree
+MOST_CELLS = 3  # of an interrupt map: PCI's; more is a malformed tree
 
 GIC_SPI = 0
 GIC_PPI = 1
@@ -150,10 +150,7 @@ def fdt_status_okay(fdt: Fdt, node: Node) -> bool:
 def fdt_by_phandle(fdt: Fdt, phandle: u32) -> Node:
     if phandle == 0 or phandle == 0xFFFF_FFFF:  # never valid
         return NO_NODE
-    for node in fdt_nodes(fdt):
-        if fdt_phandle(fdt, node) == phandle:
-            return node
-    return NO_NODE
+    return fdt_with_phandle(fdt, phandle)
 
 
 @fn
@@ -163,7 +160,7 @@ def child_named(fdt: Fdt, node: Node, part: View[u8]) -> Node:
         if known:
             return top
     for child in fdt_children(fdt, node):
-        if name_matches(fdt_name(fdt, child), part):
+        if fdt_initial(fdt, child) == part[0] and name_matches(fdt_name(fdt, child), part):
             return child
     return NO_NODE
 
@@ -202,7 +199,7 @@ def fdt_find(fdt: Fdt, path: View[u8]) -> Node:
 @fn
 def fdt_stdout(fdt: Fdt) -> Node:
     """The console's node: `stdout-path` of /chosen (or the older `linux,stdout-path`), less its `:options`."""
-    _, chosen = fdt_top(fdt, b"chosen")
+    chosen = fdt_chosen(fdt)
     if chosen == NO_NODE:
         return NO_NODE
     sound, path = fdt_string(fdt, chosen, b"stdout-path")
@@ -213,10 +210,9 @@ def fdt_stdout(fdt: Fdt) -> Node:
 
 @fn
 def fdt_cells(fdt: Fdt, parent: Node) -> Cells:
-    """What the children's `reg` is made of; no more than MOST_CELLS each, 15 standing for anything above."""
-    address = fdt_u32(fdt, parent, b"#address-cells", DEFAULT_ADDRESS_CELLS)
-    size = fdt_u32(fdt, parent, b"#size-cells", DEFAULT_SIZE_CELLS)
-    return Cells(address=min(address, MOST_CELLS + 12), size=min(size, MOST_CELLS + 12))
+    """What the children's `reg` is made of."""
+    address, size = fdt_child_cells(fdt, parent)
+    return Cells(address=address, size=size)
 
 
 @fn
@@ -337,9 +333,10 @@ def interrupt_parent(fdt: Fdt, node: Node) -> Node:
         phandle = fdt_u32(fdt, trail.nodes[depth], b"interrupt-parent", 0)
         if phandle != 0:
             return fdt_by_phandle(fdt, phandle)
-        mapped, _ = fdt_property(fdt, trail.nodes[depth], b"interrupt-map")
-        if mapped:
-            return trail.nodes[depth]
+        if depth < trail.depth:  # a bus does not map its own
+            mapped, _ = fdt_property(fdt, trail.nodes[depth], b"interrupt-map")
+            if mapped:
+                return trail.nodes[depth]
     return NO_NODE
 
 

@@ -1,17 +1,21 @@
 """Writes a flattened device tree into a slice, front to back (Devicetree Specification v0.4, chapter 5).
 
-Property names go to a strings area of the writer's own until `fdt_finish` puts it behind the structure block. Running
-out of room is remembered, and `fdt_finish` reports it, so that callers need not look after every property.
+Property names are known at import (`PROPERTIES`), and so is the strings block, which `fdt_finish` puts behind the structure block.
+Running out of room is remembered, and `fdt_finish` reports it, so that callers need not look after every property.
 """
 
-from freestanding import Array, Slice, Struct, View, array, clz, fn, u8, u16, u32, u64, usize
+from collections.abc import Callable
+
+from freestanding import Slice, Struct, View, array, clz, fn, u8, u32, u64, usize, zeroed
 from xenarm.core.result import Result
 
 __all__ = [
+    "PROPERTIES",
     "FdtWriter",
     "fdt_begin",
     "fdt_begin_at",
     "fdt_cell",
+    "fdt_copy",
     "fdt_end",
     "fdt_finish",
     "fdt_flag",
@@ -23,6 +27,8 @@ __all__ = [
     "fdt_text_at",
     "fdt_value",
     "fdt_wide",
+    "named",
+    "prepared",
 ]
 
 MAGIC = 0xD00D_FEED
@@ -31,8 +37,6 @@ COMPATIBLE_VERSION = 16
 HEADER_SIZE = 40
 RESERVE_MAP_SIZE = 16  # only its end
 STRUCTURE_START = HEADER_SIZE + RESERVE_MAP_SIZE
-STRINGS_ROOM = 544
-KNOWN = 64  # places of the table of names; a power of two
 HEX = b"0123456789abcdef"
 
 BEGIN_NODE = 1
@@ -41,15 +45,27 @@ PROP = 3
 END = 9
 
 
+PROPERTIES = (
+    "#address-cells", "#size-cells", "compatible", "model", "interrupt-parent", "bootargs", "stdout-path", "linux,initrd-start", "linux,initrd-end",
+    "method", "cpu_off", "cpu_on", "device_type", "reg", "enable-method", "ranges", "xen,id", "xen,offset", "#interrupt-cells",
+    "interrupt-controller", "linux,phandle", "phandle", "interrupts", "current-speed", "#clock-cells", "clock-frequency", "clock-names", "clocks", "#redistributor-regions",
+)
+"""What a tree may have, in the order of its strings block."""
+
+STRINGS = b"".join(name.encode() + b"\0" for name in PROPERTIES)
+
+
+def named(text: str) -> int:
+    """At import: where the name of a property stands in the strings block."""
+    return sum(len(name) + 1 for name in PROPERTIES[: PROPERTIES.index(text)])
+
+
 class FdtWriter(Struct):
     """A tree under construction."""
 
     out: Slice[u8]
     at: usize  # where the next token goes
     full: bool  # something did not fit
-    strings_used: usize
-    known: Array[u16] = array(u16, KNOWN)  # by hash: where a name stands, plus one; 0 for none. Names that do not fit are written twice
-    strings: Array[u8] = array(u8, STRINGS_ROOM)
 
 
 @fn
@@ -57,8 +73,6 @@ def fdt_new(w: FdtWriter, out: Slice[u8]) -> None:
     """Begin a tree in `out`."""
     w.out = out
     w.at = STRUCTURE_START
-    w.strings_used = 0
-    w.known.fill(0)
     w.full = len(out) < STRUCTURE_START
     if not w.full:
         out[:STRUCTURE_START].fill(0)
@@ -104,6 +118,22 @@ def pad(w: FdtWriter) -> None:
         w.at = end
 
 
+def prepared(write: Callable[[FdtWriter], None]) -> bytes:
+    """At import: the tokens that a function writes, which depend on nothing; `fdt_copy` writes them again."""
+    w = zeroed(FdtWriter)
+    out = array(u8, 1024)
+    fdt_new(w, out)
+    write(w)
+    assert not w.full
+    return bytes(out[STRUCTURE_START : w.at])
+
+
+@fn
+def fdt_copy(w: FdtWriter, tokens: View[u8]) -> None:
+    """What `prepared` gave."""
+    put_bytes(w, tokens)
+
+
 @fn
 def fdt_begin(w: FdtWriter, name: View[u8]) -> None:
     """Open a node; the root's name is empty."""
@@ -114,9 +144,7 @@ def fdt_begin(w: FdtWriter, name: View[u8]) -> None:
 @fn
 def put_hex(w: FdtWriter, value: u64) -> None:
     """A unit address: lower case, no leading zeros (section 2.2.1)."""
-    shift = u32(60)
-    while shift > 0 and value >> shift == 0:
-        shift -= 4
+    shift = 60 - min(clz(value), u32(60)) // 4 * 4
     while True:
         digit = usize((value >> shift) & 0xF)
         put_bytes(w, HEX[digit : digit + 1])
@@ -141,50 +169,27 @@ def fdt_end(w: FdtWriter) -> None:
     fdt_put(w, END_NODE)
 
 
-@fn
-def place_of(name: View[u8]) -> usize:
-    """A hash of a name, which is not empty."""
-    return (len(name) * 7 + usize(name[0]) * 3 + usize(name[len(name) - 1]) + usize(name[len(name) // 2])) & (KNOWN - 1)
+@fn(inline=True)
+def put_head(w: FdtWriter, name: u32, size: usize, more: usize) -> bool:
+    """A property's head, if there is room for it and `more` bytes."""
+    if not room(w, 12 + more):
+        return False
+    head = w.out[w.at : w.at + 12]
+    head.store_be32(0, PROP)
+    head.store_be32(4, u32(size))
+    head.store_be32(8, name)
+    w.at += 12
+    return True
 
 
 @fn
-def stands_at(w: FdtWriter, start: usize, name: View[u8]) -> bool:
-    end = start + len(name)
-    return end < w.strings_used and w.strings[end] == 0 and w.strings[start:end].equals(name)
+def fdt_head(w: FdtWriter, name: u32, size: usize) -> None:
+    """A property's head, its name being what `named` gave; its `size` bytes follow by `fdt_put` and `fdt_put64`."""
+    _ = put_head(w, name, size, 0)
 
 
 @fn
-def string_offset(w: FdtWriter, name: View[u8]) -> u32:
-    place = place_of(name)
-    known = usize(w.known[place])
-    if known != 0 and stands_at(w, known - 1, name):
-        return u32(known - 1)
-    start = w.strings_used
-    end = start + len(name)
-    if end >= STRINGS_ROOM:
-        w.full = True
-        return 0
-    w.strings[start:end].copy_from(name)
-    w.strings[end] = 0
-    w.strings_used = end + 1
-    w.known[place] = u16(start + 1)
-    return u32(start)
-
-
-@fn
-def fdt_head(w: FdtWriter, name: View[u8], size: usize) -> None:
-    """A property's head; its `size` bytes follow by `fdt_put` and `fdt_put64`."""
-    offset = string_offset(w, name)
-    if room(w, 12):
-        head = w.out[w.at : w.at + 12]
-        head.store_be32(0, PROP)
-        head.store_be32(4, u32(size))
-        head.store_be32(8, offset)
-        w.at += 12
-
-
-@fn
-def fdt_value(w: FdtWriter, name: View[u8], value: View[u8]) -> None:
+def fdt_value(w: FdtWriter, name: u32, value: View[u8]) -> None:
     """A property of raw bytes."""
     fdt_head(w, name, len(value))
     put_bytes(w, value)
@@ -192,19 +197,20 @@ def fdt_value(w: FdtWriter, name: View[u8], value: View[u8]) -> None:
 
 
 @fn
-def fdt_flag(w: FdtWriter, name: View[u8]) -> None:
+def fdt_flag(w: FdtWriter, name: u32) -> None:
     """A property without a value."""
     fdt_head(w, name, 0)
 
 
 @fn
-def fdt_cell(w: FdtWriter, name: View[u8], value: u32) -> None:
-    fdt_head(w, name, 4)
-    fdt_put(w, value)
+def fdt_cell(w: FdtWriter, name: u32, value: u32) -> None:
+    if put_head(w, name, 4, 4):
+        w.out.store_be32(w.at, value)
+        w.at += 4
 
 
 @fn
-def fdt_wide(w: FdtWriter, name: View[u8], value: u64) -> None:
+def fdt_wide(w: FdtWriter, name: u32, value: u64) -> None:
     """A number of two cells."""
     fdt_head(w, name, 8)
     fdt_put64(w, value)
@@ -229,14 +235,14 @@ def put_text(w: FdtWriter, text: View[u8]) -> None:
 
 
 @fn
-def fdt_text(w: FdtWriter, name: View[u8], text: View[u8]) -> None:
+def fdt_text(w: FdtWriter, name: u32, text: View[u8]) -> None:
     """A string property; `text` comes without its NUL."""
     fdt_head(w, name, len(text) + 1)
     put_text(w, text)
 
 
 @fn
-def fdt_text_at(w: FdtWriter, name: View[u8], path: View[u8], address: u64) -> None:
+def fdt_text_at(w: FdtWriter, name: u32, path: View[u8], address: u64) -> None:
     """A string property that names a node: `path@address`."""
     digits = max((67 - clz(address)) // 4, 1)
     fdt_head(w, name, len(path) + usize(digits) + 2)
@@ -249,11 +255,11 @@ def fdt_text_at(w: FdtWriter, name: View[u8], path: View[u8], address: u64) -> N
 
 @fn
 def fdt_finish(w: FdtWriter) -> tuple[Result, usize]:
-    """Close the blob: (OK, its size in bytes), or NO_MEMORY when `out` or the strings area was too small."""
+    """Close the blob: (OK, its size in bytes), or NO_MEMORY when `out` was too small."""
     fdt_put(w, END)
     structure_size = w.at - STRUCTURE_START
     strings_start = w.at
-    put_bytes(w, w.strings[: w.strings_used])
+    put_bytes(w, STRINGS)
     if w.full:
         return Result.NO_MEMORY, 0
     header = w.out
@@ -265,6 +271,6 @@ def fdt_finish(w: FdtWriter) -> tuple[Result, usize]:
     header.store_be32(20, VERSION)
     header.store_be32(24, COMPATIBLE_VERSION)
     header.store_be32(28, 0)
-    header.store_be32(32, u32(w.strings_used))
+    header.store_be32(32, u32(len(STRINGS)))
     header.store_be32(36, u32(structure_size))
     return Result.OK, w.at

@@ -64,7 +64,8 @@ class SerialDriver(Struct, frozen=True):
 class Serial(Struct):
     """The port in use; none as long as `base` is 0."""
 
-    base: u64
+    base: u64  # where EL2 has it, once it is mapped
+    machine: u64
     size: u64
     driver: u32  # row of SERIAL_DRIVERS
     intid: u32  # its interrupt, 0 for none
@@ -193,6 +194,7 @@ def use(fdt: Fdt, node: Node) -> Result:
 def serial_attach(base: u64, driver: u32) -> None:
     """Make the port at `base` the console. Its registers must be mapped before `serial_setup`."""
     SERIAL.base = base
+    SERIAL.machine = base
     SERIAL.driver = driver
 
 

@@ -36,9 +36,11 @@ assert CONFIG.GICV2 or CONFIG.GICV3, "Kconfig has chosen no interrupt controller
 class Gic(Struct):
     """Set once by the first CPU, before others start. `gicc`, `gich` and `gicv` are a GICv2's: those of a GICv3 are the CPU's own."""
 
-    gicd: u64
+    gicd: u64  # where EL2 has it, which is not where the machine has it; the same of the next two
     gicc: u64
     gich: u64
+    machine_gicd: u64
+    machine_gicc: u64
     lists: u64  # GICH_LR0
     gicv: HostPhys
     gicv_size: u64

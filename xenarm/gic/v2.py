@@ -17,7 +17,7 @@ from xenarm.arm.instructions import (
     mmio_write32_of,
     mmio_writer32,
 )
-from xenarm.arm.mmu import mmu_map_device
+from xenarm.arm.mmu import mmu_map_small_device
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
@@ -70,6 +70,7 @@ DISTRIBUTOR_ENABLE = 1
 OTHERS = 1 << 24
 ALIASED = 64 * KIB
 LAST_ALIAS = ALIASED - PAGE_SIZE
+DISTRIBUTOR, INTERFACE, CONTROL = PAGE_SIZE, 2 * PAGE_SIZE, PAGE_SIZE  # bytes of GICD, GICC and GICH
 IIDR_IMPLEMENTER = 0xFFF
 ARM = 0x43B
 
@@ -177,21 +178,21 @@ def v2_compatible(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
-def map_part(fdt: Fdt, node: Node, index: u32) -> Range:
-    part = fdt_reg(fdt, node, index)
-    if part.result == Result.OK:
-        mmu_map_device(HostPhys(part.base), part.size)
-    return part
+def map_interface(gicc: Range) -> u64:
+    """Map the CPU interface; by how much its place differs from what the tree says.
 
-
-@fn
-def interface_is_aliased(gicc: Range) -> bool:
-    """Whether each page of the CPU interface fills 64 KiB with copies of itself, so that a 64 KiB page table can tell them apart (SBSA,
-    "GICv2 memory map"). Then the last copy of the first page and the first one of the second make up the usual 8 KiB."""
+    Each of its pages may fill 64 KiB with copies of itself, so that a 64 KiB page table can tell them apart (SBSA, "GICv2 memory map").
+    Then the last copy of the first page and the first one of the second make up the usual 8 KiB.
+    """
+    GIC.gicc = mmu_map_small_device(HostPhys(gicc.base), INTERFACE)
     if gicc.size != 2 * ALIASED:
-        return False
-    first = mmio_read32(gicc.base + Gicc.IIDR)
-    return first & IIDR_IMPLEMENTER == ARM and first == mmio_read32(gicc.base + LAST_ALIAS + Gicc.IIDR)
+        return 0
+    last = mmu_map_small_device(HostPhys(gicc.base + LAST_ALIAS), INTERFACE)
+    first = mmio_read32(GIC.gicc + Gicc.IIDR)
+    if first & IIDR_IMPLEMENTER != ARM or first != mmio_read32(last + Gicc.IIDR):
+        return 0
+    GIC.gicc = last
+    return LAST_ALIAS
 
 
 @fn
@@ -200,19 +201,20 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
 
     NOT_FOUND: it lacks some of the virtualization extensions' four register ranges.
     """
-    gicd = map_part(fdt, node, 0)
-    gicc = map_part(fdt, node, 1)
-    gich = map_part(fdt, node, 2)
+    gicd = fdt_reg(fdt, node, 0)
+    gicc = fdt_reg(fdt, node, 1)
+    gich = fdt_reg(fdt, node, 2)
     gicv = fdt_reg(fdt, node, 3)
     if gicd.result != Result.OK or gicc.result != Result.OK or gich.result != Result.OK or gicv.result != Result.OK:
         return Result.NOT_FOUND
     maintenance = fdt_interrupt(fdt, node, 0)
     if maintenance.result == Result.INVALID or maintenance.intid >= 32:
         return Result.NOT_FOUND
-    skipped = u64(LAST_ALIAS) if interface_is_aliased(gicc) else u64(0)
-    GIC.gicd = gicd.base
-    GIC.gicc = gicc.base + skipped
-    GIC.gich = gich.base
+    skipped = map_interface(gicc)
+    GIC.gicd = mmu_map_small_device(HostPhys(gicd.base), DISTRIBUTOR)
+    GIC.gich = mmu_map_small_device(HostPhys(gich.base), CONTROL)
+    GIC.machine_gicd = gicd.base
+    GIC.machine_gicc = gicc.base + skipped
     GIC.lists = GIC.gich + Gich.LR0
     GIC.gicv = HostPhys(gicv.base + skipped)
     GIC.gicv_size = gicv.size - skipped
@@ -233,9 +235,11 @@ def distributor_init() -> None:
         gicd_write(Gicd.ICACTIVER + word * 4, 0xFFFF_FFFF)
         gicd_write(Gicd.ICFGR + word * 8, 0)
         gicd_write(Gicd.ICFGR + word * 8 + 4, 0)
-        for group in range(u32(8)):
-            gicd_write(Gicd.IPRIORITYR + word * 32 + group * 4, PRIORITIES_DEFAULT)
-            gicd_write(Gicd.ITARGETSR + word * 32 + group * 4, 0)
+    priorities = GIC.gicd + Gicd.IPRIORITYR
+    targets = GIC.gicd + Gicd.ITARGETSR
+    for four in range(u64(8), u64(words) * 8):
+        mmio_write32_of(priorities, four, PRIORITIES_DEFAULT)
+        mmio_write32_of(targets, four, 0)
     gicd_write(Gicd.CTLR, DISTRIBUTOR_ENABLE)
 
 

@@ -182,7 +182,7 @@ def v3_find(fdt: Fdt, node: Node) -> Result:
     gicd = fdt_reg(fdt, node, 0)
     if gicd.result != Result.OK or gicd.size < Gicd3.SIZE:
         return Result.NOT_FOUND
-    GIC.gicd = gicd.base
+    GIC.machine_gicd = gicd.base
     regions = fdt_u32(fdt, node, b"#redistributor-regions", 1)
     if regions > MOST_REGIONS:
         log_warning(f"GICv3: {regions} regions of redistributors, of which {MOST_REGIONS} are used: CPUs of others stay off")
@@ -214,6 +214,7 @@ def v3_init(fdt: Fdt, node: Node) -> Result:
     """
     if v3_find(fdt, node) != Result.OK:
         return Result.NOT_FOUND
+    GIC.gicd = GIC.machine_gicd
     mmu_map_device(HostPhys(GIC.gicd), Gicd3.SIZE)
     for index in range(REDIST.count):
         mmu_map_device(HostPhys(REDIST.regions[index].base), REDIST.regions[index].size)

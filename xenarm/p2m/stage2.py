@@ -6,6 +6,7 @@ A live entry is never changed into another live one: it is made invalid, the TLB
 
 from freestanding import Array, Bits, IntEnum, Ptr, Struct, address_of, array, bits, fn, is_aligned, u8, u16, u32, u64, usize
 
+from xenarm.abi.layout import GUEST_RAM1_BASE
 from xenarm.arm.instructions import data_sync_inner, data_sync_inner_stores, data_sync_local, instruction_sync
 from xenarm.arm.instructions import tlb_invalidate_all_guests, tlb_invalidate_guest, tlb_invalidate_guest_ipa, tlb_invalidate_guest_stage1
 from xenarm.arm.hw import page_zero, read_vttbr_el2, stage2_control, write_vtcr_el2, write_vttbr_el2
@@ -26,11 +27,14 @@ __all__ = [
     "p2m_empty",
     "p2m_forget_stage1",
     "p2m_init",
+    "p2m_limit",
     "p2m_map",
     "p2m_maps",
+    "p2m_root_pages",
     "p2m_tables_for",
     "p2m_translate",
     "p2m_unmap",
+    "stage2_choose",
     "stage2_enable",
 ]
 
@@ -39,6 +43,8 @@ MAPS_MEMORY = True
 IPA_BITS = 40
 ENTRIES = 512
 ROOT_PAGES = 2  # level 1, two tables one after the other: 1024 GiB of guest-physical space (D8.2.3, concatenated tables)
+SMALL_IPA_BITS = 39  # with one table, for machines whose memory fits there
+SMALL_MEMORY = (1 << SMALL_IPA_BITS) - int(GUEST_RAM1_BASE)
 ROOT_LEVEL = 1
 LAST_LEVEL = 3
 VTTBR_VMID_SHIFT = 48
@@ -66,6 +72,16 @@ class Stage2Entry(Bits, type=u64):
     XN: bool = bits(54)
 
 
+class Stage2(Struct):
+    """How much guest-physical space every domain has, and the pages of a root for it."""
+
+    bits: u64
+    root_pages: u64
+
+
+STAGE2 = Stage2(bits=IPA_BITS, root_pages=ROOT_PAGES)
+
+
 class Stage2Table(Struct):
     """One page of descriptors."""
 
@@ -81,7 +97,7 @@ TABLE = int(Stage2Entry(TABLE=True))
 FRAME_MASK = int(Stage2Entry(FRAME=(1 << 36) - 1))
 
 
-@fn
+@fn(inline=True)
 def level_shift(level: u32) -> u32:
     """log2 of what one entry of that level maps: 30, 21, 12 for levels 1, 2, 3."""
     return PAGE_SHIFT + (LAST_LEVEL - level) * 9
@@ -127,9 +143,28 @@ def attributes_of(kind: MemoryKind) -> u64:
 
 
 @fn
+def stage2_choose(memory_end: u64) -> None:
+    """Once, before anything else here: `memory_end` is where the machine's memory ends, so that no domain has more, nor directly mapped memory beyond."""
+    if memory_end <= SMALL_MEMORY:
+        STAGE2.bits = SMALL_IPA_BITS
+        STAGE2.root_pages = 1
+
+
+@fn
+def p2m_limit() -> u64:
+    """Where guest-physical addresses end."""
+    return u64(1) << STAGE2.bits
+
+
+@fn
+def p2m_root_pages() -> u64:
+    return STAGE2.root_pages
+
+
+@fn
 def stage2_enable() -> None:
-    """Set VTCR_EL2 on this CPU: 40-bit guest-physical addresses, the CPU's own physical size. What the TLBs hold from before goes."""
-    write_vtcr_el2(stage2_control(IPA_BITS))
+    """Set VTCR_EL2 on this CPU: the size of guest-physical addresses, the CPU's own physical one. What the TLBs hold from before goes."""
+    write_vtcr_el2(stage2_control(STAGE2.bits))
     instruction_sync()
     tlb_invalidate_all_guests()
     data_sync_local()
@@ -162,17 +197,17 @@ def p2m_init(p: P2m, vmid: Vmid, pages: u64) -> Result:
 
     NO_MEMORY: there are not so many adjacent free pages. INVALID: VMID 0, or a pool smaller than the root.
     """
-    if u16(vmid) == 0 or u16(vmid) > 0xFF or pages < ROOT_PAGES:
+    if u16(vmid) == 0 or u16(vmid) > 0xFF or pages < STAGE2.root_pages:
         return Result.INVALID
-    root = pages_alloc(pages, ROOT_PAGES * PAGE_SIZE)
+    root = pages_alloc(pages, STAGE2.root_pages * PAGE_SIZE)
     if u64(root) == 0:
         return Result.NO_MEMORY
-    for i in range(ROOT_PAGES):
-        clear_table(table_at(u64(root) + u64(i) * PAGE_SIZE))
+    for i in range(STAGE2.root_pages):
+        clear_table(table_at(u64(root) + i * PAGE_SIZE))
     p.root = root
     p.vmid = vmid
     p.vttbr = u64(root) | u64(u16(vmid)) << VTTBR_VMID_SHIFT
-    p.table_pages = ROOT_PAGES
+    p.table_pages = STAGE2.root_pages
     p.pool_pages = pages
     data_sync_inner_stores()
     return Result.OK
@@ -283,7 +318,7 @@ def map_one(p: P2m, ipa: u64, pa: u64, size: u64, attributes: u64) -> tuple[Resu
 
 @fn
 def range_is_sound(ipa: u64, size: u64) -> bool:
-    limit = u64(1) << IPA_BITS
+    limit = p2m_limit()
     return is_aligned(ipa | size, PAGE_SIZE) and ipa < limit and size <= limit - ipa
 
 
@@ -291,7 +326,7 @@ def range_is_sound(ipa: u64, size: u64) -> bool:
 def p2m_map(p: P2m, ipa: GuestPhys, pa: HostPhys, size: u64, kind: MemoryKind) -> Result:
     """Map `size` bytes; what was mapped there before is replaced. Picks 1 GiB, 2 MiB or 4 KiB entries.
 
-    INVALID: not page-aligned, or beyond the 40-bit guest-physical space. NO_MEMORY: the domain's pool of tables is used up; the part before it stays mapped.
+    INVALID: not page-aligned, or beyond the guest-physical space. NO_MEMORY: the domain's pool of tables is used up; the part before it stays mapped.
     """
     if not range_is_sound(u64(ipa), size) or not is_aligned(u64(pa), PAGE_SIZE):
         return Result.INVALID
@@ -350,23 +385,23 @@ def p2m_unmap(p: P2m, ipa: GuestPhys, size: u64) -> Result:
 def p2m_empty(p: P2m) -> None:
     """Take everything away from a guest that runs nowhere. Its pool is unused again but for the root, which CPUs still point at."""
     with p.lock:
-        for k in range(ROOT_PAGES):
-            root = table_at(u64(p.root) + u64(k) * PAGE_SIZE)
+        for k in range(STAGE2.root_pages):
+            root = table_at(u64(p.root) + k * PAGE_SIZE)
             for i in range(ENTRIES):
                 if root.entries[i] & VALID != 0:
                     root.entries[i] = 0
                     forget_guest(p)
-        p.table_pages = ROOT_PAGES
+        p.table_pages = STAGE2.root_pages
 
 
 @fn
 def p2m_clear(p: P2m) -> None:
     """The same, and give back the pool but the root."""
     p2m_empty(p)
-    rest = p.pool_pages - ROOT_PAGES
-    p.pool_pages = ROOT_PAGES
+    rest = p.pool_pages - STAGE2.root_pages
+    p.pool_pages = STAGE2.root_pages
     if rest > 0:
-        pages_free(HostPhys(u64(p.root) + ROOT_PAGES * PAGE_SIZE), rest)
+        pages_free(HostPhys(u64(p.root) + STAGE2.root_pages * PAGE_SIZE), rest)
 
 
 @fn
@@ -374,7 +409,7 @@ def p2m_discard(p: P2m) -> None:
     """Give back all tables of a guest that never ran."""
     if u64(p.root) != 0:
         p2m_clear(p)
-        pages_free(p.root, ROOT_PAGES)
+        pages_free(p.root, STAGE2.root_pages)
         p.root = HostPhys(0)
         p.table_pages = 0
         p.pool_pages = 0
@@ -403,7 +438,7 @@ def p2m_forget_stage1(p: P2m) -> None:
 def p2m_translate(p: P2m, ipa: GuestPhys) -> tuple[Result, HostPhys]:
     """Where a guest-physical address lies. NOT_FOUND when nothing is mapped there. Reads without the lock: entries are single words."""
     address = u64(ipa)
-    if address >= u64(1) << IPA_BITS:
+    if address >= p2m_limit():
         return Result.NOT_FOUND, HostPhys(0)
     table = root_table(p, address)
     level = u32(ROOT_LEVEL)

@@ -8,8 +8,8 @@ from freestanding import Struct, fn, u32, u64, usize, zeroed
 
 from xenarm.arm.hw import read_mpidr_el1
 from xenarm.arm.instructions import data_sync_all, mmio_read32, mmio_write32
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_nodes, fdt_property
-from xenarm.devicetree.values import fdt_by_phandle, fdt_compatible, fdt_find, fdt_raw_reg
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_cpus, fdt_nodes, fdt_property
+from xenarm.devicetree.values import fdt_by_phandle, fdt_compatible, fdt_raw_reg
 from xenarm.core.result import Result
 from xenarm.soc.registers import LOOKS, Started, bits_set, registers_at, registers_of, registers_of_node
 
@@ -56,7 +56,7 @@ def cpu_listed(fdt: Fdt, apmu: Node, index: u32) -> tuple[bool, u64]:
     if usize(index) * 4 + 4 > len(cpus):
         return False, 0
     node = fdt_by_phandle(fdt, cpus.load_be32(usize(index) * 4))
-    parent = fdt_find(fdt, b"/cpus")
+    parent = fdt_cpus(fdt)
     if node == NO_NODE or parent == NO_NODE:
         return False, 0
     reg = fdt_raw_reg(fdt, parent, node, 0)

@@ -11,8 +11,8 @@ from xenarm.core.result import Result
 from xenarm.core.sched.options import number_of
 from xenarm.core.sched.scheduler import params_default, sched_name
 from xenarm.core.sched.state import DEFAULT_WEIGHT, MOST_WINDOWS, NEVER, SchedParams
-from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_mentions, fdt_name, fdt_property
-from xenarm.devicetree.values import fdt_compatible, fdt_find, fdt_path
+from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_chosen, fdt_mentions, fdt_name, fdt_property
+from xenarm.devicetree.values import fdt_compatible, fdt_path
 
 __all__ = ["SchedDomainParams", "sched_domain_params", "sched_refuse", "sched_vcpu_params"]
 
@@ -190,7 +190,7 @@ def windows(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
 
 @fn
 def frame(fdt: Fdt, domain: Node, p: SchedParams) -> bool:
-    chosen = fdt_find(fdt, b"/chosen")
+    chosen = fdt_chosen(fdt)
     if chosen == NO_NODE:
         return True
     sound, value = cell(fdt, domain, chosen, b"xen,arinc653-major-frame-us", SHORTEST_US, LONGEST_FRAME_US, p.frame_us)
