@@ -70,8 +70,9 @@ test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
 	@$(PY) -m pytest -n 2 tests $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: $(STAMP) ## ten thousand random programs on every engine of the language: XENARM_PROGRAMS=n XENARM_SEED=n
+test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n
 	@XENARM_PROFILE=long $(PY) -m pytest -s tests/engines/test_programs.py $(PYTEST_ARGS)
+	@XENARM_CONFIGURATIONS=$(or $(XENARM_CONFIGURATIONS),100) $(PY) -m pytest tests/boards/test_random_configurations.py $(PYTEST_ARGS)
 
 .PHONY: trace
 trace: $(STAMP) ## turn a trace into JSON for Perfetto: FILE=<console log or memory dump> OUT=<file>
@@ -120,6 +121,10 @@ $(KCONFIG_VERBS): $(STAMP)
 
 %_defconfig: $(STAMP) ## start over from configs/<name>_defconfig: a board's, or tiny
 	@$(PY) -m xenarm.tools.kconfig defconfig --board $*
+
+.PHONY: reference
+reference: $(STAMP) ## write docs/kconfig.md from Kconfig
+	@$(PY) -m xenarm.tools.reference
 
 .PHONY: mypy
 mypy: $(STAMP) ## check the types

@@ -54,6 +54,8 @@ class Config:
     MAX_VCPUS: int
     MAX_MODULES: int
     MAX_TREE_NODES: int
+    PSCI_1_1: bool
+    BOOT_SCRUB: bool
     RESTART: bool
     DIRECT_MAP: bool
     STATIC_SHM: bool

@@ -86,7 +86,8 @@ def boot(dtb: usize, image: usize, el: usize) -> None:
     processors_judge()
     stage(b"domains")
     scheduling_init(FDT)
-    scrub_init(FDT)
+    if CONFIG.BOOT_SCRUB:
+        scrub_init(FDT)
     if CONFIG.TRACE:
         tracing_init(FDT)
     if domains_create(FDT) == 0:

@@ -24,6 +24,12 @@ OFF = (
     *("gic.v3", "gic.vgicd3", "gic.vgicr", "drivers.ns16550", "drivers.cadence", "drivers.exynos4210", "drivers.scif"),
 )
 """Modules that the configuration leaves out."""
+PARTS = (
+    *("core.shutdown.restart", "core.dom0less.domain_rebuild", "core.dom0less.map_again", "core.plan_memory.plan_layout_direct", "core.plan.place_direct"),
+    *("core.console.put_shared", "core.console.show_waiting", "core.console.take_keys", "core.log.say_time", "core.plan_state.refuse", "core.fault.nearest_node"),
+    *("arm.panic.backtrace", "arm.panic.look_up", "arm64.report.say_crash_registers", "psci.guest.features", "psci.guest.smccc_call"),
+)
+"""Functions of the switches that are part of a module."""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,9 @@ def test_what_is_off_leaves_no_byte(tiny: Hypervisor) -> None:
     modules = {piece.module for piece in pieces}
     assert not modules & {f"xenarm.{name}" for name in OFF}
     assert "xenarm.core.sched.null" in modules
+    names = {f"{piece.module}.{piece.name.removesuffix(' (text)')}" for piece in pieces}
+    assert not names & {f"xenarm.{name}" for name in PARTS}
+    assert {"xenarm.core.shutdown.domain_shutdown", "xenarm.arm.panic.panic_exception"} <= names
 
 
 def test_debian_with_four_cpus(boot: Boot, tiny: Hypervisor) -> None:

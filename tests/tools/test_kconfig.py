@@ -12,6 +12,7 @@ import pytest
 from xenarm.tools import kconfig
 from xenarm.tools.errors import ToolError
 from xenarm.tools.paths import ROOT
+from xenarm.tools.reference import REFERENCE
 
 BOARD = "qemu-virt-arm64"
 BOARD32 = "qemu-virt-arm32"
@@ -177,3 +178,9 @@ def test_make_builds_for_the_board_of_dot_config(dot: Path) -> None:
     assert "tools.build --board qemu-virt-arm64" in make("O=/nonexistent")
     assert "--verbose" in make("O=/nonexistent", "V=1")
     assert "kconfig defconfig --board tiny" in make("tiny_defconfig")
+
+
+def test_the_reference_has_every_switch_that_can_be_chosen() -> None:
+    text = REFERENCE.read_text()
+    choosable = [symbol.name for symbol in kconfig.empty().unique_defined_syms if kconfig.promptable(symbol)]
+    assert not [name for name in choosable if f"### {name}\n" not in text and f"- `{name}`: " not in text]

@@ -1,11 +1,16 @@
 """Numbers of PSCI (Arm DEN0022) and of the SMC calling convention (DEN0028)."""
 
-__all__ = ["PsciError", "PsciFunction", "Smccc", "PSCI_VERSION_1_1", "PSCI_64BIT", "PSCI_BASE", "PSCI_RANGE_MASK"]
+from xenarm.config import CONFIG
+
+__all__ = ["GUEST_PSCI_VERSION", "PsciError", "PsciFunction", "Smccc", "PSCI_VERSION_0_2", "PSCI_VERSION_1_1", "PSCI_64BIT", "PSCI_BASE", "PSCI_RANGE_MASK"]
 
 PSCI_BASE = 0x8400_0000
 PSCI_64BIT = 0x4000_0000
 PSCI_RANGE_MASK = 0xBFFF_FFE0  # what is left of a function identifier without its width and its number
 PSCI_VERSION_1_1 = 0x0001_0001
+PSCI_VERSION_0_2 = 0x0000_0002
+GUEST_PSCI_VERSION: int = PSCI_VERSION_1_1 if CONFIG.PSCI_1_1 else PSCI_VERSION_0_2
+"""What guests are told."""
 
 
 class PsciFunction:

@@ -234,8 +234,9 @@ def cpu_run() -> None:
     cpu_control()
     timers_control()
     while START.given.load_acquire() == 0:
-        while scrub_help():
-            pass
+        if CONFIG.BOOT_SCRUB:
+            while scrub_help():
+                pass
         wait_for_interrupt()
         irq_handle(me)
     vectors_choose(gic_is_v3())

@@ -11,7 +11,7 @@ from freestanding import ctz, export, fn, truncate, u8, u32, u64, wrapping_add, 
 
 from xenarm.abi.hypercall import HYPERCALL_TAG, Hypercall, SchedOp
 from xenarm.abi.layout import GUEST_TIMER_VIRT_PPI
-from xenarm.abi.psci import PSCI_BASE, PSCI_VERSION_1_1, PsciFunction
+from xenarm.abi.psci import GUEST_PSCI_VERSION, PSCI_BASE, PsciFunction
 from xenarm.arm.frame import SHORT_REGISTERS, Register
 from xenarm.arm.hw import (
     HVC_CLASS,
@@ -423,7 +423,7 @@ def entries(name: str, ways: Ways) -> None:
                 return short_other(v, read_esr_el2())  # read again, the compiler keeps to this order
             if v.regs[0] != VERSION_CALL:
                 return NOT_HERE
-            v.regs[0] = PSCI_VERSION_1_1
+            v.regs[0] = GUEST_PSCI_VERSION
             return DONE
         if esr >> 21 == WORD_ACCESS:
             # Stage 2 maps nothing at the distributor: a plain load or store of a word there can only be a translation fault.

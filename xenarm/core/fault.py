@@ -2,8 +2,9 @@
 
 from freestanding import Slice, Struct, View, array, fn, place, u8, u32, u64, usize, zeroed
 from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
+from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, domain_name
-from xenarm.core.log import guest_message_allowed, log_warning
+from xenarm.core.log import WARNING, guest_message_allowed, log_warning
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_nodes, fdt_parent
 from xenarm.devicetree.values import fdt_path, fdt_reg
@@ -86,8 +87,12 @@ def describe(address: u64, away: u64, node: Node, out: Slice[u8]) -> usize:
 @fn
 def fault_report(d: Domain, f: Fault) -> None:
     """Say it, as often as the domain may make us speak."""
-    if not guest_message_allowed(d.id):
-        return
+    if CONFIG.LOG_LEVEL >= WARNING and guest_message_allowed(d.id):
+        report(d, f)
+
+
+@fn
+def report(d: Domain, f: Fault) -> None:
     node, away = nearest_node(HOST_TREE, f.address)
     path = array(u8, PATH_SIZE)
     size = describe(f.address, away, node, path)

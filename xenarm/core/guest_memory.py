@@ -160,7 +160,8 @@ def guest_memory_first_scrub(d: Domain) -> None:
     """The same before the domain's first life, by all CPUs, unless the boot arguments say otherwise."""
     memory = d.memory
     for i in range(memory.count):
-        scrub_boot(memory.pieces[i].base, memory.pieces[i].size)
+        if CONFIG.BOOT_SCRUB:
+            scrub_boot(memory.pieces[i].base, memory.pieces[i].size)
 
 
 @fn

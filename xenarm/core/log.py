@@ -16,6 +16,7 @@ __all__ = [
     "LOG_RING",
     "NOBODY",
     "TERMINAL",
+    "WARNING",
     "guest_message_allowed",
     "log_debug",
     "log_error",

@@ -85,7 +85,8 @@ def give_memory(r: Region) -> Result:
         r.base = u64(pages_alloc(r.size // PAGE_SIZE, SUPERPAGE if r.size >= SUPERPAGE else u64(PAGE_SIZE)))
     if r.base == 0 and not r.placed:
         return Result.NO_MEMORY
-    scrub_boot(r.base, r.size)
+    if CONFIG.BOOT_SCRUB:
+        scrub_boot(r.base, r.size)
     return Result.OK
 
 

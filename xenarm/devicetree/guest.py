@@ -46,6 +46,7 @@ GUEST_TREE_ROOM = max(16 * 1024, (BYTES_BESIDE + CONFIG.MAX_DOMAIN_CPUS * BYTES_
 GIC_PHANDLE = 0xFDE8  # Xen's GUEST_PHANDLE_GIC
 CLOCK_PHANDLE = 0xFDE9
 UART_CLOCK = 24_000_000
+PSCI = (b"arm,psci-1.0\0" if CONFIG.PSCI_1_1 else b"") + b"arm,psci-0.2\0arm,psci\0"
 MOST_BANKS = 32
 MOST_SHARES = 8
 MOST_GICR = 4
@@ -183,7 +184,7 @@ def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
 def write_psci(w: FdtWriter) -> None:
     """`cpu_on` and `cpu_off` are the function numbers of PSCI 0.1, for guests that know no other."""
     fdt_begin(w, b"psci")
-    fdt_value(w, COMPATIBLE, b"arm,psci-1.0\0arm,psci-0.2\0arm,psci\0")
+    fdt_value(w, COMPATIBLE, PSCI)
     fdt_text(w, METHOD, b"hvc")
     fdt_cell(w, CPU_OFF, 1)
     fdt_cell(w, CPU_ON, 2)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from freestanding import Struct, fn, table, u32, u64
 
 from xenarm.abi.affinity import vcpu_of_affinity
-from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PSCI_VERSION_1_1, PsciError, PsciFunction, Smccc
+from xenarm.abi.psci import GUEST_PSCI_VERSION, PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PsciError, PsciFunction, Smccc
 from xenarm.arm.run import vcpu_off, vcpu_wait_for_interrupt
 from xenarm.arm.variant import workaround_for_guests
 from xenarm.config import CONFIG
@@ -48,7 +48,7 @@ def unsupported(v: Vcpu, a: u64, b: u64, c: u64) -> u64:
 
 @fn
 def version(v: Vcpu, a: u64, b: u64, c: u64) -> u64:
-    return PSCI_VERSION_1_1
+    return GUEST_PSCI_VERSION
 
 
 @fn
@@ -164,7 +164,8 @@ def features(v: Vcpu, function: u64, b: u64, c: u64) -> u64:
     return SUCCESS if is_supported(v, function & 0xFFFF_FFFF) else u64(NOT_SUPPORTED)
 
 
-IMPLEMENTED[PsciFunction.FEATURES] = (ONLY32, features)
+if CONFIG.PSCI_1_1:
+    IMPLEMENTED[PsciFunction.FEATURES] = (ONLY32, features)
 SUPPORTED = table(u64, [IMPLEMENTED[n][0][0] | IMPLEMENTED[n][0][1] << 1 if n in IMPLEMENTED else 0 for n in range(PsciFunction.COUNT)])
 
 
@@ -197,7 +198,7 @@ def psci_call(v: Vcpu) -> u64:
     """
     function = u64(v.regs[0]) & 0xFFFF_FFFF
     if function & PSCI_RANGE_MASK != PSCI_BASE:
-        return smccc_call(v, function, u64(v.regs[1]))
+        return smccc_call(v, function, u64(v.regs[1])) if CONFIG.PSCI_1_1 else u64(NOT_SUPPORTED)
     row = FUNCTIONS[function & 31]
     if function & PSCI_64BIT != 0:
         return row.call(v, u64(v.regs[1]), u64(v.regs[2]), u64(v.regs[3])) if row.in64 and not vcpu_is_aarch32(v) else u64(NOT_SUPPORTED)

@@ -44,6 +44,8 @@ FEATURES = {
     "AARCH32_GUESTS": "32-bit guests",
     "EVENT_CHANNELS": "event channels",
     "TRACE": "tracing",
+    "PSCI_1_1": "PSCI 1.1",
+    "BOOT_SCRUB": "boot scrub",
     "RESTART": "restart",
     "DIRECT_MAP": "direct map",
     "KEYS": "keys",
