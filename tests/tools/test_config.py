@@ -13,7 +13,6 @@ import pytest
 
 from xenarm import config
 from xenarm.tools.paths import KCONFIG, ROOT
-from xenarm.tools.reference import REFERENCE, reference
 
 KIND = {kconfiglib.BOOL: "bool", kconfiglib.INT: "int", kconfiglib.HEX: "int", kconfiglib.STRING: "str"}
 
@@ -61,7 +60,3 @@ def test_the_environment_names_the_file(tmp_path: Path) -> None:
 
 def test_the_log_ring_is_a_power_of_two() -> None:
     assert config.CONFIG.LOG_RING_SIZE & (config.CONFIG.LOG_RING_SIZE - 1) == 0
-
-
-def test_the_reference_is_up_to_date() -> None:
-    assert REFERENCE.read_text() == reference(), "run 'make reference'"

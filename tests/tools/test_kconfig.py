@@ -12,7 +12,7 @@ import pytest
 from xenarm.tools import kconfig
 from xenarm.tools.errors import ToolError
 from xenarm.tools.paths import ROOT
-from xenarm.tools.reference import REFERENCE
+from xenarm.tools.reference import REFERENCE, reference
 
 BOARD = "qemu-virt-arm64"
 BOARD32 = "qemu-virt-arm32"
@@ -184,3 +184,7 @@ def test_the_reference_has_every_switch_that_can_be_chosen() -> None:
     text = REFERENCE.read_text()
     choosable = [symbol.name for symbol in kconfig.empty().unique_defined_syms if kconfig.promptable(symbol)]
     assert not [name for name in choosable if f"### {name}\n" not in text and f"- `{name}`: " not in text]
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert REFERENCE.read_text() == reference(), "run 'make reference'"
