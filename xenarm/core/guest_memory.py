@@ -4,6 +4,7 @@ from freestanding import Ptr, View, fn, u8, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
 from xenarm.arch import arch_memory_clear, dcache_clean_invalidate
 from xenarm.arm.schedule import vcpu_breathe
+from xenarm.config import CONFIG
 from xenarm.core.addresses import GIB, KIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
 from xenarm.core.domain import Domain
 from xenarm.core.memory import memory_take, pages_free
