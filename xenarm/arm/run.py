@@ -22,7 +22,8 @@ from xenarm.arm.schedule import (
 )
 from xenarm.arm.short import DONE, SHORT_POST, timer_or_other_v2, timer_or_other_v3
 from xenarm.arm.timer import alarms_init, timers_control, timers_reset
-from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare, vectors_choose
+from xenarm.arm.traced import vectors_settle
+from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare
 from xenarm.arm.vcpu import cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.console import console_poll
@@ -239,7 +240,7 @@ def cpu_run() -> None:
                 pass
         wait_for_interrupt()
         irq_handle(me)
-    vectors_choose(gic_is_v3())
+    vectors_settle()
     while True:
         chosen = vcpu_choose(me)
         if chosen is not None:

@@ -21,7 +21,7 @@ if CONFIG.ARM64:
 else:
     from xenarm.arm32.traced import vectors_trace
 
-__all__ = ["SYNCHRONOUS", "tracing_attend", "tracing_switch"]
+__all__ = ["SYNCHRONOUS", "tracing_attend", "tracing_switch", "vectors_settle"]
 
 NEEDS_VECTORS = CLASSES["exit"] | CLASSES["irq"]
 SYNCHRONOUS = 0  # the reason is in the syndrome
@@ -63,6 +63,14 @@ def take_notice() -> None:
             vectors_trace()
         else:
             vectors_choose(gic_is_v3())
+
+
+@fn
+def vectors_settle() -> None:
+    """The CPU's table, now that it is known what the CPU needs; by then it may have been asked to trace."""
+    vectors_choose(gic_is_v3())
+    if CONFIG.TRACE and TRACE.classes.load() & NEEDS_VECTORS != 0:
+        vectors_trace()
 
 
 @fn
