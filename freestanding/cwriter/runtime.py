@@ -18,14 +18,18 @@ typedef unsigned long long __attribute__((may_alias, aligned(1))) runtime_pair;
 '''
 
 _FORWARD = r'''
+static inline __attribute__((always_inline)) void copy_eight(runtime_pair *target, const runtime_pair *source) {
+    runtime_pair a = source[0], b = source[1], c = source[2], d = source[3];
+    runtime_pair e = source[4], f = source[5], g = source[6], h = source[7];
+    target[0] = a, target[1] = b, target[2] = c, target[3] = d;
+    target[4] = e, target[5] = f, target[6] = g, target[7] = h;
+}
 static inline void copy_forward(u8 *out, const u8 *in, usize size) {
-    for (; size >= 8 * sizeof(runtime_pair); size -= 8 * sizeof(runtime_pair), out += 8 * sizeof(runtime_pair), in += 8 * sizeof(runtime_pair)) {
+    for (; size >= 16 * sizeof(runtime_pair); size -= 16 * sizeof(runtime_pair), out += 16 * sizeof(runtime_pair), in += 16 * sizeof(runtime_pair)) {
         const runtime_pair *source = (const runtime_pair *)in;
         runtime_pair *target = (runtime_pair *)out;
-        runtime_pair a = source[0], b = source[1], c = source[2], d = source[3];
-        runtime_pair e = source[4], f = source[5], g = source[6], h = source[7];
-        target[0] = a, target[1] = b, target[2] = c, target[3] = d;
-        target[4] = e, target[5] = f, target[6] = g, target[7] = h;
+        copy_eight(target, source);
+        copy_eight(target + 8, source + 8);
     }
     for (; size >= 4 * sizeof(runtime_pair); size -= 4 * sizeof(runtime_pair), out += 4 * sizeof(runtime_pair), in += 4 * sizeof(runtime_pair)) {
         const runtime_pair *source = (const runtime_pair *)in;

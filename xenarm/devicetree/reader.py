@@ -218,12 +218,12 @@ HIGH_BITS = 0x8080_8080_8080_8080
 
 
 @fn
-def string_ends(strings: View[u8], offset: usize) -> bool:
-    """Whether a string that begins at `offset` ends in the block."""
-    if offset >= len(strings):
-        return False
-    rest = strings[offset:]
-    return rest.find(0) < len(rest)
+def whole_strings(strings: View[u8]) -> View[u8]:
+    """The block up to its last NUL: what begins in it ends in it."""
+    end = len(strings)
+    while end > 0 and strings[end - 1] != 0:
+        end -= 1
+    return strings[:end]
 
 
 @fn(inline=True)
@@ -349,16 +349,15 @@ WANTED = table(u8, [int(chr(n) in "cpl#") for n in range(256)])
 
 
 @fn(inline=True)
-def check_properties(fdt: Fdt, known: Known, place: Place, tokens: View[u8], closed: bool) -> tuple[FdtError, View[u8]]:
-    """All properties that `tokens` begins with, of the node at `place`: (error, what follows). `closed`: every string ends in the block."""
-    strings = fdt.strings
+def check_properties(fdt: Fdt, known: Known, place: Place, tokens: View[u8], strings: View[u8]) -> tuple[FdtError, View[u8]]:
+    """All properties that `tokens` begins with, of the node at `place`: (error, what follows). `strings`: those that end in the block."""
     rest = tokens
     while len(rest) >= 12 and rest.load_be32(0) == PROP:
         length = usize(rest.load_be32(4))
         name = rest.load_be32(8)
         if length > len(rest) - 12:
             return FdtError.CUT_STRUCTURE, rest
-        if usize(name) >= len(strings) or (not closed and not string_ends(strings, usize(name))):
+        if usize(name) >= len(strings):
             return FdtError.BAD_STRING, rest
         if WANTED[strings[name]] != 0:
             note_property(fdt, known, place, name, rest)
@@ -369,9 +368,8 @@ def check_properties(fdt: Fdt, known: Known, place: Place, tokens: View[u8], clo
 @fn(inline=False)
 def check_structure(fdt: Fdt) -> FdtError:
     """One pass over every token."""
-    strings = fdt.strings
+    strings = whole_strings(fdt.strings)
     known = Known(compatible=UNKNOWN, phandle=UNKNOWN, address_cells=UNKNOWN, size_cells=UNKNOWN)
-    closed = len(strings) > 0 and strings[len(strings) - 1] == 0
     fdt.count = 0
     fdt.arguments_found = False
     for i in range(len(TOP_NAMES)):
@@ -409,7 +407,7 @@ def check_structure(fdt: Fdt) -> FdtError:
             return FdtError.CUT_STRUCTURE
         rest = rest[size:]
         if depth > 0:
-            error, rest = check_properties(fdt, known, place, rest, closed)
+            error, rest = check_properties(fdt, known, place, rest, strings)
             if error != FdtError.NONE:
                 return error
     return FdtError.CUT_STRUCTURE
@@ -491,12 +489,14 @@ def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
     rest = content_of(fdt, node)
     if len(name) == 0:
         return False, rest[:0]
+    initial = name[0]
     while len(rest) >= 12:
         head = rest.load_be64(0)
         size = usize(4)
         if head >> 32 == PROP:
             length = usize(head & 0xFFFF_FFFF)
-            if string_is(strings, usize(rest.load_be32(8)), name):
+            offset = usize(rest.load_be32(8))
+            if offset < len(strings) and strings[offset] == initial and string_is(strings, offset, name):
                 return True, rest[12 : 12 + length]
             size = 12 + align4(length)
         elif head >> 32 != NOP:
@@ -505,7 +505,7 @@ def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
     return False, rest[:0]
 
 
-@fn
+@fn(inline=True)
 def fdt_compatibles(fdt: Fdt, node: Node) -> View[u8]:
     """The list of what the node is compatible with; empty when it says nothing."""
     at = usize(fdt.places[u32(node)].compatible)

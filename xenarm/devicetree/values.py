@@ -28,6 +28,7 @@ from xenarm.devicetree.reader import (
 __all__ = [
     "Cells",
     "Interrupt",
+    "Interrupts",
     "Range",
     "fdt_by_phandle",
     "fdt_cells",
@@ -35,6 +36,7 @@ __all__ = [
     "fdt_find",
     "fdt_find_compatible",
     "fdt_interrupt",
+    "fdt_interrupts",
     "fdt_path",
     "fdt_raw_reg",
     "fdt_reg",
@@ -43,6 +45,7 @@ __all__ = [
     "fdt_string",
     "fdt_u32",
     "fdt_u64",
+    "interrupts_entry",
     "list_contains",
     "name_matches",
 ]
@@ -80,6 +83,16 @@ class Interrupt(Struct, frozen=True):
     result: Result
     intid: u32
     edge: bool
+
+
+class Interrupts(Struct, frozen=True):
+    """A node's `interrupts`, and what they mean. `mapped`: the controller is a bus that maps them."""
+
+    result: Result
+    value: View[u8]
+    controller: Node
+    mapped: bool
+    cells: u32  # of one
 
 
 @fn
@@ -134,7 +147,8 @@ def fdt_compatible(fdt: Fdt, node: Node, wanted: View[u8]) -> bool:
 def fdt_find_compatible(fdt: Fdt, wanted: View[u8]) -> Node:
     """The first node that is compatible and not disabled; NO_NODE when there is none."""
     for node in fdt_nodes(fdt):
-        if fdt_compatible(fdt, node, wanted) and fdt_status_okay(fdt, node):
+        value = fdt_compatibles(fdt, node)
+        if len(value) > len(wanted) and list_contains(value, wanted) and fdt_status_okay(fdt, node):
             return node
     return NO_NODE
 
@@ -389,23 +403,39 @@ def gic_interrupt(value: View[u8], at: usize) -> Interrupt:
 
 
 @fn
-def fdt_interrupt(fdt: Fdt, node: Node, index: u32) -> Interrupt:
-    """Interrupt `index` of a node whose controller is a GIC, be it by a bus's map; NOT_FOUND when it has none or fewer."""
+def fdt_interrupts(fdt: Fdt, node: Node) -> Interrupts:
+    """What a node's interrupts are read by, for several of one node."""
     present, value = fdt_property(fdt, node, b"interrupts")
     if not present:
-        return bad_interrupt(Result.NOT_FOUND)
+        return Interrupts(result=Result.NOT_FOUND, value=value, controller=NO_NODE, mapped=False, cells=0)
     controller = interrupt_parent(fdt, node)
     if controller == NO_NODE:
-        return bad_interrupt(Result.INVALID)
+        return Interrupts(result=Result.INVALID, value=value, controller=NO_NODE, mapped=False, cells=0)
     mapped, _ = fdt_property(fdt, controller, b"interrupt-map")
-    if mapped:
-        return mapped_interrupt(fdt, controller, value.load_be32(usize(index) * 4)) if len(value) >= usize(index) * 4 + 4 else bad_interrupt(Result.NOT_FOUND)
-    cells = usize(fdt_u32(fdt, controller, b"#interrupt-cells", 0))
-    if cells < 3 or cells > 4:  # GICv3 may have a fourth
-        return bad_interrupt(Result.INVALID)
-    if usize(index) >= len(value) // (cells * 4):
+    cells = u32(0) if mapped else fdt_u32(fdt, controller, b"#interrupt-cells", 0)
+    sound = mapped or (cells >= 3 and cells <= 4)  # GICv3 may have a fourth
+    return Interrupts(result=Result.OK if sound else Result.INVALID, value=value, controller=controller, mapped=mapped, cells=cells)
+
+
+@fn
+def interrupts_entry(fdt: Fdt, interrupts: Interrupts, index: u32) -> Interrupt:
+    """One of them; NOT_FOUND when the node has fewer."""
+    if interrupts.result != Result.OK:
+        return bad_interrupt(interrupts.result)
+    value = interrupts.value
+    if interrupts.mapped:
+        at = usize(index) * 4
+        return mapped_interrupt(fdt, interrupts.controller, value.load_be32(at)) if len(value) >= at + 4 else bad_interrupt(Result.NOT_FOUND)
+    size = usize(interrupts.cells) * 4
+    if usize(index) >= len(value) // size:
         return bad_interrupt(Result.NOT_FOUND)
-    return gic_interrupt(value, usize(index) * cells * 4)
+    return gic_interrupt(value, usize(index) * size)
+
+
+@fn
+def fdt_interrupt(fdt: Fdt, node: Node, index: u32) -> Interrupt:
+    """Interrupt `index` of a node whose controller is a GIC, be it by a bus's map; NOT_FOUND when it has none or fewer."""
+    return interrupts_entry(fdt, fdt_interrupts(fdt, node), index)
 
 
 @fn

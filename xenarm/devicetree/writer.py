@@ -144,13 +144,15 @@ def fdt_begin(w: FdtWriter, name: View[u8]) -> None:
 @fn
 def put_hex(w: FdtWriter, value: u64) -> None:
     """A unit address: lower case, no leading zeros (section 2.2.1)."""
-    shift = 60 - min(clz(value), u32(60)) // 4 * 4
-    while True:
-        digit = usize((value >> shift) & 0xF)
-        put_bytes(w, HEX[digit : digit + 1])
-        if shift == 0:
-            return
-        shift -= 4
+    digits = 16 - usize(min(clz(value), u32(60)) // 4)
+    if not room(w, digits):
+        return
+    out = w.out[w.at : w.at + digits]
+    rest = value
+    for i in range(digits):
+        out[digits - 1 - i] = HEX[usize(rest & 0xF)]
+        rest = rest >> 4
+    w.at += digits
 
 
 @fn
