@@ -128,6 +128,10 @@ class Fdt(Struct):
     count: u32
     arguments_found: bool  # `arguments` is what `bootargs.py` has found
     arguments: View[u8]
+    asked: u32  # the phandle of the controller that `values.py` was asked for last, 0 for none, and what it has found
+    controller: Node
+    controller_maps: bool
+    controller_cells: u32
     tops: Array[Node] = array(Node, len(TOP_NAMES))  # by TOP_NAMES; NO_NODE for none
     places: Array[Place] = array(Place, MAX_NODES)
 
@@ -240,14 +244,14 @@ def name_length(named: View[u8]) -> usize:
 
 
 @fn(inline=True)
-def check_begin(fdt: Fdt, parent: u32, depth: u32, rest: View[u8]) -> tuple[FdtError, usize]:
-    """Note the node whose FDT_BEGIN_NODE `rest` begins with, of 4 bytes at least: (error, bytes up to the next token)."""
+def check_begin(fdt: Fdt, count: u32, parent: u32, depth: u32, rest: View[u8]) -> tuple[FdtError, usize]:
+    """Note node number `count`, whose FDT_BEGIN_NODE `rest` begins with, of 4 bytes at least: (error, bytes up to the next token)."""
     at = truncate(u32, len(fdt.structure) - len(rest))
     if depth == 0 and at != 0:
         return FdtError.BAD_NESTING, 0
     if depth == MAX_DEPTH:
         return FdtError.TOO_DEEP, 0
-    if fdt.count >= MAX_NODES:
+    if count >= MAX_NODES:
         return FdtError.TOO_MANY_NODES, 0
     named = rest[4:]
     length = name_length(named)
@@ -256,8 +260,8 @@ def check_begin(fdt: Fdt, parent: u32, depth: u32, rest: View[u8]) -> tuple[FdtE
     if length > MAX_NAME:
         return FdtError.LONG_NAME, 0
     if depth == 1 and (named[0] == 0x63 or named[0] == 0x61 or named[0] == 0x72):  # "c", "a", "r"
-        note_top(fdt, named[:length])
-    place = fdt.places[fdt.count]
+        note_top(fdt, count, named[:length])
+    place = fdt.places[count]
     place.begin = at
     place.compatible = 0
     place.phandle = 0
@@ -269,11 +273,11 @@ def check_begin(fdt: Fdt, parent: u32, depth: u32, rest: View[u8]) -> tuple[FdtE
 
 
 @fn(inline=False)
-def note_top(fdt: Fdt, name: View[u8]) -> None:
+def note_top(fdt: Fdt, node: u32, name: View[u8]) -> None:
     """The root's children that everybody asks for; of several of one name the first counts."""
     for i in range(len(TOP_NAMES)):
         if fdt.tops[i] == NO_NODE and name_matches(name, TOP_NAMES[i].name):
-            fdt.tops[i] = Node(fdt.count)
+            fdt.tops[i] = Node(node)
 
 
 @fn(inline=True)
@@ -367,36 +371,43 @@ def check_properties(fdt: Fdt, known: Known, place: Place, tokens: View[u8], str
 
 @fn(inline=False)
 def check_structure(fdt: Fdt) -> FdtError:
-    """One pass over every token."""
+    """One pass over every token. `fdt` has no nodes until all are sound."""
     strings = whole_strings(fdt.strings)
     known = Known(compatible=UNKNOWN, phandle=UNKNOWN, address_cells=UNKNOWN, size_cells=UNKNOWN)
     fdt.count = 0
     fdt.arguments_found = False
+    fdt.asked = 0
     for i in range(len(TOP_NAMES)):
         fdt.tops[i] = NO_NODE
     node = u32(0)  # the innermost open one, and where it is
     place = fdt.places[0]
     depth = u32(0)
+    count = u32(0)
     rest = fdt.structure
     while len(rest) >= 4:
         token = rest.load_be32(0)
         error = FdtError.NONE
         size = usize(4)
         if token == END_NODE and depth > 0:
-            place.after = truncate(u16, fdt.count)
+            place.after = truncate(u16, count)
             node = u32(place.parent)
             place = fdt.places[node]
             depth -= 1
-        elif token == BEGIN_NODE:
-            error, size = check_begin(fdt, node, depth, rest)
+            rest = rest[4:]
+            continue
+        if token == BEGIN_NODE:
+            error, size = check_begin(fdt, count, node, depth, rest)
             if error != FdtError.NONE:
                 return error
-            node = fdt.count
+            node = count
             depth += 1
-            fdt.count += 1
+            count += 1
             place = fdt.places[node]
         elif token == END:
-            return FdtError.NONE if depth == 0 and fdt.count > 0 else FdtError.BAD_NESTING
+            if depth != 0 or count == 0:
+                return FdtError.BAD_NESTING
+            fdt.count = count
+            return FdtError.NONE
         elif token == PROP and depth > 0:
             if len(rest) < 12:
                 return FdtError.CUT_STRUCTURE

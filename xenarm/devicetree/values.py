@@ -6,6 +6,7 @@ Devicetree Specification v0.4, chapters 2 and 3; interrupt specifiers of the GIC
 from freestanding import Slice, Struct, View, fn, u8, u32, u64, usize, zeroed
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import (
+    MAX_DEPTH,
     NO_NODE,
     ROOT,
     Fdt,
@@ -18,6 +19,7 @@ from xenarm.devicetree.reader import (
     fdt_initial,
     fdt_name,
     fdt_nodes,
+    fdt_parent,
     fdt_property,
     fdt_top,
     fdt_trace,
@@ -338,20 +340,42 @@ def bad_interrupt(result: Result) -> Interrupt:
 
 
 @fn
-def interrupt_parent(fdt: Fdt, node: Node) -> Node:
-    """The controller of a node's `interrupts`: its own or the nearest ancestor's `interrupt-parent`; or a bus that maps them (section 2.4)."""
-    trail = zeroed(Trail)
-    if not fdt_trace(fdt, node, trail):
-        return NO_NODE
-    for depth in reversed(range(trail.depth + 1)):
-        phandle = fdt_u32(fdt, trail.nodes[depth], b"interrupt-parent", 0)
+def controller_note(fdt: Fdt, controller: Node) -> None:
+    """See how interrupts are given to a controller: by a map, or in how many cells."""
+    fdt.controller = controller
+    fdt.controller_maps = False
+    fdt.controller_cells = 0
+    if controller != NO_NODE:
+        maps, _ = fdt_property(fdt, controller, b"interrupt-map")
+        fdt.controller_maps = maps
+        fdt.controller_cells = u32(0) if maps else fdt_u32(fdt, controller, b"#interrupt-cells", 0)
+
+
+@fn
+def interrupt_parent(fdt: Fdt, node: Node) -> None:
+    """Note the controller of a node's `interrupts`: its own or the nearest ancestor's `interrupt-parent`; or a bus that maps them (section 2.4).
+
+    Nearly all nodes have one and the same, which is looked at once. Boot only: not locked.
+    """
+    at = node
+    for _ in range(MAX_DEPTH):
+        phandle = fdt_u32(fdt, at, b"interrupt-parent", 0)
         if phandle != 0:
-            return fdt_by_phandle(fdt, phandle)
-        if depth < trail.depth:  # a bus does not map its own
-            mapped, _ = fdt_property(fdt, trail.nodes[depth], b"interrupt-map")
+            if phandle != fdt.asked:
+                controller_note(fdt, fdt_by_phandle(fdt, phandle))
+                fdt.asked = phandle
+            return
+        if at != node:  # a bus does not map its own
+            mapped, _ = fdt_property(fdt, at, b"interrupt-map")
             if mapped:
-                return trail.nodes[depth]
-    return NO_NODE
+                fdt.asked = 0
+                controller_note(fdt, at)
+                return
+        if at == ROOT:
+            break
+        at = fdt_parent(fdt, at)
+    fdt.asked = 0
+    controller_note(fdt, NO_NODE)
 
 
 @fn
@@ -408,13 +432,11 @@ def fdt_interrupts(fdt: Fdt, node: Node) -> Interrupts:
     present, value = fdt_property(fdt, node, b"interrupts")
     if not present:
         return Interrupts(result=Result.NOT_FOUND, value=value, controller=NO_NODE, mapped=False, cells=0)
-    controller = interrupt_parent(fdt, node)
-    if controller == NO_NODE:
-        return Interrupts(result=Result.INVALID, value=value, controller=NO_NODE, mapped=False, cells=0)
-    mapped, _ = fdt_property(fdt, controller, b"interrupt-map")
-    cells = u32(0) if mapped else fdt_u32(fdt, controller, b"#interrupt-cells", 0)
+    interrupt_parent(fdt, node)
+    mapped = fdt.controller_maps
+    cells = fdt.controller_cells
     sound = mapped or (cells >= 3 and cells <= 4)  # GICv3 may have a fourth
-    return Interrupts(result=Result.OK if sound else Result.INVALID, value=value, controller=controller, mapped=mapped, cells=cells)
+    return Interrupts(result=Result.OK if sound else Result.INVALID, value=value, controller=fdt.controller, mapped=mapped, cells=cells)
 
 
 @fn
