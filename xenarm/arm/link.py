@@ -110,7 +110,7 @@ SECTIONS
     .bss (NOLOAD) : ALIGN(16) {{
         KEEP(*(.bss.0root))
         *(.bss.0raw)
-        . = ALIGN(256);
+        . = ALIGN(512);
         __bss_start = .;
         *(.bss .bss.[!0]* COMMON)
         . = ALIGN({PAGE_SIZE});

@@ -94,15 +94,15 @@ def invalidate(start: str, end: str) -> str:
 
 
 def clear(start: str, end: str) -> str:
-    """Zeros, in pieces of 256 bytes."""
+    """Zeros, in pieces of 512 bytes."""
     return f"""
     adrp x0, {start}
     add x0, x0, :lo12:{start}
     adrp x1, {end}
     add x1, x1, :lo12:{end}
 1:
-{"".join(f"    stp xzr, xzr, [x0, #{n}]{chr(10)}" for n in range(0, 256, 16))}
-    add x0, x0, #256
+{"".join(f"    stp xzr, xzr, [x0, #{n}]{chr(10)}" for n in range(0, 512, 16))}
+    add x0, x0, #512
     cmp x0, x1
     b.lo 1b
 """
@@ -215,6 +215,8 @@ STACK_OF_CPU = f"""
 """
 
 # x25: this CPU's number; x26: the device tree; x24: the image's machine address; x27: the exception level.
+VCPU_PIECE = max(n for n in (1, 2, 4, 8) if size_of(Vcpu) % (16 * n) == 0)  # how many pairs of registers are cleared at once
+
 HEAD = f"""
     .section .head.text, "ax"
     .global _start
@@ -286,13 +288,8 @@ first_cpu_virtual:
     cmp x3, #{ZERO_64}
     b.ne 1f
 3:  dc zva, x0
-    add x2, x0, #64
-    dc zva, x2
-    add x2, x0, #128
-    dc zva, x2
-    add x2, x0, #192
-    dc zva, x2
-    add x0, x0, #256
+{"".join(f"    add x2, x0, #{n}{chr(10)}    dc zva, x2{chr(10)}" for n in range(64, 512, 64))}
+    add x0, x0, #512
     cmp x0, x1
     b.lo 3b
     b 4f
@@ -307,7 +304,8 @@ first_cpu_virtual:
 {STACK_OF_CPU}
     mov x0, sp
     add x1, x0, #{size_of(Vcpu)}
-6:  stp xzr, xzr, [x0], #16
+6:
+{f"    stp xzr, xzr, [x0], #16{chr(10)}" * VCPU_PIECE}
     cmp x0, x1
     b.lo 6b
     cmp x27, #2

@@ -40,6 +40,7 @@ __all__ = [
     "fdt_total_size",
     "fdt_trace",
     "fdt_with_phandle",
+    "name_length",
     "name_matches",
 ]
 
@@ -94,7 +95,8 @@ class Place(Struct):
     begin: u32
     compatible: u32  # its FDT_PROP, 0 for none
     phandle: u32  # 0 for none
-    name_size: u16
+    name_size: u8
+    initial: u8  # of its name, 0 for the root
     parent: u16
     after: u16
     cells: u8  # `#address-cells` in the lower half, `#size-cells` in the upper one, 15 standing for anything above
@@ -105,7 +107,7 @@ ADDRESS_SEEN = 1
 SIZE_SEEN = 2
 CELLS_DEFAULT = 2 | 1 << 4  # of the specification for a node that says nothing (section 2.3.5). Not inherited from further up
 MOST_CELLS = 15
-assert MAX_NODES < 0x1_0000
+assert MAX_NODES < 0x1_0000 and MAX_NAME < 0x100
 
 
 class TopName(Struct, frozen=True):
@@ -259,13 +261,15 @@ def check_begin(fdt: Fdt, count: u32, parent: u32, depth: u32, rest: View[u8]) -
         return FdtError.CUT_STRUCTURE, 0
     if length > MAX_NAME:
         return FdtError.LONG_NAME, 0
-    if depth == 1 and (named[0] == 0x63 or named[0] == 0x61 or named[0] == 0x72):  # "c", "a", "r"
+    initial = named[0]
+    if depth == 1 and (initial == 0x63 or initial == 0x61 or initial == 0x72):  # "c", "a", "r"
         note_top(fdt, count, named[:length])
     place = fdt.places[count]
     place.begin = at
     place.compatible = 0
     place.phandle = 0
-    place.name_size = truncate(u16, length)
+    place.name_size = truncate(u8, length)
+    place.initial = initial
     place.parent = truncate(u16, parent)
     place.cells = CELLS_DEFAULT
     place.cells_seen = 0
@@ -281,7 +285,7 @@ def note_top(fdt: Fdt, node: u32, name: View[u8]) -> None:
 
 
 @fn(inline=True)
-def note_property(fdt: Fdt, known: Known, place: Place, name: u32, rest: View[u8]) -> None:
+def note_property(fdt: Fdt, known: Known, place: Place, strings: View[u8], name: u32, rest: View[u8]) -> None:
     """What is looked for in all nodes: of the property that `rest` begins with."""
     if name == known.compatible:
         note_compatible(fdt, place, rest)
@@ -291,7 +295,7 @@ def note_property(fdt: Fdt, known: Known, place: Place, name: u32, rest: View[u8
         note_cells(place, rest, ADDRESS_SEEN, 0)
     elif name == known.size_cells:
         note_cells(place, rest, SIZE_SEEN, 4)
-    elif may_be_noted(fdt.strings, usize(name)):
+    elif may_be_noted(strings, usize(name)):
         note_by_name(fdt, known, place, name, rest)
 
 
@@ -357,15 +361,15 @@ def check_properties(fdt: Fdt, known: Known, place: Place, tokens: View[u8], str
     """All properties that `tokens` begins with, of the node at `place`: (error, what follows). `strings`: those that end in the block."""
     rest = tokens
     while len(rest) >= 12 and rest.load_be32(0) == PROP:
-        length = usize(rest.load_be32(4))
+        size = u64(rest.load_be32(4)) + (12 + 3) & ~u64(3)
         name = rest.load_be32(8)
-        if length > len(rest) - 12:
+        if size > u64(len(rest)):  # the block is whole tokens
             return FdtError.CUT_STRUCTURE, rest
         if usize(name) >= len(strings):
             return FdtError.BAD_STRING, rest
         if WANTED[strings[name]] != 0:
-            note_property(fdt, known, place, name, rest)
-        rest = rest[12 + align4(length) :]  # the block is whole tokens
+            note_property(fdt, known, place, strings, name, rest)
+        rest = rest[usize(size) :]
     return FdtError.NONE, rest
 
 
@@ -474,7 +478,7 @@ def fdt_name(fdt: Fdt, node: Node) -> View[u8]:
 @fn(inline=True)
 def fdt_initial(fdt: Fdt, node: Node) -> u8:
     """The first character of the node's name; 0 for the root."""
-    return fdt.structure[usize(fdt.places[u32(node)].begin) + 4]
+    return fdt.places[u32(node)].initial
 
 
 @fn(inline=True)

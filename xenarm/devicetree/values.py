@@ -24,6 +24,7 @@ from xenarm.devicetree.reader import (
     fdt_top,
     fdt_trace,
     fdt_with_phandle,
+    name_length,
     name_matches,
 )
 
@@ -136,7 +137,7 @@ def list_contains(strings: View[u8], wanted: View[u8]) -> bool:
     while len(rest) > len(wanted):
         if rest[len(wanted)] == 0 and rest[: len(wanted)].equals(wanted):
             return True
-        rest = rest[min(rest.find(0) + 1, len(rest)) :]
+        rest = rest[min(name_length(rest) + 1, len(rest)) :]
     return False
 
 
