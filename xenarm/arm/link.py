@@ -116,7 +116,7 @@ SECTIONS
         . = ALIGN({PAGE_SIZE});
         __kept_end = .;
         *(.once.bss)
-        . = ALIGN({PAGE_SIZE});
+        . = ALIGN(512);
         __bss_end = .;
         *(.once.raw)
         . = ALIGN({PAGE_SIZE});

@@ -304,12 +304,12 @@ CLEAN32 = "mcr p15, 0, {ret:lo}, c7, c14, 1\nadd {ret:lo}, {ret:lo}, {line:lo}\n
 
 
 @operation(
-    aarch64=f"mov {{ret}}, {{base}}\n1: {CLEAN * 4}cmp {{ret}}, {{end}}\nb.lo 1b",
-    armv7=f"mov {{ret:lo}}, {{base:lo}}\n1: {CLEAN32 * 4}cmp {{ret:lo}}, {{end:lo}}\nblo 1b",
+    aarch64=f"mov {{ret}}, {{base}}\n1: {CLEAN * 8}cmp {{ret}}, {{end}}\nb.lo 1b",
+    armv7=f"mov {{ret:lo}}, {{base:lo}}\n1: {CLEAN32 * 8}cmp {{ret:lo}}, {{end:lo}}\nblo 1b",
     clobbers=("memory", "cc"),
 )
-def clean_invalidate_fours(base: u64, end: u64, line: u64) -> u64:
-    """The next one on four lines at a time, at least once. The result means nothing."""
+def clean_invalidate_eights(base: u64, end: u64, line: u64) -> u64:
+    """The next one on eight lines at a time, at least once. The result means nothing."""
     return end
 
 
@@ -328,11 +328,11 @@ def clean_invalidate(base: u64, size: u64, line: u64) -> None:
     """Every line of `line` bytes that has a byte of a range: the first one from its beginning (XSA-437)."""
     start = base & ~(line - 1)
     end = base + size
-    fours = start + ((end - start) & ~(line * 4 - 1))
-    if fours > start:
-        _ = clean_invalidate_fours(start, fours, line)
-    if fours < end and size != 0:
-        _ = clean_invalidate_lines(fours, end, line)
+    eights = start + ((end - start) & ~(line * 8 - 1))
+    if eights > start:
+        _ = clean_invalidate_eights(start, eights, line)
+    if eights < end and size != 0:
+        _ = clean_invalidate_lines(eights, end, line)
 
 
 @fn

@@ -284,6 +284,7 @@ first_cpu_virtual:
     adrp x0, __bss_start
     add x0, x0, :lo12:__bss_start
     adrp x1, __bss_end
+    add x1, x1, :lo12:__bss_end
     mrs x3, dczid_el0
     cmp x3, #{ZERO_64}
     b.ne 1f

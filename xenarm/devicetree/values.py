@@ -33,6 +33,7 @@ __all__ = [
     "Interrupt",
     "Interrupts",
     "Range",
+    "Regs",
     "fdt_by_phandle",
     "fdt_cells",
     "fdt_compatible",
@@ -43,6 +44,7 @@ __all__ = [
     "fdt_path",
     "fdt_raw_reg",
     "fdt_reg",
+    "fdt_regs",
     "fdt_status_okay",
     "fdt_stdout",
     "fdt_string",
@@ -51,6 +53,7 @@ __all__ = [
     "interrupts_entry",
     "list_contains",
     "name_matches",
+    "regs_entry",
 ]
 
 MOST_CELLS = 3  # of an interrupt map: PCI's; more is a malformed tree
@@ -319,13 +322,31 @@ def translate(fdt: Fdt, trail: Trail, address: u64, size: u64) -> tuple[Result, 
     return Result.OK, moved
 
 
+class Regs(Struct):
+    """A node's `reg`, and the buses above. `result`: whether it has one."""
+
+    result: Result
+    value: View[u8]
+    trail: Trail
+
+
 @fn
-def fdt_reg(fdt: Fdt, node: Node, index: u32) -> Range:
-    """An entry of `reg` as a machine address, translated through the `ranges` of every bus above."""
-    trail = zeroed(Trail)
-    if not fdt_trace(fdt, node, trail) or trail.depth == 0:
-        return bad_range(Result.INVALID)
-    own = fdt_raw_reg(fdt, trail.nodes[trail.depth - 1], node, index)
+def fdt_regs(fdt: Fdt, node: Node, regs: Regs) -> None:
+    """What `regs_entry` reads, for several entries of one node. `regs` is zeroed."""
+    regs.result = Result.INVALID
+    if fdt_trace(fdt, node, regs.trail) and regs.trail.depth != 0:
+        present, value = fdt_property(fdt, node, b"reg")
+        regs.value = value
+        regs.result = Result.OK if present else Result.NOT_FOUND
+
+
+@fn
+def regs_entry(fdt: Fdt, regs: Regs, index: u32) -> Range:
+    """An entry as a machine address, translated through the `ranges` of every bus above."""
+    if regs.result != Result.OK:
+        return bad_range(regs.result)
+    trail = regs.trail
+    own = reg_entry(regs.value, index, fdt_cells(fdt, trail.nodes[trail.depth - 1]))
     if own.result != Result.OK:
         return own
     result, base = translate(fdt, trail, own.base, own.size)
@@ -333,6 +354,14 @@ def fdt_reg(fdt: Fdt, node: Node, index: u32) -> Range:
     if result != Result.OK or not fits:
         return bad_range(Result.INVALID)
     return Range(result=Result.OK, base=base, size=own.size)
+
+
+@fn
+def fdt_reg(fdt: Fdt, node: Node, index: u32) -> Range:
+    """An entry of a node's `reg` as a machine address."""
+    regs = zeroed(Regs)
+    fdt_regs(fdt, node, regs)
+    return regs_entry(fdt, regs, index)
 
 
 @fn

@@ -6,7 +6,7 @@ panic it is sent at once. The lock of the terminal, which `core/log.py` owns, gu
 
 from collections.abc import Callable
 
-from freestanding import Array, Struct, View, array, fn, table, u8, u32, u64, zeroed
+from freestanding import Struct, View, array, fn, place, table, u8, u32, u64, zeroed
 from xenarm.config import CONFIG
 from xenarm.core.addresses import machine_has_device
 from xenarm.core.result import Result
@@ -79,7 +79,6 @@ class Ring(Struct):
     head: u64
     tail: u64
     lost: u64  # characters that found no room
-    text: Array[u8] = array(u8, RING_SIZE)
 
 
 class Mask(Struct):
@@ -91,6 +90,7 @@ class Mask(Struct):
 
 
 RING = zeroed(Ring)
+RING_TEXT = place(array(u8, RING_SIZE), section=".bss.0raw" if RING_SIZE >= 4096 else "")  # a large one is worth not being cleared
 MASK = zeroed(Mask)
 SERIAL = zeroed(Serial)
 SERIAL_SIZE = 0x1000  # of the registers of every port in the table
@@ -241,7 +241,7 @@ def push(character: u8) -> None:
     if RING.head - RING.tail == RING_SIZE:
         RING.lost += 1
         return
-    RING.text[RING.head & (RING_SIZE - 1)] = character
+    RING_TEXT[RING.head & (RING_SIZE - 1)] = character
     RING.head += 1
     if RING.head - RING.tail == 1:
         switch_interrupt(False, True)
@@ -259,7 +259,7 @@ def serial_drain() -> None:
     """Fill the port's FIFO from the ring. The lock of the terminal is held."""
     if SERIAL.base == 0 or RING.head == RING.tail:
         return
-    while RING.tail < RING.head and offer(RING.text[RING.tail & (RING_SIZE - 1)]):
+    while RING.tail < RING.head and offer(RING_TEXT[RING.tail & (RING_SIZE - 1)]):
         RING.tail += 1
     if RING.head == RING.tail:
         switch_interrupt(False, False)
@@ -277,7 +277,7 @@ def serial_flush() -> None:
     RING.on = False
     if SERIAL.base != 0:
         while RING.tail < RING.head:
-            send_now(RING.text[RING.tail & (RING_SIZE - 1)])
+            send_now(RING_TEXT[RING.tail & (RING_SIZE - 1)])
             RING.tail += 1
 
 

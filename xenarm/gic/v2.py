@@ -24,7 +24,7 @@ from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
-from xenarm.devicetree.values import Range, fdt_compatible, fdt_interrupt, fdt_reg
+from xenarm.devicetree.values import Range, Regs, fdt_compatible, fdt_interrupt, fdt_regs, regs_entry
 from xenarm.gic.controller import (
     GIC,
     PPI_HYP_TIMER,
@@ -201,10 +201,12 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
 
     NOT_FOUND: it lacks some of the virtualization extensions' four register ranges.
     """
-    gicd = fdt_reg(fdt, node, 0)
-    gicc = fdt_reg(fdt, node, 1)
-    gich = fdt_reg(fdt, node, 2)
-    gicv = fdt_reg(fdt, node, 3)
+    regs = zeroed(Regs)
+    fdt_regs(fdt, node, regs)
+    gicd = regs_entry(fdt, regs, 0)
+    gicc = regs_entry(fdt, regs, 1)
+    gich = regs_entry(fdt, regs, 2)
+    gicv = regs_entry(fdt, regs, 3)
     if gicd.result != Result.OK or gicc.result != Result.OK or gich.result != Result.OK or gicv.result != Result.OK:
         return Result.NOT_FOUND
     maintenance = fdt_interrupt(fdt, node, 0)
