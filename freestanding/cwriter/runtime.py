@@ -24,12 +24,14 @@ static inline __attribute__((always_inline)) void copy_eight(runtime_pair *targe
     target[0] = a, target[1] = b, target[2] = c, target[3] = d;
     target[4] = e, target[5] = f, target[6] = g, target[7] = h;
 }
-static inline void copy_forward(u8 *out, const u8 *in, usize size) {
-    for (; size >= 16 * sizeof(runtime_pair); size -= 16 * sizeof(runtime_pair), out += 16 * sizeof(runtime_pair), in += 16 * sizeof(runtime_pair)) {
+static inline __attribute__((always_inline)) void copy_forward(u8 *out, const u8 *in, usize size) {
+    for (; size >= 32 * sizeof(runtime_pair); size -= 32 * sizeof(runtime_pair), out += 32 * sizeof(runtime_pair), in += 32 * sizeof(runtime_pair)) {
         const runtime_pair *source = (const runtime_pair *)in;
         runtime_pair *target = (runtime_pair *)out;
         copy_eight(target, source);
         copy_eight(target + 8, source + 8);
+        copy_eight(target + 16, source + 16);
+        copy_eight(target + 24, source + 24);
     }
     for (; size >= 4 * sizeof(runtime_pair); size -= 4 * sizeof(runtime_pair), out += 4 * sizeof(runtime_pair), in += 4 * sizeof(runtime_pair)) {
         const runtime_pair *source = (const runtime_pair *)in;

@@ -265,6 +265,8 @@ el2_fault:
     .balign 16
 crash_claim:
     .space {16 + (size_of(CrashFrame) + 15) // 16 * 16}
+    .section .bss.0raw, "aw", %nobits
+    .balign 16
     .space {CRASH_STACK}
 crash_stack_end:
 """

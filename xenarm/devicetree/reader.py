@@ -562,12 +562,13 @@ def fdt_mentions(fdt: Fdt, node: Node, prefix: View[u8]) -> bool:
     """Whether some property's name begins so."""
     strings = fdt.strings
     rest = content_of(fdt, node)
+    initial = prefix[0]
     while len(rest) >= 12:
         head = rest.load_be64(0)
         size = usize(4)
         if head >> 32 == PROP:
             name = usize(rest.load_be32(8))
-            if name + len(prefix) <= len(strings) and strings[name] == prefix[0] and strings[name : name + len(prefix)].equals(prefix):
+            if name < len(strings) and strings[name] == initial and name + len(prefix) <= len(strings) and strings[name : name + len(prefix)].equals(prefix):
                 return True
             size = 12 + align4(usize(head & 0xFFFF_FFFF))
         elif head >> 32 != NOP:
