@@ -42,8 +42,8 @@ def tree(chosen: str, more: str = "") -> Fdt:
         second@a000000 {{ compatible = "arm,sbsa-uart"; reg = <0xa000000 0x1000>; }};
         wide {{ #address-cells = <2>; #size-cells = <1>; ranges;
             far {{ compatible = "arm,pl011"; reg = <0x10000 0x0 0x1000>; }};
-            image {{ compatible = "arm,pl011"; reg = <0x8000 0x1ff000 0x1000>; }};
-            behind {{ compatible = "arm,pl011"; reg = <0x8000 0x200000 0x1000>; }};
+            image {{ compatible = "arm,pl011"; reg = <0x7f 0xc01ff000 0x1000>; }};
+            behind {{ compatible = "arm,pl011"; reg = <0x80 0x200000 0x1000>; }};
         }};
         broken@b000000 {{ compatible = "arm,pl011"; }};
         {more}
@@ -65,7 +65,7 @@ def tree(chosen: str, more: str = "") -> Fdt:
         ('stdout-path = "/broken";', Result.INVALID, 0, 0),
         ('stdout-path = "/wide/far";', Result.INVALID, 0, 0),
         ('stdout-path = "/wide/image";', Result.INVALID, 0, 0),
-        ('stdout-path = "/wide/behind";', Result.OK, 0x8000_0020_0000, 0),
+        ('stdout-path = "/wide/behind";', Result.OK, 0x80_0020_0000, 0),
     ],
 )
 def test_which_port(chosen: str, result: Result, base: int, intid: int) -> None:
