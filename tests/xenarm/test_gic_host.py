@@ -82,6 +82,7 @@ def start(monkeypatch: pytest.MonkeyPatch, source: str, controller: Controller) 
     node = values.fdt_find_compatible(fdt, b"arm,gic-v3")
     GIC.v3 = True
     found = v3_find(fdt, node)
+    GIC.gicd = GIC.machine_gicd  # as mapped
     return v3_start(fdt, node) if found == Result.OK else Result(found)
 
 
