@@ -74,8 +74,8 @@ def test_a_dot_config_tailors_another_board(dot: Path) -> None:
 
 def test_a_number_that_the_board_cannot_have_is_refused(dot: Path) -> None:
     kconfig.from_defconfig(BOARD)
-    change(dot, "CONFIG_MAX_CPUS=8", "CONFIG_MAX_CPUS=64")
-    with pytest.raises(ToolError, match=r"CONFIG_MAX_CPUS: .*\.config says 64, board qemu-virt-arm32 needs 8, as it has to be from 1 to 8"):
+    change(dot, "CONFIG_MAX_DOMAIN_CPUS=8", "CONFIG_MAX_DOMAIN_CPUS=64")
+    with pytest.raises(ToolError, match=r"CONFIG_MAX_DOMAIN_CPUS: .*\.config says 64, board qemu-virt-arm32 needs 8, as it has to be from 1 to 8"):
         kconfig.up_to_date(BOARD32)
 
 
