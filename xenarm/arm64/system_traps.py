@@ -60,6 +60,9 @@ def trap_fp(v: Vcpu, esr: u64) -> Verdict:
 
 @fn
 def trap_smc32(v: Vcpu, esr: u64) -> Verdict:
+    """Undefined at EL0, where it does not even trap, so that a program can never ask for its kernel."""
+    if guest_is_at_el0(v):
+        return Verdict.UNDEFINED
     v.regs[0] = psci_call(v) & LOW
     return Verdict.HANDLED
 
