@@ -109,8 +109,8 @@ def noise(seed: int, size: int = JUNK_BYTES) -> bytes:
 
 
 def recover(console: Console) -> None:
-    """What a person does with a terminal full of junk: CTRL-Q, CTRL-C, return, until the shell answers."""
-    for attempt in range(20):
+    """What a person does with a terminal full of junk: CTRL-Q, CTRL-C, return, until the shell answers. It first draws a line anew for each byte of it."""
+    for attempt in range(100):
         marker = f"sane-{attempt}"
         console.send(b"\x11\x03\x15\r")
         console.send(f"echo {marker[:2]}''{marker[2:]}\r")
