@@ -1,4 +1,4 @@
-"""Programs under test, written to files of their own and imported."""
+"""Programs under test, written to files of their own and imported; the engines that compiled ones run on."""
 from __future__ import annotations
 
 import importlib.util
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.freestanding.building import ENGINES, Engine
 
 _numbers = itertools.count()
 
@@ -32,3 +34,10 @@ def module(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     yield make
     for name in names:
         del sys.modules[name]
+
+
+@pytest.fixture(params=ENGINES, ids=lambda e: e.name)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """One engine after the other."""
+    found: Engine = request.param
+    return found
