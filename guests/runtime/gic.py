@@ -49,6 +49,7 @@ __all__ = [
     "gic_cpu_init",
     "gic_enable",
     "gic_end",
+    "gic_find",
     "gic_init",
     "gic_own_target",
     "gic_redistributor",
@@ -121,8 +122,8 @@ def find_regions(fdt: Fdt, node: Node) -> None:
 
 
 @fn
-def gic_init(fdt: Fdt) -> Result:
-    """Find the controller and turn it on for this CPU; NOT_FOUND when the tree has none."""
+def gic_find(fdt: Fdt) -> Result:
+    """Find the controller, which stays as it is; NOT_FOUND when the tree has none."""
     node = gic_node(fdt)
     if node == NO_NODE:
         return Result.NOT_FOUND
@@ -136,6 +137,14 @@ def gic_init(fdt: Fdt) -> Result:
         find_regions(fdt, node)
     else:
         GIC.gicc = interface.base
+    return Result.OK
+
+
+@fn
+def gic_init(fdt: Fdt) -> Result:
+    """Find the controller and turn it on for this CPU; NOT_FOUND when the tree has none."""
+    if gic_find(fdt) != Result.OK:
+        return Result.NOT_FOUND
     gic_control(True)
     gic_cpu_init()
     return Result.OK

@@ -87,6 +87,12 @@ def notify_guest(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def walk_guest(request: pytest.FixtureRequest) -> Path:
+    """The guest that walks its interrupt controller."""
+    return _built(request, "walk")
+
+
+@pytest.fixture(scope="session")
 def granules_guest(request: pytest.FixtureRequest) -> Path:
     """The guest with pages of 16 KiB and 64 KiB."""
     return _built(request, "granules")
@@ -104,9 +110,9 @@ def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
     name = re.sub(r"[^\w.-]+", "_", request.node.name)
 
     @contextmanager
-    def start(image: Path, cpus: int = 1, count: bool = False, gic: int = 2) -> Iterator[Session]:
+    def start(image: Path, cpus: int = 1, count: bool = False, gic: int = 2, extra: tuple[str, ...] = ()) -> Iterator[Session]:
         plain = replace(board(DEFAULT_BOARD), machine=f"virt,gic-version={gic}")
-        machine = Machine(plain, image, (), cpus, 256, count_instructions=count)
+        machine = Machine(plain, image, (), cpus, 256, count_instructions=count, extra=extra)
         with booted(compose(machine), name) as session:
             yield session
 

@@ -127,7 +127,8 @@ def read_sgi(d: Domain, v: Vcpu, n: u32) -> u32:
 @fn
 def write_sgi(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
     if n == 0:
-        send_sgi(d, v, value)
+        if mask == ALL:
+            send_sgi(d, v, value)
     elif n >= 4 and n < 8:
         clear_senders(v, (n - 4) * 4, value & mask)
     elif n >= 8 and n < 12:
