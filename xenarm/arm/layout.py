@@ -75,7 +75,7 @@ DEVICE = int(Stage1Entry(VALID=True, ATTR=MAIR_DEVICE, RES1=True, SH=2, AF=True,
 SECTIONS = (
     ("__text_start", "__once_text_end", TEXT),
     ("__once_rodata_start", "__rodata_end", RODATA),
-    ("__data_start", "__tree_end", DATA),
+    ("__data_start", "__pool_end", DATA),
 )
 """Page-aligned runs of the image, and how each is mapped."""
 

@@ -1,8 +1,8 @@
 """The linker script of the image, and what its compilation needs beside.
 
 Sections are page-aligned by permission; bss follows the file's end and is counted in the Image header's image_size. `.bss.0raw` and `.once.raw` are not cleared. What only the boot
-uses, `.once.*` and the table pages that are left over, becomes free memory after it (`arm64/once.py`). Behind the image begins the window:
-addresses that get memory one by one (`arm64/window.py`).
+uses, `.once.*` and the table pages that are left over, becomes free memory after it (`arm/once.py`): what stays lies together, the device tree's nodes at its end.
+Behind the image begins the window: addresses that get memory one by one (`arm/window.py`).
 """
 
 from __future__ import annotations
@@ -107,20 +107,29 @@ SECTIONS
         . = ALIGN(16);
         __file_end = .;
     }} :data
-    .bss (NOLOAD) : ALIGN(16) {{
+    .root (NOLOAD) : ALIGN(16) {{
         KEEP(*(.bss.0root))
-        *(.bss.0raw)
+    }} :data
+    .once.bss (NOLOAD) : ALIGN({PAGE_SIZE}) {{
+        __frames_start = .;
+        *(.bss.0frames)
+        __frames_end = .;
+        *(.once.raw)
         . = ALIGN(512);
         __bss_start = .;
-        *(.bss .bss.[!0]* COMMON)
-        . = ALIGN({PAGE_SIZE});
-        __kept_end = .;
         *(.once.bss)
-        . = ALIGN(512);
-        __bss_end = .;
-        *(.once.raw)
         . = ALIGN({PAGE_SIZE});
         __once_data_end = .;
+    }} :data
+    .bss (NOLOAD) : ALIGN({PAGE_SIZE}) {{
+        KEEP(*(.bss.zero))
+        *(.bss .bss.[!0]* COMMON)
+        . = ALIGN(512);
+        __bss_end = .;
+        *(.bss.0raw)
+        *(.bss.0tree)
+        . = ALIGN({PAGE_SIZE});
+        __tree_end = .;
         __tables_start = .;
         KEEP(*(.bss.0tables))
         __tables_end = .;
@@ -128,9 +137,6 @@ SECTIONS
         *(.bss.0pool)
         . = ALIGN({PAGE_SIZE});
         __pool_end = .;
-        *(.bss.0tree)
-        . = ALIGN({PAGE_SIZE});
-        __tree_end = .;
         KEEP(*(.bss.0first))
         . = ALIGN({PAGE_SIZE});
         __image_end = .;

@@ -18,9 +18,11 @@ MAPS_MEMORY = True
 
 TEXT_START = linker_symbol("__once_text_start")
 CONSTANTS_END = linker_symbol("__once_rodata_end")
-DATA_START = linker_symbol("__kept_end")
+DATA_START = linker_symbol("__frames_start")  # the schedule of `arinc653` comes first
+FRAMES_END = linker_symbol("__frames_end")
 DATA_END = linker_symbol("__once_data_end")
-TREE_END = linker_symbol("__tree_end")  # where the first slot's memory begins
+TREE_END = linker_symbol("__tree_end")
+FIRST_SLOT = linker_symbol("__pool_end")  # its memory
 DEEP_STACK = FIRST_SLOT_MEMORY - SLOT_MEMORY
 
 
@@ -32,6 +34,7 @@ ARINC653_START = linker_symbol("__part_arinc653_start")
 GICV3_START = linker_symbol("__part_gicv3_start")
 HARDENED_START = linker_symbol("__part_hardened_start")  # the vectors of CPUs whose branch prediction needs care
 PARTS = 7
+ARINC653 = 4
 
 
 class Part(Struct):
@@ -69,7 +72,7 @@ def parts_find() -> None:
     scheduler_part(1, usize(RR_START), b"rr")
     scheduler_part(2, usize(CREDIT2_START), b"credit2")
     scheduler_part(3, usize(RTDS_START), b"rtds")
-    scheduler_part(4, usize(ARINC653_START), b"arinc653")
+    scheduler_part(ARINC653, usize(ARINC653_START), b"arinc653")
     part(5, usize(GICV3_START), gic_is_v3())
     part(6, usize(HARDENED_START), hardening_used())
 
@@ -78,6 +81,12 @@ def parts_find() -> None:
 def boot_is_over() -> bool:
     """From now on nothing of `.once` may be looked at."""
     return STATE.over
+
+
+@fn
+def data_left() -> usize:
+    """Where the data begins that nobody needs after the boot."""
+    return align_up(usize(FRAMES_END), PAGE_SIZE) if STATE.parts[ARINC653].needed else usize(DATA_START)
 
 
 @fn
@@ -111,7 +120,7 @@ def whole_pages(first: usize, end: usize, give: bool) -> usize:
 def image_kept() -> u64:
     """Bytes of the image that stay after the boot."""
     parts_find()
-    boots = parts_left(False) + usize(CONSTANTS_END) - usize(TEXT_START) + (usize(DATA_END) - usize(DATA_START))
+    boots = parts_left(False) + usize(CONSTANTS_END) - usize(TEXT_START) + (usize(DATA_END) - data_left())
     return image_size() - u64(boots + len(pool_left()) + (usize(TREE_END) - tree_left()) + DEEP_STACK)
 
 
@@ -133,7 +142,7 @@ def once_release() -> None:
     left = pool_left()
     _ = parts_left(True)
     release(usize(TEXT_START), usize(CONSTANTS_END), usize(TEXT_START))
-    release(usize(DATA_START), usize(DATA_END), usize(DATA_START))
+    release(data_left(), usize(DATA_END), data_left())
     release(address_of(left), address_of(left) + len(left), address_of(left))
     release(tree_left(), usize(TREE_END), tree_left())
-    release(usize(TREE_END), usize(TREE_END) + DEEP_STACK, address_of(SLOTS[0].stack) - DEEP_STACK)
+    release(usize(FIRST_SLOT), usize(FIRST_SLOT) + DEEP_STACK, address_of(SLOTS[0].stack) - DEEP_STACK)

@@ -125,7 +125,7 @@ build_tables:
 {link_tables("r9", "r5", "r1")}
 {"".join(link_image(n) for n in range(IMAGE_TABLES))}
 {"".join(map_run(*section) for section in SECTIONS)}
-{map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
+{map_run("__pool_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
 {map_run("__window_start", "__window_end", RODATA, page="zero_page")}
     add r5, r9, #{FIRST_PAGE_TABLES * PAGE_SIZE:#x}
     add r6, r5, #0x1000

@@ -135,7 +135,7 @@ build_tables:
 {"".join(link_image(n) for n in range(IMAGE_TABLES))}
 {"".join(map_run(*section) for section in SECTIONS)}
 {map_run("__slots_start", "__slots_end", RODATA, offset=SLOT_SIZE - PAGE_SIZE, page="zero_page", every=SLOT_SIZE // PAGE_SIZE)}
-{map_run("__tree_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
+{map_run("__pool_end", "__image_end", DATA, "__slots_start", SLOT_SIZE - FIRST_SLOT_MEMORY)}
 {map_run("__window_start", "__window_end", RODATA, page="zero_page")}
     mov x20, x19
     lsr x5, x24, #39

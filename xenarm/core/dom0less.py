@@ -47,15 +47,21 @@ SPARE_TABLES = 0  # no guest has the hypervisor map anything for it yet
 
 
 class GuestTreeBytes(Struct):
-    """A domain's device tree as it is written anew at each start. Only so many bytes as it has have memory."""
+    """A domain's device tree."""
 
     size: usize
     bytes: Array[u8] = array(u8, GUEST_TREE_ROOM)
 
 
+class Beginning(Struct):
+    """What each life of a domain begins with. Modules stay where the boot loader put them: their memory is never handed out."""
+
+    plan: Plan
+    tree: GuestTreeBytes  # only so many bytes as it has have memory
+
+
 TREE = place(zeroed(GuestTreeBytes), section=".once.raw")  # where the boot writes each
-TREES = place(array(GuestTreeBytes, CONFIG.MAX_DOMAINS), align=WINDOW_ALIGN, section=".bss.0window")
-PLANS = array(Plan, CONFIG.MAX_DOMAINS)  # by domain, for its next life. Modules stay where the boot loader put them: their memory is never handed out
+BEGINNINGS = place(array(Beginning, CONFIG.MAX_DOMAINS), align=WINDOW_ALIGN, section=".bss.0window")
 
 
 @fn
@@ -109,8 +115,8 @@ def make_tree(d: Domain, plan: Plan) -> Result:
     result, size = guest_tree_write(tree, TREE.bytes)
     if result != Result.OK:
         return result
-    kept = TREES[d.id]
-    result = window_claim(address_of(kept), offset_of(GuestTreeBytes, "bytes") + size)
+    kept = BEGINNINGS[d.id].tree
+    result = window_claim(address_of(BEGINNINGS[d.id]), offset_of(Beginning, "tree") + offset_of(GuestTreeBytes, "bytes") + size)
     if result == Result.OK:
         kept.size = size
         kept.bytes[:size].copy_from(TREE.bytes[:size])
@@ -124,7 +130,7 @@ def load(d: Domain, plan: Plan) -> Result:
     if result == Result.OK:
         result = load_module(d, plan.ramdisk_at, plan.ramdisk)
     if result == Result.OK:
-        tree = TREES[d.id]
+        tree = BEGINNINGS[d.id].tree
         result = guest_memory_write(d, GuestPhys(plan.tree_at), tree.bytes[: tree.size])
     return result
 
@@ -294,7 +300,7 @@ def domain_rebuild(d: Domain) -> Result:
 
     RAM that no module fills keeps what was in it, as on a machine that restarts. Takes no memory.
     """
-    plan = PLANS[d.id]
+    plan = BEGINNINGS[d.id].plan
     if CONFIG.EVENT_CHANNELS and plan.events and channels_reset(d):
         result = map_again(d)
         if result != Result.OK:
@@ -365,7 +371,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
     if not fill(fdt, d, plan):
         undo(d)
         return False
-    PLANS[d.id] = plan
+    BEGINNINGS[d.id].plan = plan
     d.on_crash = plan.on_crash
     d.on_reboot = plan.on_reboot
     trace_name(d)
@@ -396,7 +402,7 @@ def create(fdt: Fdt, node: Node) -> bool:
 @fn
 def built_from(node: Node) -> Domain | None:
     for i in range(CONFIG.MAX_DOMAINS):
-        if DOMAINS[i].state.load() == u32(DomainState.RUNNING) and PLANS[i].node == node:
+        if DOMAINS[i].state.load() == u32(DomainState.RUNNING) and BEGINNINGS[i].plan.node == node:
             return DOMAINS[i]
     return None
 
@@ -416,8 +422,8 @@ def connect_channels(fdt: Fdt) -> None:
     """Static event channels, when all domains are there, in the order of the tree."""
     for i in range(CONFIG.MAX_DOMAINS):
         d = DOMAINS[i]
-        if d.state.load() == u32(DomainState.RUNNING) and PLANS[i].events:
-            for node in fdt_children(fdt, PLANS[i].node):
+        if d.state.load() == u32(DomainState.RUNNING) and BEGINNINGS[i].plan.events:
+            for node in fdt_children(fdt, BEGINNINGS[i].plan.node):
                 if is_static_end(fdt, node):
                     connect_end(fdt, d, node)
 

@@ -14,7 +14,7 @@ __all__ = ["HOST_TREE", "Fault", "fault_report", "nearest_node"]
 MOST_REG_ENTRIES = 8  # of one node
 PATH_SIZE = 96
 
-HOST_TREE = place(zeroed(Fdt), align=0x1000, section=".bss.0tree")
+HOST_TREE = place(zeroed(Fdt), section=".bss.0tree")
 """Not cleared at boot, but for `count`, which is 0 until there is a sound tree; what it has no nodes for is free memory after it."""
 
 

@@ -4,7 +4,7 @@ A vCPU runs in its windows and never outside of them; a window whose vCPU sleeps
 at the edges of windows.
 """
 
-from freestanding import Struct, ctz, fn, saturating_sub, u32, u64, zeroed
+from freestanding import Struct, array, ctz, fn, place, saturating_sub, u32, u64, zeroed
 
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
@@ -12,7 +12,6 @@ from xenarm.core.sched.queue import account, kick_later, may_run, us_to_ticks
 from xenarm.core.sched.state import (
     MOST_WINDOWS,
     NEVER,
-    SCHED_CPUS,
     ArincCpu,
     ArincWindow,
     Place,
@@ -49,6 +48,7 @@ class Arinc(Struct):
 
 
 ARINC = zeroed(Arinc)
+ARINC_CPUS = place(array(ArincCpu, MAX_CPUS), section=".bss.0frames")  # where another scheduler is chosen, free memory after the boot
 
 
 @fn
@@ -58,9 +58,9 @@ def arinc_init(cpus: u64, hz: u64) -> None:
     ARINC.begin = 0
     ARINC.awaited = 0
     for i in range(MAX_CPUS):
-        SCHED_CPUS[i].arinc.count = 0
-        SCHED_CPUS[i].arinc.cursor = 0
-        SCHED_CPUS[i].arinc.frame_start = 0
+        ARINC_CPUS[i].count = 0
+        ARINC_CPUS[i].cursor = 0
+        ARINC_CPUS[i].frame_start = 0
 
 
 # ---- admission ----------------------------------------------------------------------------------------------------------
@@ -93,14 +93,14 @@ def check_window(p: SchedParams, w: SchedWindow, hz: u64) -> Result:
         return Result.INVALID
     if w.cpu >= MAX_CPUS or (ARINC.cpus & p.affinity) >> w.cpu & 1 == 0:
         return Result.NOT_FOUND
-    if window_taken(SCHED_CPUS[w.cpu].arinc, start, end):
+    if window_taken(ARINC_CPUS[w.cpu], start, end):
         return Result.BUSY
     return Result.OK if room_for(p, w.cpu) else Result.NO_MEMORY
 
 
 @fn
 def room_for(p: SchedParams, cpu: u32) -> bool:
-    count = SCHED_CPUS[cpu].arinc.count
+    count = ARINC_CPUS[cpu].count
     for i in range(p.window_count):
         count += 1 if p.windows[i].cpu == cpu else 0
     return count <= MOST_WINDOWS
@@ -166,7 +166,7 @@ def arinc_insert(v: SchedVcpu, p: SchedParams, hz: u64) -> Result:
         ARINC.frame = us_to_ticks(p.frame_us, hz)
         for i in range(p.window_count):
             start, end = span(p.windows[i], hz)
-            add_window(v, SCHED_CPUS[p.windows[i].cpu].arinc, start, end)
+            add_window(v, ARINC_CPUS[p.windows[i].cpu], start, end)
         v.cpu = p.windows[0].cpu
         return Result.OK
 
@@ -187,7 +187,7 @@ def remove_windows(v: SchedVcpu, a: ArincCpu) -> None:
 def arinc_remove(v: SchedVcpu) -> None:
     with ARINC.lock:
         for i in range(MAX_CPUS):
-            remove_windows(v, SCHED_CPUS[i].arinc)
+            remove_windows(v, ARINC_CPUS[i])
 
 
 # ---- waking and sleeping ------------------------------------------------------------------------------------------------
@@ -202,10 +202,11 @@ def arinc_wake(v: SchedVcpu, now: u64) -> u64:
             v.place = Place.QUEUED
             rest = ARINC.cpus
             while rest != 0:
-                c = SCHED_CPUS[ctz(rest)]
+                a = ARINC_CPUS[ctz(rest)]
+                bit = rest & ~(rest - 1)
                 rest &= rest - 1
-                if c.arinc.cursor < c.arinc.count and c.arinc.windows[c.arinc.cursor].vcpu is v:
-                    kick |= c.bit
+                if a.cursor < a.count and a.windows[a.cursor].vcpu is v:
+                    kick |= bit
     return kick
 
 
@@ -283,7 +284,7 @@ def ready(c: SchedCpu, v: SchedVcpu) -> bool:
 def arinc_pick(c: SchedCpu, now: u64) -> tuple[SchedVcpu | None, u64]:
     with ARINC.lock:
         old = c.current
-        v, until = window_at(c.arinc, now)
+        v, until = window_at(ARINC_CPUS[c.id], now)
         if old is not None:
             account(old, now)
             if old is v and may_run(old):

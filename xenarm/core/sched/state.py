@@ -12,6 +12,8 @@ from xenarm.core.spinlock import Spinlock
 __all__ = [
     "ALL_CPUS",
     "Alarm",
+    "ArincCpu",
+    "ArincWindow",
     "DEFAULT_BUDGET_US",
     "DEFAULT_PERIOD_US",
     "DEFAULT_WEIGHT",
@@ -238,8 +240,6 @@ class SchedCpu(Struct, align=64):
     if CONFIG.SCHED_CREDIT2:
         cluster: u32  # set before `sched_init`; CPUs of one cluster share a cache
         position: u64  # the key with which `current` came or stayed: what others must be below to run here
-    if CONFIG.SCHED_ARINC653:
-        arinc: ArincCpu
 
 
 SCHED_CPUS = array(SchedCpu, CONFIG.MAX_CPUS)
