@@ -12,6 +12,8 @@ from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
 from guests.walk.access import vectors_own
 from guests.walk.gicv2 import walk_registers_v2, walk_sizes_v2
+from guests.walk.gicv3 import walk_registers_v3, walk_sizes_v3
+from guests.walk.gicv3_cpu import walk_interface_v3
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
 
@@ -20,7 +22,11 @@ __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
 @fn
 def walk_all() -> None:
-    if not GIC.v3:
+    if GIC.v3:
+        walk_registers_v3()
+        walk_sizes_v3()
+        walk_interface_v3()
+    else:
         walk_registers_v2()
         walk_sizes_v2()
 

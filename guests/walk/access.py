@@ -95,24 +95,23 @@ def walk_store(address: u64, width: u64, value: u64) -> None:
     raise NotImplementedError("there is no machine here")
 
 
-def guarded_reader(register: str) -> Any:
-    """Reads a system register: `() -> u64`, 0 if that is undefined."""
+def guarded_reader(name: str, register: str) -> Any:
+    """Reads a system register, which the assembler is given: `() -> u64`, 0 if that is undefined."""
 
     def model() -> u64:
         return u64(0)
 
-    name = register.lower()
-    model.__name__ = model.__qualname__ = f"guarded_read_{name}"
+    model.__name__ = model.__qualname__ = f"guarded_read_{name.lower()}"
     return operation(aarch64=f"mov {{ret}}, xzr\n    mrs {{ret}}, {register}")(model)
 
 
-def guarded_writer(register: str) -> Any:
+def guarded_writer(name: str, register: str) -> Any:
     """Writes one: `(value: u64) -> None`, and waits until it is seen."""
 
     def model(value: u64) -> None:
         return None
 
-    model.__name__ = model.__qualname__ = f"guarded_write_{register.lower()}"
+    model.__name__ = model.__qualname__ = f"guarded_write_{name.lower()}"
     return operation(aarch64=f"msr {register}, {{value}}\n    isb")(model)
 
 

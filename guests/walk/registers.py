@@ -8,15 +8,37 @@ from collections.abc import Callable
 from freestanding import Struct, View, fn, truncate, u8, u32, u64, wrapping_mul, zeroed
 from guests.runtime.console import printk
 from guests.walk.access import WIDTHS, load, store
-from guests.walk.report import Answer, Run, run_add, run_end, say2, say4
+from guests.walk.report import Answer, Run, run_add, run_end, say1, say2, say4
 
-__all__ = ["ABORT", "ALL", "FRAME", "Frame", "fill", "hashed", "peek", "poke", "walk_bytes", "walk_pair", "walk_plain", "walk_range", "walk_sizes", "walk_one"]
+__all__ = [
+    "ABORT",
+    "ALL",
+    "FRAME",
+    "Frame",
+    "fill",
+    "hashed",
+    "pattern",
+    "peek",
+    "poke",
+    "walk_bytes",
+    "walk_identity",
+    "walk_one",
+    "walk_pair",
+    "walk_plain",
+    "walk_range",
+    "walk_reserved",
+    "walk_sizes",
+    "walk_zeros",
+]
 
 ALL = 0xFFFF_FFFF
 ABORT = 0xDEAD_DEAD
 HASH = 0x0100_0193
 BYTE = 0  # logarithm of its size
 WORD = 2  # logarithm of four bytes
+ANSWERS = 0  # of an access
+ABORTS = 1
+ZERO = 2
 ARRAY = 32  # words of an array with a bit for each interrupt
 
 
@@ -136,6 +158,41 @@ def fill(offset: u32, bits: u32, value: u32) -> None:
 
 
 @fn
+def pattern(offset: u32, words: u32) -> None:
+    """Something else in each register, of which every bit is kept where priorities have five."""
+    for n in range(words):
+        poke(FRAME.base + u64(offset + n * 4), (wrapping_mul(n, u32(0x0810_1808)) ^ 0xA050_F808) & 0xF8F8_F8F8)
+
+
+@fn
+def try_reserved(address: u64) -> Answer:
+    before = peek(address)
+    poke(address, ALL)
+    ones = peek(address)
+    poke(address, 0)
+    zeros = peek(address)
+    poke(address, before)
+    return Answer(before, ones, zeros, 0)
+
+
+@fn
+def walk_reserved(name: View[u8], first: u32, end: u32) -> None:
+    """As `walk_range`, with ones and zeros alone."""
+    run = zeroed(Run)
+    for offset in range(first, end, u32(4)):
+        run_add(name, b"at", run, offset, end, try_reserved(FRAME.base + u64(offset)))
+    run_end(name, b"at", run)
+
+
+@fn
+def walk_identity(made_by: u32, ids: u32) -> None:
+    """GICD_IIDR or GICR_IIDR, and the twelve identification registers."""
+    say1(b"iidr", u64(peek(FRAME.base + u64(made_by))))
+    for n in range(u32(12)):
+        say2(b"id", u64(n), u64(peek(FRAME.base + u64(ids + n * 4))))
+
+
+@fn
 def walk_range(name: View[u8], first: u32, end: u32) -> None:
     """Registers by their offsets, reserved ones or read-only ones."""
     run = zeroed(Run)
@@ -148,8 +205,8 @@ def walk_range(name: View[u8], first: u32, end: u32) -> None:
 
 
 @fn
-def walk_bytes(name: View[u8], first: u32, end: u32) -> None:
-    """Registers of bytes, loaded by bytes, by which bytes are then stored, other ones; and what words of them are in the end: as hashes."""
+def walk_bytes(name: View[u8], first: u32, end: u32, mask: u32) -> None:
+    """Registers of bytes, loaded by bytes, by which bytes are then stored, other ones; and what words of them are in the end, less what `mask` has not."""
     hash = u32(0)
     for offset in range(first, end):
         _, value = load(FRAME.base + u64(offset), BYTE)
@@ -157,20 +214,26 @@ def walk_bytes(name: View[u8], first: u32, end: u32) -> None:
         store(FRAME.base + u64(offset), BYTE, ~value)
     words = u32(0)
     for offset in range(first, end, u32(4)):
-        words = hashed(words, peek(FRAME.base + u64(offset)))
+        words = hashed(words, peek(FRAME.base + u64(offset)) & mask)
     say2(name, u64(hash), u64(words))
 
 
 @fn
-def load_of(address: u64, width: u32) -> bool:
+def load_of(address: u64, width: u32) -> u32:
     aborted, _ = load(address, width)
-    return aborted
+    return u32(ABORTS) if aborted else u32(ANSWERS)
 
 
 @fn
-def store_back(address: u64, width: u32) -> bool:
+def zero_of(address: u64, width: u32) -> u32:
+    aborted, value = load(address, width)
+    return u32(ABORTS) if aborted else u32(ANSWERS) if value != 0 else u32(ZERO)
+
+
+@fn
+def store_back(address: u64, width: u32) -> u32:
     _, value = load(address, width)
-    return store(address, width, value)
+    return u32(ABORTS) if store(address, width, value) else u32(ANSWERS)
 
 
 @fn
@@ -182,21 +245,28 @@ def walk_sizes(name: View[u8], first: u32, end: u32) -> None:
 
 
 @fn
-def runs_of(name: View[u8], part: View[u8], first: u32, end: u32, width: u32, aborts: Callable[[u64, u32], bool]) -> None:
+def walk_zeros(name: View[u8], first: u32, end: u32) -> None:
+    """Loads of each width: what is not zero."""
+    for width in range(u32(WIDTHS)):
+        runs_of(name, b"loads", first, end, width, zero_of)
+
+
+@fn
+def runs_of(name: View[u8], part: View[u8], first: u32, end: u32, width: u32, outcome_of: Callable[[u64, u32], u32]) -> None:
     """A line for each run of offsets with the same outcome."""
     start = first
-    before = False
+    before = u32(ANSWERS)
     for n in range(first >> width, end >> width):
         offset = n << width
-        aborted = aborts(FRAME.base + u64(offset), width)
-        if aborted != before and offset != first:
+        outcome = outcome_of(FRAME.base + u64(offset), width)
+        if outcome != before and offset != first:
             say_run(name, part, u32(1) << width, start, offset, before)
             start = offset
-        before = aborted
+        before = outcome
     say_run(name, part, u32(1) << width, start, end, before)
 
 
 @fn
-def say_run(name: View[u8], part: View[u8], width: u32, start: u32, end: u32, aborted: bool) -> None:
-    outcome: View[u8] = b"abort" if aborted else b"answer"
-    printk(f"walk {name} {part} of {width} at {start:#x}-{end - 1:#x} {outcome}")
+def say_run(name: View[u8], part: View[u8], width: u32, start: u32, end: u32, outcome: u32) -> None:
+    what: View[u8] = b"abort" if outcome == ABORTS else b"zero" if outcome == ZERO else b"answer"
+    printk(f"walk {name} {part} of {width} at {start:#x}-{end - 1:#x} {what}")

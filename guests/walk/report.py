@@ -3,7 +3,7 @@
 from freestanding import Struct, View, fn, u8, u32, u64
 from guests.runtime.console import printk
 
-__all__ = ["Answer", "Run", "run_add", "run_end", "say1", "say2", "say3", "say4"]
+__all__ = ["Answer", "Run", "run_add", "run_end", "say1", "say2", "say3", "say4", "section"]
 
 
 class Answer(Struct, frozen=True):
@@ -22,6 +22,12 @@ class Run(Struct):
     last: u32
     end: u32
     answer: Answer
+
+
+@fn
+def section(name: View[u8]) -> None:
+    """What the lines that follow are of."""
+    printk(f"walk section {name}")
 
 
 @fn

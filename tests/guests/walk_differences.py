@@ -29,37 +29,89 @@ OWN_CONFIG = "own 0-0 0xaaaaaaaa 0xaaaaaaaa 0xaaaaaaaa 0x2be565fb"
 SHARED_CONFIG = "shared 0-last 0x0 0xaaaaaaaa 0x0 0x98002a29"
 
 V2 = {
-    "d.lines": Difference(["0x8"], ["0x7"], "how many interrupts there are is the implementation's (IHI 0048B 4.3.2): 288, and CONFIG_VGIC_INTIDS"),
-    "d.iidr": Difference(["0x43b"], ["0x200043b"], "so is who made it (4.3.3): QEMU names no product, ours is the GIC-400 that PIDR tells of"),
-    "d.itargetsr": Difference(
+    "distributor.typer": Difference(["0x8 0x3"], ["0x7 0x3"], "how many interrupts there are is the implementation's (IHI 0048B 4.3.2): 288, and CONFIG_VGIC_INTIDS"),
+    "distributor.iidr": Difference(["0x43b"], ["0x200043b"], "so is who made it (4.3.3): QEMU names no product, ours is the GIC-400 that PIDR tells of"),
+    "distributor.itargetsr": Difference(
         [OWN_TARGETS, "shared 0-last 0x0 0xffffffff 0x0 0xdeba57c1", NOTHING],
         [OWN_TARGETS, "shared 0-last 0x0 0xf0f0f0f 0x0 0x36778e30", NOTHING],
         "bits of CPU interfaces that are not there are zero (4.3.12): QEMU keeps them",
     ),
-    "bytes.itargetsr": Difference(["0xab386db1 0x6b94ccce"], ["0xab386db1 0xa4a07fb8"], "as d.itargetsr"),
-    "d.ispendr-no-target": Difference(
+    "distributor.ispendr-no-target": Difference(
         [OWN_PENDING, "shared 0-last 0x0 0x0 0x0 0x0", NOTHING],
         [OWN_PENDING, "shared 0-last 0x0 0xffffffff 0x0 0x45529717", NOTHING],
         "an interrupt is pending whoever its targets are (4.3.7, 3.2.4): QEMU keeps it for each CPU, and forgets it where there is no target",
     ),
-    "d.icfgr": Difference(
+    "distributor.icfgr": Difference(
         [OWN_CONFIG, "own 1-last 0x0 0xaaaaaaaa 0x0 0x98002a29", SHARED_CONFIG, NOTHING],
         [OWN_CONFIG, "own 1-last 0x0 0x0 0x0 0x0", SHARED_CONFIG, NOTHING],
         "whether what PPIs are can be changed is the implementation's (4.3.13)",
     ),
-    "c.bpr": Difference(["0x0 0x7 0x0 0xf2a604d1"], ["0x2 0x7 0x2 0x5dc773d0"], "the least value is the implementation's (4.4.3), and 2 in GICV_BPR, with 32 levels of priority (5.5.4)"),
-    "c.abpr": Difference(["0x1 0x7 0x1 0xb2eed5ee"], ["0x3 0x7 0x1 0xb2eed5ee"], "the same, one more (4.4.8); the interface is the hardware's, here QEMU's, which takes the lesser value for GICV_ABPR too"),
-    "c.active-priorities": Difference(
+    "interface.bpr": Difference(["0x0 0x7 0x0 0xf2a604d1"], ["0x2 0x7 0x2 0x5dc773d0"], "the least value is the implementation's (4.4.3), and 2 in GICV_BPR, with 32 levels of priority (5.5)"),
+    "interface.abpr": Difference(["0x1 0x7 0x1 0xb2eed5ee"], ["0x3 0x7 0x1 0xb2eed5ee"], "the same, one more (4.4.8); the interface is the hardware's, here QEMU's, which takes the lesser value for GICV_ABPR too"),
+    "interface.active-priorities": Difference(
         ["at 208-236 0x0 0xffffffff 0x0 0xdeba57c1"],
         ["at 208-208 0x0 0xffffffff 0x0 0xdeba57c1", "at 212-236 0x0 0x0 0x0 0x0"],
-        "how many there are follows from the levels of preemption (4.4.13): 32 in GICV_APR0 (5.5.13), QEMU's GICC has all that there may be",
+        "how many there are follows from the levels of preemption (4.4, GICC_APRn): 32 in GICV_APR0 (5.5), QEMU's GICC has all that there may be",
     ),
-    "size.distributor": Difference(
+    "sizes.size-distributor": Difference(
         sizes((1, ANSWER), (2, ANSWER), (4, ANSWER), (8, ANSWER)),
         sizes((1, BYTES), (2, ABORT), (4, ANSWER), (8, ABORT)),
         "what becomes of other sizes is not the architecture's to say (4.1.4): QEMU takes them apart or together, we abort; no state changes",
     ),
 }
 
-DIFFERENT: dict[int, dict[str, Difference]] = {2: V2}
+BEYOND_V3 = "what GICD_TYPER does not count is RES0 (IHI 0069 12.9, GICD_TYPER): QEMU 7.2 counts without SGIs and PPIs, and has 32 more than it says"
+PRIORITIES = "there are as many bits as the CPU interface has, five (4.8): QEMU's keep eight"
+LPIS = "LPIs are optional (12.9, GICD_TYPER.LPIS): QEMU has them, we have not, so that these are reserved"
+
+
+def array(bits: int, shared: str) -> list[str]:
+    """Of QEMU's distributor, with as many registers too many as 32 interrupts need."""
+    return ["own 0-last 0x0 0x0 0x0 0x0", f"shared 0-last {shared}", f"beyond 0-{bits - 1} {shared}", f"beyond {bits}-last 0x0 0x0 0x0 0x0"]
+
+
+def exact(shared: str) -> list[str]:
+    return ["own 0-last 0x0 0x0 0x0 0x0", f"shared 0-last {shared}", "beyond 0-last 0x0 0x0 0x0 0x0"]
+
+
+PLAIN = "0x0 0xffffffff 0x0 0xdeba57c1"
+PLAIN5 = "0x0 0xf8f8f8f8 0x0 0xba6b2acd"
+SET_CLEAR = "0x0 0xffffffff 0x0 0x45529717"
+CONFIG = "0x0 0xaaaaaaaa 0x0 0x98002a29"
+KEPT_ROUTE = "0xffffffff 0xffffffff 0x80010203 0x7ffefdfc"
+
+V3 = {
+    "distributor.typer": Difference(["0x7 0x1bd000"], ["0x7 0x124000"], "GICD_TYPER.LPIS and IDbits: see the redistributor's; the rest is equal"),
+    "distributor.igroupr": Difference(array(1, PLAIN), exact(PLAIN), BEYOND_V3),
+    "distributor.isenabler": Difference(array(1, SET_CLEAR), exact(SET_CLEAR), BEYOND_V3),
+    "distributor.ispendr": Difference(array(1, SET_CLEAR), exact(SET_CLEAR), BEYOND_V3),
+    "distributor.isactiver": Difference(array(1, SET_CLEAR), exact(SET_CLEAR), BEYOND_V3),
+    "distributor.ipriorityr": Difference(array(8, PLAIN), exact(PLAIN5), f"{BEYOND_V3}; {PRIORITIES}"),
+    "distributor.icfgr": Difference(array(2, CONFIG), exact(CONFIG), BEYOND_V3),
+    "distributor.irouter": Difference(
+        array(32, KEPT_ROUTE),
+        exact("0xffffff 0x0 0x10203 0x10203"),
+        f"{BEYOND_V3}; reserved bits are RES0, so is affinity 3 where the CPUs have none, and IRM with GICD_TYPER.No1N (12.9, GICD_IROUTER<n>): QEMU keeps all that is stored",
+    ),
+    "redistributor.ctlr": Difference(["0x2 0x3 0x2 0x2e114568"] * 2, ["0x0 0x0 0x0 0x0"] * 2, LPIS),
+    "redistributor.typer": Difference(
+        ["0x1000001 0x0", "0x1000001 0x0", "0x1000311 0x3", "0x301000311 0x3"],
+        ["0x0 0x0", "0x0 0x0", "0x310 0x3", "0x300000310 0x3"],
+        f"PLPIS and CommonLPIAff: {LPIS}",
+    ),
+    "redistributor.reserved": Difference(
+        ["at 16-16 0x0 0x0 0x0 0x0", "at 24-108 0x0 0x0 0x0 0x0", "at 112-124 0x0 0xffffffff 0x0 0x0", "at 128-65484 0x0 0x0 0x0 0x0"] * 2,
+        ["at 16-16 0x0 0x0 0x0 0x0", "at 24-65484 0x0 0x0 0x0 0x0"] * 2,
+        f"GICR_PROPBASER and GICR_PENDBASER: {LPIS}",
+    ),
+    "sgi-base.ipriorityr": Difference([f"own 0-last {PLAIN}", NOTHING] * 2, [f"own 0-last {PLAIN5}", NOTHING] * 2, PRIORITIES),
+    "sgi-base.icfgr": Difference(
+        [OWN_CONFIG, f"own 1-last {CONFIG}", NOTHING] * 2,
+        [OWN_CONFIG, "own 1-last 0x0 0x0 0x0 0x0", NOTHING] * 2,
+        "whether what PPIs are can be changed is the implementation's (12.11, GICR_ICFGR1)",
+    ),
+    "interface.PMR": Difference(["0x0 0xfffffff8 0x0"], ["0x0 0xf8 0x0"], "bits above the priority are RES0 (12.2, ICC_PMR_EL1): QEMU's ICC_PMR_EL1 keeps them, its ICV_PMR_EL1 does not"),
+}
+
+DIFFERENT: dict[int, dict[str, Difference]] = {2: V2, 3: V3}
 """By the version of the controller."""

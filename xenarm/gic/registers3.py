@@ -29,6 +29,7 @@ class Gicr:
     TYPER = 0x0008
     STATUSR = 0x0010
     WAKER = 0x0014
+    PIDR0 = 0xFFE0
     PIDR2 = 0xFFE8
     ID = 0xFFD0
     SGI_BASE = 0x1_0000

@@ -46,6 +46,7 @@ __all__ = ["BLOCKS_SGI", "REGISTERS_SGI", "vgicr_access"]
 PAGE = 0x1000
 SLEEP = int(GicrWaker(PROCESSOR_SLEEP=True))
 ASLEEP = int(GicrWaker(CHILDREN_ASLEEP=True))
+PIDR0 = 0x93  # of a GIC-500's redistributor, where its distributor has 0x92
 LAST = int(GicrType(LAST=True))
 
 # ---- RD_base ----------------------------------------------------------------------------------------------------------
@@ -62,6 +63,8 @@ def control_read(d: Domain, v: Vcpu, offset: u32) -> u32:
         return v.vgic.waker
     if offset == Gicr.IIDR:
         return IIDR3
+    if offset == Gicr.PIDR0:
+        return PIDR0
     return id_read(offset)
 
 
