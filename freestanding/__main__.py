@@ -100,7 +100,7 @@ def run_build(options: argparse.Namespace) -> int:
     settings = Options(target=options.target, assembly_modules=assembly_modules(), optimize=options.optimize,
                        root=str(Path.cwd()), linker_script=setting("LINKER_SCRIPT", ""), cflags=tuple(setting("CFLAGS", ())),
                        features=tuple(setting("CPU_FEATURES", ())), floating_point=frozenset(setting("FLOATING_POINT", ())),
-                       strict_align=bool(setting("STRICT_ALIGN", False)), inline_threshold=int(setting("INLINE_THRESHOLD", 0)))
+                       strict_align=bool(setting("STRICT_ALIGN", False)), thumb=bool(setting("THUMB", False)), inline_threshold=int(setting("INLINE_THRESHOLD", 0)))
     toolchain.show_commands = options.commands
     result = build(lowered, settings)
     result.write(Path(options.output))

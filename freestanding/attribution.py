@@ -20,7 +20,8 @@ RUNTIME = "freestanding.runtime"
 LANGUAGE = "freestanding"
 
 _ALLOCATED, _EXECUTABLE, _WRITABLE = 2, 4, 1
-_MOVW, _MOVT, _ABS32 = 43, 44, 2        # R_ARM_MOVW_ABS_NC, R_ARM_MOVT_ABS, R_ARM_ABS32: ELF for the Arm Architecture, "Relocation codes"
+# R_ARM_ABS32, R_ARM_MOVW_ABS_NC, R_ARM_MOVT_ABS, R_ARM_THM_MOVW_ABS_NC, R_ARM_THM_MOVT_ABS: ELF for the Arm Architecture, "Relocation codes".
+_ABS32, _MOVW, _MOVT, _THUMB_MOVW, _THUMB_MOVT = 2, 43, 44, 47, 48
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,20 @@ def _references_in_place(relocations: Any, applied: Any) -> Iterable[tuple[int, 
     for r in sorted(relocations.iter_relocations(), key=lambda r: int(r["r_offset"])):
         place, kind = r["r_offset"], r["r_info_type"]
         word = int.from_bytes(data[place - base:place - base + 4], "little")
-        register, half = word >> 12 & 15, word >> 4 & 0xF000 | word & 0xFFF
+        register, half = (_thumb_move if kind in (_THUMB_MOVW, _THUMB_MOVT) else _move)(word)
         if kind == _ABS32:
             yield place, word
-        elif kind == _MOVW:
+        elif kind in (_MOVW, _THUMB_MOVW):
             low[register] = (place, half)
-        elif kind == _MOVT and register in low:
+        elif kind in (_MOVT, _THUMB_MOVT) and register in low:
             yield low[register][0], half << 16 | low[register][1]
+
+
+def _move(word: int) -> tuple[int, int]:
+    """Register and immediate of MOVW and MOVT in A32 (A8.8.102)."""
+    return word >> 12 & 15, word >> 4 & 0xF000 | word & 0xFFF
+
+
+def _thumb_move(word: int) -> tuple[int, int]:
+    """The same in Thumb, whose second halfword is the upper one of the word: imm4, i, imm3, imm8."""
+    return word >> 24 & 15, word << 12 & 0xF000 | word << 1 & 0x800 | word >> 20 & 0x700 | word >> 16 & 0xFF

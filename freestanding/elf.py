@@ -4,6 +4,7 @@ from __future__ import annotations
 import bisect
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -84,10 +85,19 @@ class Image:
         return [(s["sh_addr"], s.data()) for s in self.elf.iter_sections()
                 if s["sh_flags"] & 4 and s["sh_flags"] & 2 and s["sh_type"] != "SHT_NOBITS" and s["sh_size"]]
 
-    def data_ranges(self) -> list[tuple[int, bool]]:
-        """Where data and code begin inside executable sections, by the mapping symbols: address, is it code."""
-        marks = {(e["st_value"], not e.name.startswith("$d")) for e in self.symbol_entries if e.name[:2] in ("$d", "$x", "$a")}
-        return sorted(marks)
+    def runs(self) -> Iterator[tuple[int, bytes, str]]:
+        """Address, bytes and kind of each run in executable sections: x, a and t for A64, A32 and Thumb, d for data, by the mapping symbols."""
+        marks: dict[int, str] = {}
+        for entry in self.symbol_entries:
+            if entry.name[:2] in ("$d", "$x", "$a", "$t") and (entry.name[1] != "d" or entry["st_value"] not in marks):
+                marks[entry["st_value"]] = entry.name[1]
+        places = sorted(marks)
+        for base, data in self.code():
+            end = base + len(data)
+            inside = places[bisect.bisect_right(places, base):bisect.bisect_left(places, end)]
+            kind = marks.get(base, "a" if self.machine == "armv7" else "x")
+            for start, following in zip([base, *inside], [*inside, end]):
+                yield start, data[start - base:following - base], marks.get(start, kind)
 
     def flat(self) -> bytes:
         """The loadable segments as one run of bytes from the lowest address on."""

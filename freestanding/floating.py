@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 import struct
 
+from . import thumb
 from .elf import Image
 
 
@@ -20,14 +21,20 @@ def floating_point(image: Image) -> list[tuple[int, str]]:
     """Address and text of every FP or SIMD instruction."""
     if image.machine == "x86_64":
         return _x86(image)
-    test = _arm64 if image.machine == "aarch64" else _arm32
-    marks = image.data_ranges()
     found = []
-    for base, data in image.code():
-        words = struct.unpack(f"<{len(data) // 4}I", data[:len(data) // 4 * 4])
-        hits = [base + 4 * n for n, word in enumerate(words) if test(word)]
-        found += [(at, _disassemble(image.machine, at, data[at - base:at - base + 4])) for at in hits if _is_code(marks, at)]
+    for base, data, kind in image.runs():
+        found += [(base + at, _disassemble(kind, base + at, data[at:at + 4])) for at in _hits(data, kind)]
     return found
+
+
+def _hits(data: bytes, kind: str) -> list[int]:
+    """Offsets in one run of code."""
+    if kind == "d":
+        return []
+    if kind == "t":
+        return [at for at, size, word in thumb.instructions(data) if thumb.is_floating(size, word)]
+    test = _arm64 if kind == "x" else _arm32
+    return [4 * n for n, word in enumerate(struct.unpack(f"<{len(data) // 4}I", data[:len(data) // 4 * 4])) if test(word)]
 
 
 def _arm64(word: int) -> bool:
@@ -43,15 +50,10 @@ def _arm32(word: int) -> bool:
     return word >> 26 & 3 == 3 and word >> 24 & 15 != 15 and word >> 9 & 7 == 5
 
 
-def _is_code(marks: list[tuple[int, bool]], address: int) -> bool:
-    import bisect
-    position = bisect.bisect_right(marks, (address, True))
-    return marks[position - 1][1] if position else True
-
-
-def _disassemble(machine: str, address: int, data: bytes) -> str:
+def _disassemble(kind: str, address: int, data: bytes) -> str:
     import capstone
-    arch, mode = ((capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM) if machine == "aarch64" else (capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM))
+    arch, mode = {"x": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM), "a": (capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM),
+                  "t": (capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB)}[kind]
     for _, _, mnemonic, operands in capstone.Cs(arch, mode).disasm_lite(data, address):
         return f"{mnemonic} {operands}"
     return data.hex()

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from . import thumb
 from .elf import Image
 
 MAGIC = 0x4C494E45          # "LINE"
+UNITS = {"aarch64": 4, "armv7": 2, "x86_64": 1}     # bytes that every instruction's size is a multiple of
 _HEADER = struct.Struct("<IIIII")
 
 
@@ -80,7 +82,7 @@ def _file_names(program: Any) -> dict[int, str]:
 def line_table(image: Image, once: bool = False) -> bytes:
     """The table for an image: of all code but what runs once (between `__once_text_start` and `__once_text_end`), or of that."""
     places = {at: place for at, place in _places(image).items() if _runs_once(image, at) == once}
-    unit = 1 if image.machine == "x86_64" else 4
+    unit = UNITS[image.machine]
     names = sorted({file for file, _ in places.values()})
     numbers = {file: n for n, file in enumerate(names)}
     entries = bytearray()
@@ -156,11 +158,13 @@ def calls(image: Image) -> Iterator[tuple[int, int]]:
     if image.machine == "x86_64":
         yield from _calls_x86(image)
         return
-    test = _is_call_arm64 if image.machine == "aarch64" else _is_call_arm32
-    for base, data in image.code():
-        for number, word in enumerate(struct.unpack(f"<{len(data) // 4}I", data[:len(data) // 4 * 4])):
-            if test(word):
-                yield base + 4 * number, base + 4 * number + 4
+    for base, data, kind in image.runs():
+        if kind == "t":
+            yield from ((base + at, base + at + size) for at, size, word in thumb.instructions(data) if thumb.is_call(size, word))
+        elif kind != "d":
+            test = _is_call_arm64 if kind == "x" else _is_call_arm32
+            words = struct.unpack(f"<{len(data) // 4}I", data[:len(data) // 4 * 4])
+            yield from ((base + 4 * n, base + 4 * n + 4) for n, word in enumerate(words) if test(word))
 
 
 def _is_call_arm64(word: int) -> bool:

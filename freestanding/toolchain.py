@@ -21,6 +21,7 @@ from .elf import Image
 from .floating import refuse_floating_point
 from .functions import ASSEMBLY
 from .ir import Program
+from .thumb import refuse_unknown_state
 
 show_commands = False       # on standard output, before each is run
 
@@ -44,6 +45,7 @@ class Options:
     features: tuple[str, ...] = ()              # of the CPU: "lse"
     inline_threshold: int = 0                   # of clang's inliner at -O2; 0: INLINE_THRESHOLD
     strict_align: bool = False                  # no unaligned access at all (MMU off)
+    thumb: bool = False                         # armv7: the C text becomes Thumb, assembly stays A32
     sanitize: bool = False                      # host only: UBSan, reported as panics of kind "ubsan"
     debug: bool = True
     line_table: bool = True                     # fill the `.lines` section where the linker script has one
@@ -165,7 +167,14 @@ def compile_flags(options: Options, tools: Tools) -> list[str]:
     if options.sanitize:
         flags += ["-DSANITIZE", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
     flags += ["-Wall", "-Wextra", "-Werror", *QUIET, *(QUIET_GCC if tools.gcc else QUIET_CLANG)] if options.warnings else ["-w"]
+    if options.thumb and options.target == "armv7":
+        flags += ["-mthumb"]
     return flags + list(options.cflags)
+
+
+def assembly_flags(options: Options, tools: Tools) -> list[str]:
+    """Flags for a file of assembly."""
+    return [f for f in compile_flags(options, tools) if not f.startswith(("-g", "-std=")) and f != "-mthumb"]
 
 
 # ---- steps ------------------------------------------------------------------------------------------------------------------
@@ -192,14 +201,13 @@ def build(program: Program, options: Options, environment: Mapping[str, str] = o
             objects.append(compile_unit(work, "assembly.S", assembly, options, tools))
         phase("compile")
         c += _add_runtime(work, program, objects, options, tools)
-        elf = link(work, objects, options, tools)
+        has_lines = options.line_table and options.target != "host" and ".lines" in options.linker_script
+        elf = (_link_with_lines if has_lines else link)(work, objects, options, tools)
         phase("link")
-        if options.line_table and options.target != "host" and ".lines" in options.linker_script:
-            elf = _link_with_lines(work, objects, elf, options, tools)
-            phase("line table")
     image = Image(elf)
     if options.target != "host":
         refuse_floating_point(image, options.floating_point)
+        refuse_unknown_state(image)
         phase("check")
     return BuildResult(c, elf, elf if options.target == "host" else image.flat(), image, seconds)
 
@@ -228,15 +236,13 @@ def _add_runtime(work: Path, program: Program, objects: list[Path], options: Opt
 
 def compile_unit(work: Path, name: str, text: str, options: Options, tools: Tools) -> Path:
     """Compile one file by a relative name, so that no path gets into the object."""
-    flags = compile_flags(options, tools)
+    flags = (assembly_flags if name.endswith(".S") else compile_flags)(options, tools)
     output = work / (name.rpartition(".")[0] + ".o")
     kept = _cached(options, tools, name, text, flags)
     if kept is not None and kept.exists():
         shutil.copy(kept, output)
         return output
     (work / name).write_text(text)
-    if name.endswith(".S"):
-        flags = [f for f in flags if not f.startswith(("-g", "-std="))]
     run([*tools.compiler, *flags, f"-ffile-prefix-map={work}=.", "-c", name, "-o", output.name], work)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -273,23 +279,28 @@ def link(work: Path, objects: Iterable[Path], options: Options, tools: Tools) ->
     return output.read_bytes()
 
 
-def _link_with_lines(work: Path, objects: list[Path], elf: bytes, options: Options, tools: Tools) -> bytes:
-    """Link once more with the tables of lines, which the first link tells; code must lie where it lay."""
+def _link_with_lines(work: Path, objects: list[Path], options: Options, tools: Tools) -> bytes:
+    """Link twice, the second time with the tables of lines, which the first link tells; code must lie where it lay."""
     from .linetable import line_table
     sections = {".lines": False} | ({".once.lines": True} if ".once.lines" in options.linker_script else {})
-    tables = {name: line_table(Image(elf), once) for name, once in sections.items()}
+    first = Image(link(work, [*objects, _lines_object(work, dict.fromkeys(sections, b""), options, tools)], options, tools))
+    tables = {name: line_table(first, once) for name, once in sections.items()}
+    made = link(work, [*objects, _lines_object(work, tables, options, tools)], options, tools)
+    if any(line_table(Image(made), once) != tables[name] for name, once in sections.items()):
+        raise BuildError("the table of lines moved the code: put the .lines section after the text in the linker script")
+    return made
+
+
+def _lines_object(work: Path, tables: Mapping[str, bytes], options: Options, tools: Tools) -> Path:
+    """The tables by the names of their sections. Even without them it has what every object has: an aligned .text."""
     flags = '"a",%progbits'
     text = ""
     for number, (name, table) in enumerate(tables.items()):
         (work / f"lines{number}.bin").write_bytes(table)
         text += f'.section {name},{flags}\n.balign 8\n.incbin "lines{number}.bin"\n'
     (work / "lines.S").write_text(text)
-    compile_line = [f for f in compile_flags(options, tools) if not f.startswith(("-g", "-std="))]
-    run([*tools.compiler, *compile_line, "-c", "lines.S", "-o", "lines.o"], work)
-    made = link(work, [*objects, work / "lines.o"], options, tools)
-    if any(line_table(Image(made), once) != tables[name] for name, once in sections.items()):
-        raise BuildError("the table of lines moved the code: put the .lines section after the text in the linker script")
-    return made
+    run([*tools.compiler, *assembly_flags(options, tools), "-c", "lines.S", "-o", "lines.o"], work)
+    return work / "lines.o"
 
 
 def run(command: Iterable[str], work: Path) -> None:

@@ -4,7 +4,7 @@ import xenarm.arm.panic
 import xenarm.arm.traps  # noqa: F401
 from freestanding import Ptr, View, align_down, export, fn, u8, u32, u64, usize
 from xenarm.arch import arch_machine_off, cpus_online, image_size, image_start, mmu_map_ram
-from xenarm.arm.link import CFLAGS, FAST, FLOATING_POINT, LINKER_SCRIPT, ONCE, SEPARATE
+from xenarm.arm.link import CFLAGS, FAST, FLOATING_POINT, LINKER_SCRIPT, ONCE, SEPARATE, THUMB
 from xenarm.arm.machine import cpu_stop
 from xenarm.arm.mmu import mmu_init
 from xenarm.arm.once import image_kept
@@ -41,7 +41,7 @@ else:
     import xenarm.arm32.head
     import xenarm.arm32.vectors  # noqa: F401
 
-__all__ = ["CFLAGS", "FAST", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "SEPARATE", "boot_first_cpu"]
+__all__ = ["CFLAGS", "FAST", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "SEPARATE", "THUMB", "boot_first_cpu"]
 
 MAPS_MEMORY = True
 

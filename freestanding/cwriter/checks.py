@@ -7,7 +7,7 @@ that no two sites are ever merged.
 from __future__ import annotations
 
 from .names import string_literal
-from .target import KIND_NUMBER, TRAP_BASE, Target
+from .target import KIND_NUMBER, THUMB_TRAP_BASE, TRAP_BASE, Target
 
 MACRO_NAMES = ("PANIC", "PANIC_AT", "UNLIKELY", "CHECK_ADD", "CHECK_SUB", "CHECK_MUL", "CHECK_INDEX", "CHECK_NARROW",
                "CHECK_DIVISOR", "CHECK_SHIFT", "CHECK_SPAN", "HELPER", "HELPER_CALLED", "SMALL", "ONCE_TEXT")
@@ -73,12 +73,21 @@ def macros(target: Target) -> str:
     else:
         address = '".quad 9b"' if target.pointer_bits == 64 else '".long 9b, 0"'
         lines.append(_RECORD.strip().replace("@ADDRESS@", address))
-        lines += [f'#define PANIC_{kind}(file, line, message) '
-                  f'PANIC_AT("{target.trap.format(hex(TRAP_BASE + number))}", {number}, file, line, message)'
-                  for kind, number in KIND_NUMBER.items()]
+        lines += _traps(target)
         lines.append("#define PANIC(kind, file, line, message) PANIC_##kind(file, line, message)")
     lines.append(_CHECKS.strip())
     return "\n".join(lines)
+
+
+def _traps(target: Target) -> list[str]:
+    """Each kind's trap; armv7's by what the compiler is told to make of the text."""
+    def kinds(base: int) -> list[str]:
+        return [f'#define PANIC_{kind}(file, line, message) PANIC_AT("{target.trap.format(hex(base + number))}", {number}, file, line, message)'
+                for kind, number in KIND_NUMBER.items()]
+
+    if target.name != "armv7":
+        return kinds(TRAP_BASE)
+    return ["#if defined(__thumb__)", *kinds(THUMB_TRAP_BASE), "#else", *kinds(TRAP_BASE), "#endif"]
 
 
 class Strings:

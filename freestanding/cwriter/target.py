@@ -7,6 +7,7 @@ from ..errors import PANIC_KINDS
 
 KIND_NUMBER = {kind: number for number, kind in enumerate(PANIC_KINDS, start=1)}
 TRAP_BASE = 0xFA00          # `brk`/`udf` immediates: this plus the kind's number
+THUMB_TRAP_BASE = 0xA0      # Thumb's `udf` of 16 bits has room for eight
 
 
 @dataclass(frozen=True)

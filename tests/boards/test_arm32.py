@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from boards import board as board_named
+from freestanding.elf import Image
+from freestanding.linetable import Lines
 from tests.boards import lives
 from tests.conftest import BOARD32, Boot
 from tests.guests.test_hello import ask
@@ -18,6 +21,7 @@ from xenarm.tools.run import own_domain
 from xenarm.tools.session import booted
 
 SECONDS = 60
+PC = 15  # gdb's number
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,6 @@ def test_a_cortex_a7_too(xenarm32: Hypervisor, hello: DomainSpec) -> None:
         session.console.expect("hello> $", SECONDS)
 
 
-
 def test_our_guest_answers_with_two_vcpus_and_restarts(boot: Boot, xenarm32: Hypervisor, hello: DomainSpec) -> None:
     with boot(xenarm32, hello, cpus=2) as session:
         console = session.console
@@ -62,6 +65,34 @@ def test_our_guest_answers_with_two_vcpus_and_restarts(boot: Boot, xenarm32: Hyp
         console.expect("hello> $", SECONDS)
         console.send("off\r")
         session.wait_off(SECONDS)
+
+
+def test_a_fault_of_its_own_names_files_and_lines(xenarm32: Hypervisor, hello: DomainSpec) -> None:
+    """Stop where a guest's character is taken, go on at a failed check: the report has the check, and the way there from the trap."""
+    image = Image(xenarm32.image.with_name(xenarm32.image.name + ".elf").read_bytes())
+    site = next(s for s in image.panics if s.kind == "assert" and s.file.endswith(".py"))
+    place = image.symbols["console_vpl011_mmio"]
+    assert place & 1, "compiled code is Thumb"
+    with booted(layout(xenarm32, hello), "arm32-panic", paused=True) as session:
+        with session.qemu.gdb(SECONDS) as stub:
+            stub.break_at(place - 1)
+            stub.resume_until_stop()
+            stub.clear(place - 1)
+            stub.write_register(PC, site.address, size=4)
+            stub.resume()
+            console = session.console
+            console.expect(rf"panic on cpu \d: assertion failed at {re.escape(site.file)}:{site.line}\b", SECONDS)
+            console.expect(r"running domain hello vcpu 0", SECONDS)
+            console.expect(r"  psr [0-9a-f]{6}fa  hsr [0-9a-f]{8}", SECONDS)
+            console.expect("all CPUs stop", SECONDS)
+        said = re.findall(r"^\(xenarm\)   (0x[0-9a-f]{12}) (\S+):(\d+)\r?$", console.text(), re.M)
+    found = [(int(address, 16), file, int(line)) for address, file, line in said]
+    assert found[0] == (site.address, site.file, site.line)
+    assert [file for _, file, _ in found[1:]][-1] == "xenarm/arm/traps.py" and len(found) > 1
+    lines = Lines(image)
+    for address, file, line in found[1:]:
+        row = lines.at(address - 2)
+        assert row is not None and (row.file, row.line) == (file, line), hex(address)
 
 
 def zimage(code: tuple[int, ...]) -> bytes:

@@ -50,6 +50,7 @@ class Build:
     target: str
     optimize: str = "2"
     sanitize: bool = False
+    thumb: bool = False
 
     @property
     def pointer_bits(self) -> int:
@@ -58,7 +59,7 @@ class Build:
 
 BUILDS = {
     "host-O0": Build("host", "0"), "host-O2": Build("host"), "host-ubsan": Build("host", "1", sanitize=True),
-    "aarch64": Build("aarch64"), "armv7": Build("armv7"), "x86_64": Build("x86_64")}
+    "aarch64": Build("aarch64"), "armv7": Build("armv7", thumb=True), "x86_64": Build("x86_64")}
 PYTHON = {"python": 64, "python32": 32}
 ALL = (*PYTHON, *BUILDS)
 
@@ -108,7 +109,7 @@ class Unit:
             return None
         chosen = BUILDS[name]
         return build(self.program(chosen.pointer_bits),
-                     Options(chosen.target, chosen.optimize, sanitize=chosen.sanitize, callers=True, debug=False, line_table=False,
+                     Options(chosen.target, chosen.optimize, sanitize=chosen.sanitize, thumb=chosen.thumb, callers=True, debug=False, line_table=False,
                              assembly_modules=frozenset(), cache=CACHE if self.cache else None))
 
     def initial(self) -> Snapshot:
@@ -413,7 +414,7 @@ class EmulatedEngine(NativeEngine):
         pc = self.uc.reg_read(self.cpu.pc)
         if pc == RETURN and not self.trapped and not fault:
             return
-        site = self.sites.get(pc) or self.sites.get(pc - 4)
+        site = self.sites.get(pc) or self.sites.get(pc - 4) or self.sites.get(pc - 2)
         if site is None or not (self.trapped or fault):
             raise Broken(f"{self.name}: stopped at {pc:#x} in {self.image.function_at(pc)}: {fault or 'no return'}")
         raise Panic(site.kind, site.message, site.file, site.line)

@@ -12,12 +12,15 @@ from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
 
-__all__ = ["CFLAGS", "FAST", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "SEPARATE"]
+__all__ = ["CFLAGS", "FAST", "FLOATING_POINT", "LINKER_SCRIPT", "ONCE", "SEPARATE", "THUMB"]
 
 CFLAGS, FLOATING_POINT = {
     "arm64": (("-ffixed-x18", "-mbranch-protection=none", "-mfix-cortex-a53-835769"), ("fp_save", "fp_restore", "fp_clear")),  # the short way out of a guest does not save x18
-    "arm32": ((), ("context_switch", "fp_restore", "mvfr0", "mvfr1")),
+    "arm32": (("-munaligned-access",), ("context_switch", "fp_restore", "mvfr0", "mvfr1")),
 }[CONFIG.ARCH]
+THUMB = CONFIG.ARM32
+"""ARMv7's compiled code is Thumb, which is a third smaller; assembly, that is the entry, the vectors and the switch, is A32."""
+
 CFLAGS += () if CONFIG.LINES else ("-fomit-frame-pointer",)  # nothing follows the frames
 """What the compiler must be told beside the flags that keep it off FP and SIMD registers; the only code that may name those: the FP switch."""
 

@@ -33,9 +33,10 @@ ONCE_TEXT_END = linker_symbol("__once_text_end")
 TEXT_START = linker_symbol("__text_start")
 MAGIC = 0x4C49_4E45
 HEADER_SIZE = 20
-INSTRUCTION = 4  # bytes: the table's unit
+INSTRUCTION = 4 if CONFIG.ARM64 else 2  # bytes: the table's unit; C code is Thumb on ARMv7
 LARGEST_TABLE = 0x4_0000
 MOST_FRAMES = 24
+RETURN_ADDRESS = 0xFFFF_FFFF_FFFF_FFFF if CONFIG.ARM64 else 0xFFFF_FFFE  # less the bit that says Thumb
 WORD = 8 if CONFIG.ARM64 else 4  # bytes of a pointer in a frame record
 PATIENCE_MS = 20  # with CPUs that do not stop
 
@@ -151,7 +152,7 @@ def backtrace(frame: CrashFrame) -> None:
         words = Ptr[usize](usize(record)).slice(2)
         if words[1] == 0:
             return
-        say_place(u64(words[1]))
+        say_place(u64(words[1]) & RETURN_ADDRESS)
         if u64(words[0]) <= record:
             return
         record = u64(words[0])

@@ -191,7 +191,6 @@ STACK_OF_CPU = f"""
     add r2, r2, r3, lsl #{SLOT_SHIFT}
 {move("r3", size_of(Slot) - offset_of(Slot, "vcpu"))}
     sub sp, r2, r3
-    mov r11, #0
     mov lr, #0
 """
 
@@ -359,6 +358,7 @@ first_cpu_virtual:
     ldr r1, =__image_start
     add r1, r1, r7
     mov r2, r5
+    mov r7, #0
     bl boot_first_cpu
     b stopped
 
@@ -367,6 +367,7 @@ secondary_cpu_virtual:
 {STACK_OF_CPU}
 {SET_VECTORS}
     mov r0, r4
+    mov r7, #0
     bl boot_secondary_cpu
     b stopped
     .ltorg

@@ -1,6 +1,6 @@
 """What a person is shown of registers: a guest's, asked for by a debug key, and the hypervisor's own when it is at fault."""
 
-from freestanding import Ptr, fn, u32, u64, usize
+from freestanding import Ptr, fn, u16, u32, u64, usize
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm32.banked import guest_register
 from xenarm.arm32.registers import (
@@ -29,8 +29,9 @@ CNTV_CTL, CNTV_CVAL = place("cntv_ctl"), place("cntv_cval")
 """Where a switch saves them in `Vcpu.system`."""
 
 UNDEFINED = HYP_VECTORS.index("undefined")
-UDF_MASK = 0xFFF0_00F0
-UDF = 0xE7F0_00F0  # its immediate is split: bits 19:8 and 3:0 (A8.8.247)
+UDF = 0xDEA0  # in Thumb (A8.8.247); the kind is in the low four bits of its immediate
+KIND = 0xF
+CHECK = 0xFA00  # with the kind, as ARM64's BRK has it
 
 
 @fn
@@ -71,8 +72,8 @@ def crash_check(frame: CrashFrame) -> tuple[bool, u64]:
     """Whether a failed check stopped the hypervisor (UDF), and its kind."""
     if frame.vector != UNDEFINED:
         return False, 0
-    word = Ptr[u32](usize(frame.elr)).slice(1)[0]
-    return word & UDF_MASK == UDF, u64((word >> 4) & 0xFFF0 | word & 0xF)
+    code = Ptr[u16](usize(frame.elr)).slice(1)[0]
+    return code & ~u16(KIND) == UDF, CHECK | u64(code & KIND)
 
 
 @fn
@@ -83,8 +84,8 @@ def say_crash(frame: CrashFrame, cpu: u32) -> None:
 
 @fn
 def frame_record(frame: CrashFrame) -> u64:
-    """Where the innermost frame record lies: r11 points at its caller's r11 and the return address."""
-    return u64(frame.regs[11])
+    """Where the innermost frame record lies: r7 points at its caller's r7 and the return address."""
+    return u64(frame.regs[7])
 
 
 @fn

@@ -147,6 +147,7 @@ CODE = f"""
     .arch_extension virt
     .fpu neon-vfpv4
     .global context_switch
+    .type context_switch, %function
 context_switch:
 {at_field("r2", "r0", SAVED)}
     stm r2, {{r4-r11}}
@@ -182,16 +183,19 @@ context_switch:
     b 1b
 
     .global fp_restore
+    .type fp_restore, %function
 fp_restore:
     push {{r4, lr}}
 {load_fp("r0")}
     pop {{r4, pc}}
 
     .global mvfr0
+    .type mvfr0, %function
 mvfr0:
     vmrs r0, mvfr0
     bx lr
     .global mvfr1
+    .type mvfr1, %function
 mvfr1:
     vmrs r0, mvfr1
     bx lr
@@ -200,6 +204,7 @@ fp_switch_end:
 
     .section .text.vcpu_begin, "ax"
     .global system_restore
+    .type system_restore, %function
 system_restore:
     push {{r4, r5}}
 {load_system(SAVED_REGISTERS, "r0")}
@@ -207,8 +212,9 @@ system_restore:
     bx lr
 
     .global vcpu_begin
+    .type vcpu_begin, %function
 vcpu_begin:
-    mov r11, #0
+    mov r7, #0
     mov lr, #0
     mov r0, sp
     bl vcpu_main

@@ -102,6 +102,7 @@ data_abort:
     b guest_leave
 
     .global enter_guest
+    .type enter_guest, %function
 enter_guest:
     mov sp, r0
     b guest_leave

@@ -6,7 +6,7 @@ from xenarm.core.addresses import PAGE_SIZE
 
 __all__ = ["page_zero"]
 
-STORE = "stm {ret}!, {{r4, r5, r6, r8}}\n"  # r7 and r11 may be frame pointers
+STORE = "stm {ret}!, {{r4, r5, r6, r8}}\n"  # r7 is the frame pointer
 
 
 @operation(

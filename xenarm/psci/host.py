@@ -32,6 +32,7 @@ assembly(
     .section .text.host_call, "ax"
     .arch_extension sec
     .global host_call
+    .type host_call, %function
 host_call:
     smc #0
     bx lr

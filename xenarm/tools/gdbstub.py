@@ -69,10 +69,10 @@ class GdbStub:
         """Remove a breakpoint."""
         self._ask(f"z1,{address:x},4")
 
-    def write_register(self, number: int, value: int) -> None:
-        """Set a 64-bit register by gdb's number for it: 0 to 30, 31 for SP, 32 for the program counter."""
+    def write_register(self, number: int, value: int, size: int = 8) -> None:
+        """Set a register of so many bytes by gdb's number for it: ARM64 has 0 to 30, 31 for SP, 32 for the program counter; ARM32 0 to 15."""
         self._ask("qXfer:features:read:target.xml:0,ffb")  # without it QEMU refuses to set single registers
-        if self._ask(f"P{number:x}={value.to_bytes(8, 'little').hex()}") != "OK":
+        if self._ask(f"P{number:x}={value.to_bytes(size, 'little').hex()}") != "OK":
             raise ToolError(f"QEMU's gdb stub does not set register {number}")
 
     def resume(self) -> None:
