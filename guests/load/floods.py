@@ -1,10 +1,11 @@
 """Blocks that ask the hypervisor for as much as a guest can: each is FLOOD requests, and YIELD, which lets QEMU turn to another CPU."""
 
-from freestanding import Struct, assembly, external, fn, u8, u32, u64, wrapping_mul, zeroed
+from freestanding import Struct, fn, u8, u32, u64, wrapping_mul, zeroed
 from guests.runtime.console import CONSOLE
 from guests.runtime.gic import GIC
-from guests.runtime.psci import psci_hvc
-from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
+from guests.runtime.hypercall import xen_hypercall
+from guests.runtime.psci import PSCI_NATIVE, psci_hvc
+from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.arm.instructions import cpu_relax, mmio_read32, mmio_write32
 from xenarm.gic.registers import Gicd
 
@@ -12,23 +13,6 @@ __all__ = ["flood_all", "flood_console", "flood_distributor", "flood_hypercalls"
 
 FLOOD = 16
 INTIDS = 256
-
-assembly(
-    """
-    .section .text.load_hypercall, "ax"
-    .global load_hypercall
-load_hypercall:
-    mov x16, x0
-    hvc #0xea1
-    ret
-""",
-    arch="aarch64",
-)
-
-
-@external("load_hypercall")
-def load_hypercall(number: u64, a: u64, b: u64, c: u64) -> u64:
-    raise NotImplementedError("there is no hypervisor here")
 
 
 class Counting(Struct):
@@ -75,8 +59,8 @@ def flood_psci() -> None:
     """CPUs that are not there are turned on and asked for."""
     for _ in range(u32(FLOOD)):
         n = some()
-        _ = psci_hvc(u64(PSCI_BASE + PSCI_64BIT + PsciFunction.CPU_ON), n & 0xF, n, n)
-        _ = psci_hvc(u64(PSCI_BASE + PSCI_64BIT + PsciFunction.AFFINITY_INFO), n & 0xF, n & 3, 0)
+        _ = psci_hvc(u64(PSCI_NATIVE + PsciFunction.CPU_ON), n & 0xF, n, n)
+        _ = psci_hvc(u64(PSCI_NATIVE + PsciFunction.AFFINITY_INFO), n & 0xF, n & 3, 0)
     cpu_relax()
 
 
@@ -85,7 +69,7 @@ def flood_hypercalls() -> None:
     """Calls that nobody knows."""
     for _ in range(u32(FLOOD)):
         n = some()
-        _ = load_hypercall(n & 0x3F, n, n, n)
+        _ = xen_hypercall(n & 0x3F, n, n, n)
         _ = psci_hvc(u64(PSCI_BASE + u32(n & 0xFF) + 0x80), n, n, n)
     cpu_relax()
 

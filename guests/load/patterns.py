@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from freestanding import fn, u32, u64
-from guests.load.meter import BLOCKS, METERS, PLAN, Meter, load_block, meter_block
+from guests.load.meter import BLOCKS, METERS, PLAN, meter_block, meter_work
 from guests.runtime.cpu import counter, write_cntv_ctl_el0, write_cntv_cval_el0
 from guests.runtime.gic import gic_acknowledge, gic_enable, gic_end, intid_of
+from guests.runtime.registers import TimerControl
 from xenarm.arm.instructions import wait_for_interrupt
-from xenarm.arm64.registers import TimerControl
 
 __all__ = ["run_blocks", "run_dozing", "run_jobs"]
 
@@ -50,18 +50,6 @@ def sleep_until(time: u64) -> None:
 
 
 @fn
-def work(m: Meter, blocks: u64) -> u64:
-    """So many blocks, counted in the time; the counter at their end."""
-    now = counter()
-    for _ in range(blocks):
-        load_block()
-        now = counter()
-        if PLAN.begin <= now < PLAN.end:
-            m.work += 1
-    return now
-
-
-@fn
 def blocks_in(steps: u64) -> u64:
     return steps * BLOCKS // PLAN.unit
 
@@ -72,7 +60,7 @@ def run_dozing(cpu: u32) -> None:
     m = METERS[cpu]
     blocks = blocks_in(PLAN.work)
     while True:
-        now = work(m, blocks)
+        now = meter_work(m, blocks)
         if now >= PLAN.end:
             return
         sleep_until(now + PLAN.sleep)
@@ -86,7 +74,7 @@ def run_jobs(cpu: u32) -> None:
     release = PLAN.begin
     while release + PLAN.period <= PLAN.end:
         sleep_until(release)
-        now = work(m, blocks)
+        now = meter_work(m, blocks)
         m.jobs += 1
         m.slowest = max(m.slowest, now - release)
         if now > release + PLAN.period:

@@ -1,6 +1,6 @@
-"""Xen's hypercalls as a guest makes them: `hvc #0xEA1`, the number in x16 (public/arch-arm.h)."""
+"""Xen's hypercalls as a guest makes them: `hvc #0xEA1`, the number in x16 or r12 (public/arch-arm.h)."""
 
-from freestanding import assembly, external, u64
+from freestanding import assembly, external, fn, truncate, u64, usize
 from xenarm.abi.hypercall import HYPERCALL_TAG
 
 __all__ = ["xen_hypercall"]
@@ -19,9 +19,29 @@ xen_hypercall:
 """,
     arch="aarch64",
 )
+assembly(
+    f"""
+    .section .text.xen_calls, "ax"
+    .arch_extension virt
+    .global xen_hypercall
+xen_hypercall:
+    mov r12, r0
+    mov r0, r1
+    mov r1, r2
+    mov r2, r3
+    hvc #{HYPERCALL_TAG:#x}
+    bx lr
+""",
+    arch="armv7",
+)
 
 
 @external("xen_hypercall")
-def xen_hypercall(number: u64, a: u64, b: u64, c: u64) -> u64:
-    """What x0 becomes: a result, or a negative error number."""
+def call_xen(number: usize, a: usize, b: usize, c: usize) -> usize:
     raise NotImplementedError("there is no hypervisor here")
+
+
+@fn
+def xen_hypercall(number: u64, a: u64, b: u64, c: u64) -> u64:
+    """What x0 becomes: a result, or a negative error number; arguments lose what a register has no room for."""
+    return u64(call_xen(truncate(usize, number), truncate(usize, a), truncate(usize, b), truncate(usize, c)))

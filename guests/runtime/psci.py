@@ -1,13 +1,13 @@
 """PSCI as a guest calls it (Arm DEN0022), by HVC or SMC as the device tree says."""
 
-from freestanding import Struct, assembly, external, fn, u32, u64, usize, zeroed
+from freestanding import Struct, assembly, external, fn, truncate, u32, u64, usize, zeroed
 from xenarm.abi.psci import PSCI_64BIT, PSCI_BASE, PsciFunction
 from xenarm.arm.instructions import wait_for_event
 from xenarm.config import CONFIG
 from xenarm.devicetree.reader import NO_NODE, Fdt
 from xenarm.devicetree.values import fdt_find, fdt_string
 
-__all__ = ["psci_affinity_info", "psci_cpu_on", "psci_init", "psci_system_off", "psci_system_reset", "psci_version"]
+__all__ = ["PSCI_NATIVE", "psci_affinity_info", "psci_cpu_on", "psci_init", "psci_system_off", "psci_system_reset", "psci_version"]
 
 assembly(
     """
@@ -47,6 +47,7 @@ class Conduit(Struct):
 
 CONDUIT = zeroed(Conduit)
 PSCI_NATIVE = PSCI_BASE + (PSCI_64BIT if CONFIG.ARM64 else 0)
+"""Of the calls whose arguments are as wide as the CPU's registers."""
 
 
 @external("psci_hvc")
@@ -61,13 +62,13 @@ def call_smc(function: usize, a: usize, b: usize, c: usize) -> usize:
 
 @fn
 def psci_hvc(function: u64, a: u64, b: u64, c: u64) -> u64:
-    """A call by HVC, whatever the tree says; arguments are as wide as the CPU's registers."""
-    return u64(call_hvc(usize(function), usize(a), usize(b), usize(c)))
+    """A call by HVC, whatever the tree says; arguments lose what a register has no room for."""
+    return u64(call_hvc(truncate(usize, function), truncate(usize, a), truncate(usize, b), truncate(usize, c)))
 
 
 @fn
 def psci_smc(function: u64, a: u64, b: u64, c: u64) -> u64:
-    return u64(call_smc(usize(function), usize(a), usize(b), usize(c)))
+    return u64(call_smc(truncate(usize, function), truncate(usize, a), truncate(usize, b), truncate(usize, c)))
 
 
 @fn
