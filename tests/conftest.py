@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from boards import board
 from xenarm.tools import build, doctor
 from xenarm.tools.hypervisor import Hypervisor, debian_xen, ours
 from xenarm.tools.layout import compose
@@ -26,6 +25,11 @@ settings.register_profile("xenarm", deadline=None)  # the first call of a functi
 settings.load_profile("xenarm")
 
 BOARD32 = "qemu-virt-arm32"
+TARGETS = {"arm64-gicv2": ("xenarm", 2), "arm64-gicv3": ("xenarm", 3), "arm32": ("xenarm32", 2)}
+"""Machines on which the same bodies hold: the image's fixture, and the version of the interrupt controller."""
+FIRST_TARGET = next(iter(TARGETS))
+on_first_target = pytest.mark.parametrize("target", [FIRST_TARGET], indirect=True)
+"""For what need not be shown on each."""
 Boot = Callable[..., AbstractContextManager[Session]]
 
 
@@ -76,6 +80,14 @@ def xenarm32(request: pytest.FixtureRequest) -> Hypervisor:
     return ours(build_once(request, BOARD32))
 
 
+@pytest.fixture(scope="module", params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Hypervisor:
+    """Our image on each machine in turn."""
+    image, gic = TARGETS[request.param]
+    hypervisor: Hypervisor = request.getfixturevalue(image)
+    return replace(hypervisor, gic=gic)
+
+
 @pytest.fixture(scope="session")
 def xen() -> Hypervisor:
     """Debian's Xen, on which every scenario can be tried first."""
@@ -102,12 +114,12 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
             *domains: DomainSpec,
             cpus: int = 1,
             memory_mib: int = 1024,
-            gic: int = 2,
+            gic: int = 0,
             cpu: str = "",
             dtb: bytes | None = None,
             **more: Any,
         ) -> Iterator[Session]:
-            chosen = board(hypervisor.board).with_gic(gic)
+            chosen = replace(hypervisor, gic=gic or hypervisor.gic).machine
             machine = Machine(replace(chosen, cpu=cpu or chosen.cpu), hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs, **more)
             with booted(compose(machine), name, dtb=dtb) as session:
                 yield session

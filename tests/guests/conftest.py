@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +15,13 @@ import pytest
 from boards import board
 from tests.conftest import BOARD32
 from xenarm.tools import build, doctor
+from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import Machine
 from xenarm.tools.paths import BUILD, DEFAULT_BOARD
 from xenarm.tools.session import Session, booted
 
+OwnGuest = Callable[[Hypervisor, str], Path]
 BootBare = Callable[..., AbstractContextManager[Session]]
 
 
@@ -27,7 +30,7 @@ def _built(request: pytest.FixtureRequest, guest: str, board: str = DEFAULT_BOAR
     run = getattr(request.config, "workerinput", {}).get("testrunuid", "")
     job = build.guest_job(board, guest)
     BUILD.mkdir(exist_ok=True)
-    with (BUILD / f".test-guest-{guest}").open("a+") as stamp:
+    with (BUILD / f".test-guest-{board}-{guest}").open("a+") as stamp:
         fcntl.flock(stamp, fcntl.LOCK_EX)
         stamp.seek(0)
         if not run or stamp.read() != run:
@@ -36,6 +39,17 @@ def _built(request: pytest.FixtureRequest, guest: str, board: str = DEFAULT_BOAR
             stamp.write(run)
             stamp.flush()
     return job.output
+
+
+@pytest.fixture(scope="session")
+def own_guest(request: pytest.FixtureRequest) -> OwnGuest:
+    """A guest of ours for a hypervisor's board, by its name; built when it is first asked for."""
+
+    @functools.cache
+    def built(board: str, guest: str) -> Path:
+        return _built(request, guest, board)
+
+    return lambda hypervisor, guest: built(hypervisor.board, guest)
 
 
 @pytest.fixture(scope="session")

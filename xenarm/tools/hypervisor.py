@@ -8,6 +8,7 @@ from pathlib import Path
 from boards import board as board_named
 from xenarm.tools import build, debian
 from xenarm.tools.console import Console
+from xenarm.tools.machine import Architecture, Board
 from xenarm.tools.paths import DEFAULT_BOARD
 
 SWITCH_INPUT = b"\x01\x01\x01"  # CTRL-a three times
@@ -22,7 +23,18 @@ class Hypervisor:
     bootargs: str = ""
     powers_off: bool = True  # the machine, when the last domain has ended
     board: str = DEFAULT_BOARD  # that it runs on
+    gic: int = 2  # version of its interrupt controller
     switch_after: str = ""  # the keyboard reaches the first domain only when switched after this line
+
+    @property
+    def machine(self) -> Board:
+        """What it runs on."""
+        return board_named(self.board).with_gic(self.gic)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What its CPUs are."""
+        return board_named(self.board).architecture
 
     def focus_first_domain(self, console: Console, seconds: float = 60) -> None:
         """See that typing reaches the first domain."""

@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,16 @@ from typing import Any
 from xenarm.tools.errors import ToolError
 from xenarm.tools.gdbstub import GdbStub
 from xenarm.tools.layout import Layout
-from xenarm.tools.machine import Architecture, Board
+from xenarm.tools.machine import MIB, Architecture, Board, Region
+
+
+OWN_TREE_ROOM = MIB
+"""Without -kernel, QEMU puts a device tree of its own here, at the base of RAM; nothing looks at it."""
+
+
+def beside_own_tree(layout: Layout) -> Region:
+    """Where the hypervisor goes when it is not by -kernel."""
+    return replace(layout.hypervisor, base=max(layout.hypervisor.base, layout.machine.board.ram_base + OWN_TREE_ROOM))
 
 
 def _load(path: Path, address: int) -> list[str]:
@@ -33,7 +43,6 @@ def _entry_by_stub(layout: Layout, dtb: Path) -> list[str]:
         stub.write_bytes(struct.pack("<6I", *words32))
     else:
         write_stub64(stub, layout)
-    # Without -kernel, QEMU puts a device tree of its own in the first MiB; nothing looks at it.
     start = layout.machine.board.ram_base + (0x28_0000 if layout.machine.board.architecture is Architecture.ARM32 else 0x18_0000)
     return [
         *_load(layout.machine.hypervisor, layout.hypervisor.base),

@@ -10,7 +10,7 @@ from pathlib import Path
 from xenarm.tools.console import Console, ConsoleTimeout, serial_port
 from xenarm.tools.layout import Layout
 from xenarm.tools.paths import BUILD
-from xenarm.tools.qemu import Qemu, command_line
+from xenarm.tools.qemu import Qemu, beside_own_tree, command_line
 
 TRANSCRIPTS = BUILD / "transcripts"
 
@@ -38,7 +38,7 @@ def booted(layout: Layout, name: str, paused: bool = False, dtb: bytes | None = 
     those bytes, which QEMU would not load by itself if they were damaged.
     """
     if dtb is not None:
-        layout = replace(layout, dtb=dtb, exact_dtb=True)
+        layout = replace(layout, dtb=dtb, exact_dtb=True, hypervisor=beside_own_tree(layout))
     with started(command_line(layout, TRANSCRIPTS / f"{name}.dtb"), name, paused) as session:
         yield session
 
