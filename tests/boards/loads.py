@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from boards import board
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, DomainSpec, Machine, ModuleKind, ModuleSpec, Value
-from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.session import booted
 
 SHIFT = 3
@@ -94,7 +92,7 @@ def run(
     """Run them for so many seconds of the machine's time, until the machine is off; what was said."""
     domains = tuple(load.domain(guest, FROM_MS, FROM_MS + int(seconds * 1000)) for load in loads)
     machine = Machine(
-        board(DEFAULT_BOARD),
+        hypervisor.machine,
         hypervisor.image,
         domains,
         cpus,

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from boards import board
-from tests.boards import lives
-from tests.boards.test_arm32 import NOWHERE, zimage
+from tests.boards import beacon, lives
 from tests.boards.test_debian import ANSWER_SECONDS, BOOT_SECONDS, ask, power_off, shell
 from tests.conftest import BOARD32, Boot
 from xenarm.tools import build, debian, initramfs
@@ -126,7 +125,7 @@ def test_a_cpu_without_aarch32_for_kernels_refuses(xenarm: Hypervisor, hello64: 
 
 def test_a_32_bit_guest_that_runs_nowhere_crashes_alone(boot: Boot, xenarm: Hypervisor, hello64: DomainSpec, scratch: Path) -> None:
     path = scratch / "lost"
-    path.write_bytes(zimage(NOWHERE))
+    path.write_bytes(beacon.zimage(beacon.words(lives.CRASHING[Architecture.ARM32])))
     with boot(xenarm, hello64, lives.of_kernel("lost", path), cpus=3) as session:
         session.console.expect(r"domain lost vcpu 0 pc 0x10000000: fetch of 4 bytes at 0x10000000.*external abort", SECONDS)
         session.console.expect(r"domain lost vcpu 0 pc 0xc: fetch of 4 bytes at 0.*crash", SECONDS)

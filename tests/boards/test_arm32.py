@@ -11,12 +11,12 @@ import pytest
 from boards import board as board_named
 from freestanding.elf import Image
 from freestanding.linetable import Lines
-from tests.boards import lives
+from tests.boards import beacon, lives
 from tests.conftest import BOARD32, Boot
 from tests.guests.test_hello import ask
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import Layout, compose
-from xenarm.tools.machine import KIB, DomainSpec, Machine, Region
+from xenarm.tools.machine import KIB, Architecture, DomainSpec, Machine, Region
 from xenarm.tools.run import own_domain
 from xenarm.tools.session import booted
 
@@ -95,21 +95,9 @@ def test_a_fault_of_its_own_names_files_and_lines(xenarm32: Hypervisor, hello: D
         assert row is not None and (row.file, row.line) == (file, line), hex(address)
 
 
-def zimage(code: tuple[int, ...]) -> bytes:
-    """Instructions behind a zImage header."""
-    words = (*[0xE1A00000] * 8, 0xEA00000E, 0x016F2818, 0, 96 + 4 * len(code), 0x04030201)
-    return b"".join(word.to_bytes(4, "little") for word in (*words, *[0] * 11, *code))
-
-
-NOWHERE = (
-    0xE3A01201,  # mov r1, #0x10000000: where nothing is
-    0xE12FFF11,  # bx  r1, and VBAR is 0 after reset: the abort's handler is nowhere too
-)
-
-
 def test_a_guest_that_runs_nowhere_crashes_alone(boot: Boot, xenarm32: Hypervisor, hello: DomainSpec, scratch: Path) -> None:
     path = scratch / "lost"
-    path.write_bytes(zimage(NOWHERE))
+    path.write_bytes(beacon.zimage(beacon.words(lives.CRASHING[Architecture.ARM32])))
     lost = lives.of_kernel("lost", path)
     with boot(xenarm32, hello, lost, cpus=3) as session:
         session.console.expect(r"domain lost vcpu 0 pc 0x10000000: fetch of 4 bytes at 0x10000000.*external abort", SECONDS)

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from boards import board
 from tests.boards import beacon, lives
 from tests.conftest import Boot
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import DomainSpec, Machine
-from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import own_domain
 
 SECONDS = 60
@@ -25,7 +23,7 @@ CPUS = 3
 
 def tree_of(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], properties: dict[str, dict[str, str]]) -> bytes:
     """The machine's tree, with properties added to the domains' nodes."""
-    machine = Machine(board(DEFAULT_BOARD), hypervisor.image, domains, CPUS, MEMORY_MIB)
+    machine = Machine(hypervisor.machine, hypervisor.image, domains, CPUS, MEMORY_MIB)
     tree = Tree(compose(machine).dtb)
     for domain, added in properties.items():
         for name, value in added.items():
@@ -33,10 +31,17 @@ def tree_of(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], properties:
     return tree.blob()
 
 
-@pytest.mark.parametrize("gic", [2, 3])
-def test_restarts_leak_nothing(boot: Boot, xenarm: Hypervisor, scratch: Path, gic: int) -> None:
+def phoenix(target: Hypervisor, scratch: Path) -> DomainSpec:
+    return lives.domain(scratch, "phoenix", lives.RESTARTING, RESTARTS, 2, target.architecture)
+
+
+def crashing(target: Hypervisor, scratch: Path) -> DomainSpec:
+    return lives.domain(scratch, "bad", lives.CRASHING, architecture=target.architecture)
+
+
+def test_restarts_leak_nothing(boot: Boot, target: Hypervisor, scratch: Path) -> None:
     """Each life ends while the second vCPU is on its way up. The number of free pages stays as it was."""
-    with boot(xenarm, lives.domain(scratch, "phoenix", lives.RESTARTING, RESTARTS, cpus=2), cpus=2, gic=gic) as session:
+    with boot(target, phoenix(target, scratch), cpus=2) as session:
         session.console.expect("phoenix done", SECONDS)
         session.wait_off(SECONDS)
         text = session.console.text()
@@ -46,9 +51,9 @@ def test_restarts_leak_nothing(boot: Boot, xenarm: Hypervisor, scratch: Path, gi
     assert text.count("no domain is left") == 1
 
 
-def test_a_neighbour_notices_nothing(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
-    domains = (own_domain(DEFAULT_BOARD, "hello"), lives.domain(scratch, "phoenix", lives.RESTARTING, RESTARTS, cpus=2))
-    with boot(xenarm, *domains, cpus=CPUS) as session:
+def test_a_neighbour_notices_nothing(boot: Boot, target: Hypervisor, scratch: Path) -> None:
+    domains = (own_domain(target.board, "hello"), phoenix(target, scratch))
+    with boot(target, *domains, cpus=CPUS) as session:
         session.console.expect("phoenix done", SECONDS)
         session.console.expect("phoenix: shut down", SECONDS)
         session.console.send_line("echo aft" + "er")
@@ -57,12 +62,13 @@ def test_a_neighbour_notices_nothing(boot: Boot, xenarm: Hypervisor, scratch: Pa
         session.wait_off(SECONDS)
 
 
-def test_a_crash_is_one_line_and_stays_inside(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
-    with boot(xenarm, lives.domain(scratch, "bad", lives.CRASHING), beacon.domain(scratch), cpus=2) as session:
+def test_a_crash_is_one_line_and_stays_inside(boot: Boot, target: Hypervisor, scratch: Path) -> None:
+    with boot(target, crashing(target, scratch), beacon.domain(scratch, architecture=target.architecture), cpus=2) as session:
         session.console.expect(beacon.TEXT, SECONDS)
         session.wait_off(SECONDS)
         text = session.console.text()
-    assert re.search(r"domain bad vcpu 0 pc 0x200: fetch of 4 bytes at 0x200, in /flash@0 of the machine: crash; passing", text)
+    at = lives.CRASHED_AT[target.architecture]
+    assert re.search(rf"domain bad vcpu 0 pc {at:#x}: fetch of 4 bytes at {at:#x}, in /flash@0 of the machine: crash; passing", text)
     assert "bad: shut down, reason CRASH" in text and "good: shut down, reason POWEROFF" in text
     assert text.count("no domain is left") == 1
 
@@ -74,10 +80,10 @@ def test_a_crash_is_one_line_and_stays_inside(boot: Boot, xenarm: Hypervisor, sc
         ("stop-machine", r"a domain's end is the machine's: the machine is turned off"),
     ],
 )
-def test_what_follows_a_crash(boot: Boot, xenarm: Hypervisor, scratch: Path, policy: str, seen: str) -> None:
-    domains = (own_domain(DEFAULT_BOARD, "hello"), lives.domain(scratch, "bad", lives.CRASHING))
-    blob = tree_of(xenarm, domains, {"bad": {"xenarm,on-crash": policy}})
-    with boot(xenarm, *domains, cpus=CPUS, memory_mib=MEMORY_MIB, dtb=blob) as session:
+def test_what_follows_a_crash(boot: Boot, target: Hypervisor, scratch: Path, policy: str, seen: str) -> None:
+    domains = (own_domain(target.board, "hello"), crashing(target, scratch))
+    blob = tree_of(target, domains, {"bad": {"xenarm,on-crash": policy}})
+    with boot(target, *domains, cpus=CPUS, memory_mib=MEMORY_MIB, dtb=blob) as session:
         session.console.expect(seen, SECONDS)
         if policy == "stop-machine":
             session.wait_off(SECONDS)

@@ -12,7 +12,7 @@ from tests.boards import lives
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
-from xenarm.tools.machine import MIB, DomainSpec, Machine
+from xenarm.tools.machine import MIB, Architecture, DomainSpec, Machine
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.session import booted
 
@@ -21,7 +21,7 @@ BASE = 0x5800_0000
 SIZE = 64 * MIB
 AWAY = 32 * MIB  # of the page that the guest looks at
 
-LOOKING = (
+LOOKING = {Architecture.ARM64: (
     0x10FFFE05,  # adr   x5, image
     0x52A04009,  # mov   w9, #0x02000000
     0x8B0900A8,  # add   x8, x5, x9
@@ -32,8 +32,8 @@ LOOKING = (
     0x54FFFFA1,  # b.ne  next
     0x14000004,  # b     text
     0xD503201F,  # nop
-    *lives.CRASHING,  # found:
-)  # text:
+    *lives.CRASHING[Architecture.ARM64],  # found:
+)}  # text:
 
 
 def machine(hypervisor: Hypervisor, domain: DomainSpec, pattern: Path, bootargs: str, cpus: int) -> Machine:
