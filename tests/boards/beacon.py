@@ -63,8 +63,8 @@ def words(code: tuple[int, ...]) -> bytes:
     return struct.pack(f"<{len(code)}I", *code)
 
 
-def ending(text: str) -> bytes:
-    return text.encode() + b"\r\n\0"
+def ending(text: str | None) -> bytes:
+    return b"\0" if text is None else text.encode() + b"\r\n\0"
 
 
 def arm64_image(code: bytes, free: int = 0, magic: bytes = b"ARMd", image_size: int = 4 * KIB) -> bytes:
@@ -78,8 +78,8 @@ def zimage(code: bytes, free: int = 0) -> bytes:
     return struct.pack("<16I", *ZIMAGE_WORDS, HEADER + len(code), LITTLE_ENDIAN, 0, 0, free) + code
 
 
-def kernel_of(code: Code, text: str, architecture: Architecture, free: int = 0) -> bytes:
-    """`code`, then the beacon's, as a kernel."""
+def kernel_of(code: Code, text: str | None, architecture: Architecture, free: int = 0) -> bytes:
+    """`code`, then the beacon's, as a kernel; without a text it says nothing."""
     body = words(code[architecture] + CODE[architecture]) + ending(text)
     return zimage(body, free) if architecture is Architecture.ARM32 else arm64_image(body, free)
 
