@@ -8,7 +8,7 @@ from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_MEMORY, SLOTS
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.memory import pages_free
-from xenarm.core.sched.scheduler import sched_name
+from xenarm.core.sched.scheduler import NAMES, sched_name
 from xenarm.devicetree.reader import fdt_bytes
 from xenarm.gic.controller import gic_is_v3
 
@@ -60,6 +60,14 @@ def part(index: u32, start: usize, needed: bool) -> None:
     STATE.parts[index].needed = needed
 
 
+def built_in(name: str) -> bytes:
+    """A scheduler's name; none for one that the image has not, whose part is empty."""
+    return name.encode() if name in NAMES else b""
+
+
+NULL_NAME, RR_NAME, CREDIT2_NAME, RTDS_NAME, ARINC653_NAME = (built_in(name) for name in ("null", "rr", "credit2", "rtds", "arinc653"))
+
+
 @fn
 def scheduler_part(index: u32, start: usize, name: View[u8]) -> None:
     part(index, start, sched_name().equals(name))
@@ -68,11 +76,11 @@ def scheduler_part(index: u32, start: usize, name: View[u8]) -> None:
 @fn
 def parts_find() -> None:
     """See which parts are needed, once the interrupt controller and the scheduler are known."""
-    scheduler_part(0, usize(NULL_START), b"null")
-    scheduler_part(1, usize(RR_START), b"rr")
-    scheduler_part(2, usize(CREDIT2_START), b"credit2")
-    scheduler_part(3, usize(RTDS_START), b"rtds")
-    scheduler_part(ARINC653, usize(ARINC653_START), b"arinc653")
+    scheduler_part(0, usize(NULL_START), NULL_NAME)
+    scheduler_part(1, usize(RR_START), RR_NAME)
+    scheduler_part(2, usize(CREDIT2_START), CREDIT2_NAME)
+    scheduler_part(3, usize(RTDS_START), RTDS_NAME)
+    scheduler_part(ARINC653, usize(ARINC653_START), ARINC653_NAME)
     part(5, usize(GICV3_START), gic_is_v3())
     part(6, usize(HARDENED_START), hardening_used())
 

@@ -284,7 +284,8 @@ def harden_here() -> Harden:
 @fn
 def hardening_choose(cpu: u32, how: Harden) -> None:
     """For a CPU, before it next asks `vectors_choose`."""
-    HARDENED.how[cpu] = how
+    if CONFIG.HARDEN_BRANCH_PREDICTOR:
+        HARDENED.how[cpu] = how
 
 
 @fn
@@ -299,9 +300,10 @@ def hardening_set(loops: u32, call: u32) -> None:
 @fn
 def hardening_used() -> bool:
     """Whether any CPU needs the hardened tables."""
-    for how in HARDENED.how:
-        if how != Harden.NONE:
-            return True
+    if CONFIG.HARDEN_BRANCH_PREDICTOR:
+        for how in HARDENED.how:
+            if how != Harden.NONE:
+                return True
     return False
 
 

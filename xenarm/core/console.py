@@ -7,7 +7,7 @@ Lock order: `CONSOLE.lock`, then a `Vpl011.lock` or the terminal's; under a `Vpl
 
 from collections.abc import Callable
 
-from freestanding import Array, Struct, array, fn, saturating_sub, truncate, u8, u32, u64, zeroed
+from freestanding import Array, Struct, View, array, fn, saturating_sub, truncate, u8, u32, u64, zeroed
 from xenarm.abi.layout import GUEST_PL011_SIZE
 from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_small_device
 from xenarm.config import CONFIG
@@ -282,7 +282,7 @@ def send_waiting() -> None:
             serial_drain()
             freed = deal_allowances()
     for i in range(CONFIG.MAX_DOMAINS):
-        if (freed >> (i & 31)) & 1 != 0 and has_console(DOMAINS[i]):
+        if CONFIG.VPL011 and (freed >> (i & 31)) & 1 != 0 and has_console(DOMAINS[i]):
             vpl011_room_to_send(DOMAINS[i].serial)
             update_interrupt(DOMAINS[i], DOMAINS[i].serial)
 
@@ -332,14 +332,17 @@ def is_domain(focus: u32) -> bool:
     return focus < CONFIG.MAX_DOMAINS
 
 
+KEYS_HELP: View[u8] = b": h lists its keys" if CONFIG.KEYS else b""
+
+
 @fn
 def focus_next() -> None:
     """Move the input on. The caller holds the console's lock."""
     CONSOLE.focus = next_focus(CONSOLE.focus)
     if is_domain(CONSOLE.focus):
         printk(f"input goes to {domain_name(DOMAINS[CONSOLE.focus])}")
-    else:
-        printk("input goes to the hypervisor: h lists its keys; CTRL-a three times moves it on")
+    elif CONFIG.CONSOLE_MUX:
+        printk(f"input goes to the hypervisor{KEYS_HELP}; CTRL-a three times moves it on")
 
 
 @fn
@@ -368,7 +371,7 @@ def deliver(character: u8) -> None:
     if CONFIG.CONSOLE_MUX and CONSOLE.focus == HYPERVISOR and CONSOLE.key_count < MOST_KEYS:
         CONSOLE.keys[CONSOLE.key_count] = character
         CONSOLE.key_count += 1
-    if is_domain(CONSOLE.focus):
+    if CONFIG.VPL011 and is_domain(CONSOLE.focus):
         d = DOMAINS[CONSOLE.focus]
         if not vpl011_queue(d.serial, character):
             return
@@ -399,7 +402,7 @@ def hold() -> bool:
         return False
     if TERMINAL.shared or CONSOLE.focus == NOBODY:
         return False
-    return vpl011_room(DOMAINS[CONSOLE.focus].serial) < SWITCH_COUNT
+    return CONFIG.VPL011 and vpl011_room(DOMAINS[CONSOLE.focus].serial) < SWITCH_COUNT
 
 
 @fn

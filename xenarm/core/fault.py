@@ -65,7 +65,7 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 @fn
 def remedy(d: Domain, address: u64, away: u64) -> View[u8]:
     """What would let the guest do that."""
-    if address >= d.layout.uart and address - d.layout.uart < GUEST_PL011_SIZE:
+    if CONFIG.VPL011 and address >= d.layout.uart and address - d.layout.uart < GUEST_PL011_SIZE:
         return b"property vpl011 in the domain's node would give it a serial port there"
     if address >= u64(GUEST_GNTTAB_BASE) and address - u64(GUEST_GNTTAB_BASE) < GUEST_GNTTAB_SIZE:
         return b"grant tables are not there yet"

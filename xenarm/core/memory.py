@@ -212,6 +212,9 @@ def claim_modules(fdt: Fdt) -> bool:
     return claim_modules_of(fdt, chosen)
 
 
+SHARED_TEXT = b": xen,shared-mem" if CONFIG.STATIC_SHM else b""
+
+
 @fn
 def claim_text(fdt: Fdt, c: Claim, out: Slice[u8]) -> usize:
     """Say in `out` who claims: a node's path and its property, or what else it is. The length of it."""
@@ -231,7 +234,7 @@ def claim_text(fdt: Fdt, c: Claim, out: Slice[u8]) -> usize:
             text = b": xen,static-mem"
         case ClaimKind.SHARED:
             at = fdt_path(fdt, c.node, out)
-            text = b": xen,shared-mem"
+            text = SHARED_TEXT
     size = min(len(text), len(out) - at)
     out[at : at + size].copy_from(text[:size])
     return at + size

@@ -41,6 +41,10 @@ class Role(IntEnum, type=u8):
     DEVICE_TREE = 2
 
 
+SHARING = next((name for name in ("credit2", "rr", "rtds", "arinc653") if getattr(CONFIG, f"SCHED_{name.upper()}")), "")  # who has several on a CPU
+LESS_CPUS = b"ask for less" + f", or have virtual CPUs share CPUs: sched={SHARING} in xen,xen-bootargs, up to CONFIG_MAX_VCPUS".encode() * (SHARING != "")
+
+
 @fn
 def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
     result, cpus = fdt_u64(fdt, plan.node, b"cpus")
@@ -50,7 +54,7 @@ def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
         return refuse(fdt, plan, plan.node, b"cpus is no number of virtual CPUs", b"give it as one cell, for one <1>")
     most = min(vcpus_left, gic_most(CONFIG.MAX_DOMAIN_CPUS))
     if cpus > u64(most):
-        return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", b"ask for less, or have virtual CPUs share CPUs: sched=credit2 in xen,xen-bootargs, up to CONFIG_MAX_VCPUS")
+        return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", LESS_CPUS)
     plan.vcpus = u32(cpus)
     return True
 
@@ -250,12 +254,21 @@ def plan_no_events(fdt: Fdt, plan: Plan) -> bool:
 
 
 @fn
+def plan_serial(fdt: Fdt, plan: Plan) -> None:
+    """Whether it has a serial port, and what that looks like."""
+    present, kind = fdt_property(fdt, plan.node, b"vpl011")
+    if CONFIG.VPL011:
+        plan.vpl011 = present
+        plan.primecell = list_contains(kind, b"arm,pl011")  # ours: Xen's property has no value
+    elif present:
+        log_warning(f"{node_path(fdt, plan.node)}: vpl011: this image has no virtual serial port (CONFIG_VPL011); it is ignored")
+
+
+@fn
 def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     """Fill in the plan of a `xen,domain` node, which is all zero; False, and one line said, when it cannot be built."""
     plan.node = node
-    present, kind = fdt_property(fdt, node, b"vpl011")
-    plan.vpl011 = present
-    plan.primecell = list_contains(kind, b"arm,pl011")  # ours: Xen's property has no value
+    plan_serial(fdt, plan)
     return (
         plan_cpus(fdt, plan, vcpus_left)
         and plan_layout(fdt, plan)

@@ -110,7 +110,7 @@ def plan_layout_direct(fdt: Fdt, plan: Plan) -> bool:
         return refuse(fdt, plan, plan.node, b"direct-map: the machine's interrupt controller is not on page boundaries", b"leave direct-map out")
     if gic_is_v3() and not plan_redistributors(plan):
         return refuse(fdt, plan, plan.node, b"direct-map: the machine has fewer redistributors than the domain has CPUs", b"leave direct-map out")
-    return plan_layout_uart(fdt, plan) if plan.vpl011 else True
+    return plan_layout_uart(fdt, plan) if CONFIG.VPL011 and plan.vpl011 else True
 
 
 @fn

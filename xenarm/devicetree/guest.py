@@ -172,7 +172,7 @@ def write_chosen(w: FdtWriter, tree: GuestTree) -> None:
     fdt_begin(w, b"chosen")
     if len(tree.bootargs) > 0:
         fdt_text(w, BOOTARGS, tree.bootargs)
-    if tree.vpl011:
+    if CONFIG.VPL011 and tree.vpl011:
         fdt_text_at(w, STDOUT_PATH, b"/pl011" if tree.primecell else b"/sbsa-uart", tree.uart)
     if tree.ramdisk_size > 0:
         fdt_wide(w, LINUX_INITRD_START, tree.ramdisk)
@@ -371,11 +371,11 @@ def guest_tree_write(tree: GuestTree, out: Slice[u8]) -> tuple[Result, usize]:
     fdt_copy(w, PSCI)
     write_cpus(w, tree)
     write_memory(w, tree)
-    if tree.share_count > 0:
+    if CONFIG.STATIC_SHM and tree.share_count > 0:
         write_shares(w, tree)
     write_gic(w, tree)
     fdt_copy(w, TIMER_ARMV7 if tree.armv7 else TIMER_ARMV8)
-    if tree.vpl011:
+    if CONFIG.VPL011 and tree.vpl011:
         write_uart(w, tree)
     fdt_end(w)
     return fdt_finish(w)

@@ -71,6 +71,14 @@ def out_of_range(fdt: Fdt, domain: Node, node: Node, name: View[u8], value: u32,
     return False
 
 
+# Of schedulers that the image has not nothing is said.
+NO_WINDOW = b", or the CPU of its window" if CONFIG.SCHED_ARINC653 else b""
+NO_CPU = b"none of its CPUs is there: correct hard-affinity%s" % NO_WINDOW
+NO_TIME = b"the CPUs do not have that much time: lower xen,sched-budget-us, or raise xen,sched-period-us" if CONFIG.SCHED_RTDS else b""
+WINDOW_TAKEN = b"a window overlaps another: correct xen,arinc653-windows" if CONFIG.SCHED_ARINC653 else b""
+NO_FRAME = b"its windows do not fit the frame: correct xen,arinc653-windows, or /chosen's xen,arinc653-major-frame-us" if CONFIG.SCHED_ARINC653 else b""
+
+
 @fn
 def reason(result: Result) -> View[u8]:
     """Why a scheduler refused a vCPU."""
@@ -78,13 +86,13 @@ def reason(result: Result) -> View[u8]:
         case Result.NO_MEMORY:
             return b"no CPU is left for it: ask for fewer cpus, or choose another scheduler"
         case Result.DENIED:
-            return b"the CPUs do not have that much time: lower xen,sched-budget-us, or raise xen,sched-period-us"
+            return NO_TIME
         case Result.NOT_FOUND:
-            return b"none of its CPUs is there: correct hard-affinity, or the CPU of its window"
+            return NO_CPU
         case Result.BUSY:
-            return b"a window overlaps another: correct xen,arinc653-windows"
+            return WINDOW_TAKEN
         case Result.INVALID:
-            return b"its windows do not fit the frame: correct xen,arinc653-windows, or /chosen's xen,arinc653-major-frame-us"
+            return NO_FRAME
         case Result.OK:
             return b"nothing is wrong"
 
@@ -216,9 +224,9 @@ def node_params(fdt: Fdt, domain: Node, node: Node, p: SchedParams) -> bool:
     """What one node says about a vCPU."""
     if fdt_mentions(fdt, node, b"hard-affinity") and not affinity(fdt, domain, node, p):
         return False
-    if fdt_mentions(fdt, node, b"xen,sched-") and not realtime(fdt, domain, node, p):
+    if CONFIG.SCHED_RTDS and fdt_mentions(fdt, node, b"xen,sched-") and not realtime(fdt, domain, node, p):
         return False
-    return not fdt_mentions(fdt, node, b"xen,arinc653-") or frames(fdt, domain, node, p)
+    return not CONFIG.SCHED_ARINC653 or not fdt_mentions(fdt, node, b"xen,arinc653-") or frames(fdt, domain, node, p)
 
 
 # ---- nodes --------------------------------------------------------------------------------------------------------------
@@ -255,7 +263,9 @@ def sched_domain_params(fdt: Fdt, domain: Node, vcpus: u32, d: SchedDomainParams
     """Read what concerns a domain of so many vCPUs (one at least). False, and one line said, when something is wrong."""
     d.weight = DEFAULT_WEIGHT
     d.cap = 0
-    return (not fdt_mentions(fdt, domain, b"xen,sched-") or weight_and_cap(fdt, domain, vcpus, d)) and check_vcpu_nodes(fdt, domain, vcpus)
+    if CONFIG.SCHED_CREDIT2 and fdt_mentions(fdt, domain, b"xen,sched-") and not weight_and_cap(fdt, domain, vcpus, d):
+        return False
+    return check_vcpu_nodes(fdt, domain, vcpus)
 
 
 @fn
@@ -278,7 +288,7 @@ def sched_vcpu_params(fdt: Fdt, domain: Node, vcpu: u32, p: SchedParams) -> bool
     node = vcpu_node(fdt, domain, vcpu)
     if node != NO_NODE and not node_params(fdt, domain, node, p):
         return False
-    if p.budget_us > p.period_us:
+    if CONFIG.SCHED_RTDS and p.budget_us > p.period_us:
         where = domain if node == NO_NODE else node
         return wrong(fdt, domain, where, b"xen,sched-budget-us", b"is more than xen,sched-period-us", b"lower it")
     return True

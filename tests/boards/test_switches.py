@@ -1,0 +1,121 @@
+"""What is switched off leaves no byte in the image. In the suite: what the default images have not, and two builds without a switch, others with each
+change of the source; with XENARM_SWITCHES=all, as `make test-long` has it, a build without each, and with each that is off by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import kconfiglib
+import pytest
+
+from freestanding.attribution import attribute
+from freestanding.elf import Image
+from tests.boards.switches import ARM32, ARM64, SWITCHES, Switch
+from xenarm.tools import build, doctor, kconfig
+from xenarm.tools.paths import ROOT
+
+ALL = os.environ.get("XENARM_SWITCHES") == "all"
+ONE_OF_TWO = {"SCHED_NULL": {"SCHED_DEFAULT_CREDIT2": "y"}, "CONSOLE_MUX": {"MAX_DOMAINS": "1"}}
+"""What must change with a switch."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What an image holds."""
+
+    names: frozenset[str]
+    data: bytes
+    checks: frozenset[str]
+    code: int
+
+
+def read(image: Path) -> Built:
+    elf = Image(image.with_name("xenarm.elf").read_bytes())
+    unpacker = image.with_name("unpack.elf")  # of a compressed image
+    pieces = attribute(elf)
+    everything = [*pieces, *(attribute(Image(unpacker.read_bytes())) if unpacker.exists() else [])]
+    names = frozenset(f"{piece.module}.{piece.name.removesuffix(' (text)')}" for piece in everything)
+    return Built(names, elf.flat(), frozenset(site.kind for site in elf.panics), sum(p.size for p in pieces if p.kind == "code" and p.loaded))
+
+
+def switch_symbols(board: str) -> dict[str, bool]:
+    """Every switch that a person has, and whether the board's configuration has it on."""
+    loaded = kconfig.loaded(kconfig.defconfig_path(board))
+    found = (s for s in loaded.unique_defined_syms if s.orig_type == kconfiglib.BOOL and kconfig.promptable(s) and s.choice is None)
+    return {str(s.name): s.tri_value == 2 for s in found}
+
+
+ON = sorted(name for name, switch in SWITCHES.items() if switch_symbols(switch.board)[name])
+"""Those that the default configuration of their board has; the others are looked for in its default image."""
+OFF = sorted(set(SWITCHES) - set(ON))
+
+
+def rotating(names: list[str], count: int) -> list[str]:
+    """Some of them, others with each change of the source."""
+    sum_of_source = 0
+    for path in sorted((ROOT / "xenarm").rglob("*.py")):
+        sum_of_source = zlib.crc32(path.read_bytes(), sum_of_source)
+    first = sum_of_source % len(names)
+    return (names + names)[first : first + count]
+
+
+def compiled(scratch: Path, name: str, value: str) -> Built:
+    """An image of its board that differs from the default in one switch."""
+    doctor.provide("test")
+    board = SWITCHES[name].board
+    kconfig.changed(board, {**ONE_OF_TWO.get(name, {}), name: value}, scratch / "config")
+    job = build.Job(build.HYPERVISOR, scratch / "xenarm")
+    build.compile_job(board, job, scratch / "config")
+    return read(job.output)
+
+
+@pytest.fixture(scope="module")
+def default(request: pytest.FixtureRequest) -> dict[str, Built]:
+    """The default image of the boards that have a fixture."""
+    return {ARM64: read(request.getfixturevalue("xenarm").image), ARM32: read(request.getfixturevalue("xenarm32").image)}
+
+
+def left_of(switch: Switch, built: Built) -> list[str]:
+    """What should not be there."""
+    names = [name for name in sorted(built.names) if any(re.search(each, name) for each in switch.names)]
+    return [*names, *(repr(text) for text in switch.texts if text in built.data), *({switch.check} & built.checks)]
+
+
+def missing_of(switch: Switch, built: Built) -> list[str]:
+    """What the table says that is not so: it would find nothing where there is something."""
+    names = [each for each in switch.names if not any(re.search(each, name) for name in built.names)]
+    return [*names, *(repr(text) for text in switch.texts if text not in built.data), *({switch.check} - {""} - built.checks)]
+
+
+def test_every_switch_is_in_the_table() -> None:
+    assert set(SWITCHES) == set(switch_symbols(ARM64))
+
+
+def test_what_is_on_is_found(default: dict[str, Built]) -> None:
+    found = {name: missing_of(SWITCHES[name], default[SWITCHES[name].board]) for name in ON}
+    assert {name: missing for name, missing in found.items() if missing} == {}
+
+
+def test_what_the_default_configuration_has_not_is_not_there(default: dict[str, Built]) -> None:
+    off = {name: switch for name, switch in SWITCHES.items() if name in OFF and switch.board in default}
+    assert len(off) > 10
+    found = {name: left_of(switch, default[switch.board]) for name, switch in off.items()}
+    assert {name: left for name, left in found.items() if left} == {}
+
+
+@pytest.mark.parametrize("name", ON if ALL else rotating(ON, 2))
+def test_without_it_nothing_of_it_is_there(default: dict[str, Built], scratch: Path, name: str) -> None:
+    built = compiled(scratch, name, "n")
+    assert left_of(SWITCHES[name], built) == []
+    if SWITCHES[name].smaller:
+        assert built.code < default[SWITCHES[name].board].code
+
+
+@pytest.mark.parametrize("name", OFF if ALL else rotating(OFF, 1))
+def test_with_it_it_is_found(scratch: Path, name: str) -> None:
+    """The table is right about switches that are off by themselves too."""
+    assert missing_of(SWITCHES[name], compiled(scratch, name, "y")) == []
