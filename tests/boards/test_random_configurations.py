@@ -15,7 +15,7 @@ from tests.boards import beacon
 from tests.conftest import BOARD32
 from xenarm.config import Config, parse
 from xenarm.tools import build, doctor
-from xenarm.tools.kconfig import randomised, write
+from xenarm.tools.kconfig import defconfig_path, loaded, randomised, write
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, MIB, Board, DomainSpec, Machine, ModuleKind, ModuleSpec, Value
 from xenarm.tools.paths import DEFAULT_BOARD
@@ -47,10 +47,20 @@ def turns_off(values: Config, board: Board) -> bool:
     return needed.get(board.name, True)
 
 
+def needed(board: Board) -> list[str]:
+    """The drivers that the board's own configuration has; of QEMU's `virt`, which has either controller, the port's alone."""
+    own = loaded(defconfig_path(board.name)).syms
+    kinds = ("UART_",) if board.has_gic(3) else ("UART_", "GICV")
+    return [str(symbol.name) for symbol in own.values() if symbol.name and symbol.name.startswith(kinds) and symbol.tri_value == 2]
+
+
 def why_not(values: Config, board: Board) -> str:
     """What keeps us from seeing a guest; empty when nothing does."""
     if not board.qemu:
         return "QEMU has no model of the board"
+    missing = [name for name in needed(board) if not getattr(values, name)]
+    if missing:
+        return f"the machine needs {' and '.join(missing)}"
     if not values.VPL011 and not turns_off(values, board):
         return "its guest has no serial port, and it cannot turn the machine off"
     return ""
