@@ -82,6 +82,7 @@ def test_a_serial_port_that_is_not_there_is_named(
 ) -> None:
     hypervisor = variant({"VPL011": "n"})
     with boot(hypervisor, beacon.domain(scratch)) as session:
+        session.console.expect(r"/chosen/good: vpl011: this image has no virtual serial port \(CONFIG_VPL011\); it is ignored", 30)
         session.console.expect(r"domain good vcpu 0 pc 0x\w+: .*0x22000018", 30)
         assert beacon.TEXT not in session.console.text()
 
