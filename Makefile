@@ -52,7 +52,7 @@ deploy: $(STAMP) ## check a deployment, build it, and print where everything lie
 	@$(PY) -m xenarm.tools.deploy --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)')
 
 .PHONY: flash
-flash: $(STAMP) ## put a deployment onto a board: DEPLOY=<name>; a real one by U-Boot: PORT=/dev/ttyUSB0 BAUD=<n> STORAGE='none|sf <offset>|mmc 0:1'
+flash: $(STAMP) ## put a deployment onto a board: DEPLOY=<name>; a real one by U-Boot: PORT=/dev/ttyUSB0 BAUD=<n> STORAGE='none|sf <offset>|mmc 0:1' in the place of the board's own
 	@$(PY) -m xenarm.tools.flash --board $(board) $(if $(DEPLOY),--deploy '$(DEPLOY)') $(if $(PORT),--port '$(PORT)') $(if $(BAUD),--baud $(BAUD)) $(if $(STORAGE),--storage '$(STORAGE)')
 
 .PHONY: console

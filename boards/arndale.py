@@ -13,6 +13,7 @@ BOARD = Board(
         firmware="U-Boot that enters HYP mode",
         cpu_start="Exynos: entry in SYSRAM, power by the PMU, then an interrupt",
         flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        storage="mmc 1:1",  # mmc 0 is the eMMC
     ),
     ram_base=0x4000_0000,
     max_cpus=2,

@@ -13,6 +13,7 @@ BOARD = Board(
         firmware="U-Boot with PSCI; an old one leaves the other CPUs off",
         cpu_start="PSCI if the tree has it, else Allwinner: CPU configuration and PRCM",
         flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        storage="mmc 0:1",
     ),
     ram_base=0x4000_0000,
     max_cpus=4,

@@ -13,6 +13,7 @@ BOARD = Board(
         firmware="U-Boot in SPI flash, HYP mode",
         cpu_start="R-Car: the APMU, for the cluster that booted",
         flash="by network (tftp), or in SPI flash by U-Boot's sf; then bootz",
+        storage="sf 0x440000",  # the partition "flash", behind the boot loader's
     ),
     ram_base=0x4000_0000,
     max_cpus=8,

@@ -13,6 +13,7 @@ BOARD = Board(
         firmware="its own, with PSCI 0.1",
         cpu_start="PSCI 0.1, function numbers from the tree",
         flash="SATA disk or network; in U-Boot: bootz",
+        storage="scsi 0:1",
     ),
     ram_base=0,
     max_cpus=4,

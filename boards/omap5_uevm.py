@@ -13,6 +13,7 @@ BOARD = Board(
         firmware="U-Boot (SPL and main), HYP mode by the ROM's monitor",
         cpu_start="OMAP5: AUX_CORE_BOOT_0 and _1, then an event; HYP mode by the ROM's monitor",
         flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        storage="mmc 0:1",
     ),
     ram_base=0x8000_0000,
     max_cpus=2,

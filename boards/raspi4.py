@@ -13,6 +13,7 @@ BOARD = Board(
         firmware="its GPU's, then TF-A's or its own stub",
         cpu_start="spin table; PSCI with TF-A",
         flash="SD card: xenarm as kernel8.img, the tree, arm_64bit=1 and enable_uart=1 in config.txt",
+        storage="mmc 0:1",
     ),
     ram_base=0,
     max_cpus=4,

@@ -16,6 +16,7 @@ BOARD = Board(
         firmware="boot monitor and U-Boot, HYP mode",
         cpu_start="Versatile Express: SYS_FLAGS, then an interrupt",
         flash="the board's USB storage or NOR flash; in U-Boot: bootz",
+        storage="mmc 0:1",
     ),
     ram_base=0x8000_0000,
     max_cpus=2,

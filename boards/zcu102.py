@@ -16,6 +16,7 @@ BOARD = Board(
         firmware="FSBL, PMU firmware, TF-A, U-Boot",
         cpu_start="PSCI",
         flash="put xenarm and the tree on the SD card's FAT partition; in U-Boot: booti",
+        storage="mmc 0:1",
     ),
     ram_base=0,
     max_cpus=4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import socket
@@ -251,6 +252,17 @@ def test_spi_flash_gets_the_fit_image_and_is_read_back(case64: Case) -> None:
 def test_what_is_no_storage_is_refused_before_anything(storage: str) -> None:
     with pytest.raises(ToolError, match="is no storage: give none"):
         flash.check_storage(storage)
+
+
+@pytest.mark.parametrize(("given", "used"), [((), "mmc 1:1"), (("--storage", "none"), "none")])
+def test_a_board_knows_where_it_keeps_it(case32: Case, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], used: str) -> None:
+    came = []
+    monkeypatch.setattr(flash.image, "make", lambda *rest: (case32.deployment, case32.layout, []))
+    monkeypatch.setattr(flash, "open_port", lambda url, baud: came.append((url, baud)) or io.StringIO())
+    monkeypatch.setattr(flash, "over_the_line", lambda console, deployment, layout, storage, *rest: came.append(storage))
+    monkeypatch.setattr(sys, "argv", ["flash", "--board", "arndale", "--port", "/dev/ttyUSB0", *given])
+    flash.main()
+    assert came == [("/dev/ttyUSB0", 115200), used]
 
 
 def test_a_port_that_is_not_there_is_one_error() -> None:

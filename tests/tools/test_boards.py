@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from boards import BOARDS, board
@@ -34,8 +37,20 @@ def test_the_list_and_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [listing.line(b) for b in BOARDS.values()]
     assert all(line.startswith(name) for line, name in zip(lines, BOARDS, strict=True))
     page = listing.page(board("arndale"))
-    for fact in ("Exynos 5250", "0x42000000", "0x12c20000", "115200 baud", "SYSRAM", "bootz", "boards/arndale.dts", "emulator:       none"):
+    for fact in ("Exynos 5250", "0x42000000", "0x12c20000", "115200 baud", "SYSRAM", "bootz", "boards/arndale.dts", "emulator:       none", "storage:        mmc 1:1"):
         assert fact in page
+
+
+@pytest.mark.parametrize("storage", ["", "mmc", "sf 1 2", "card", "sf here", "mmc 0:1; reset"])
+def test_a_description_says_where_u_boot_can_write(storage: str) -> None:
+    with pytest.raises(ToolError, match=f"^'{re.escape(storage)}' is no storage: give none"):
+        replace(board("arndale").hardware, storage=storage)
+
+
+def test_what_qemu_has_alone_is_not_flashed_over_a_line() -> None:
+    assert {name for name, found in BOARDS.items() if found.hardware.storage == "none"} == {
+        *("qemu-virt-arm64", "qemu-virt-arm32", "xlnx-versal-virt", "hip04-d01", "thunderx", "xgene"),
+    }
 
 
 def test_a_board_that_qemu_has_no_model_of() -> None:

@@ -27,6 +27,7 @@ def page(b: Board) -> str:
         "firmware": h.firmware,
         "CPUs start by": h.cpu_start,
         "to flash": h.flash,
+        "storage": h.storage,
         "device tree": f"boards/{b.tree}" if b.tree else "QEMU's",
         "emulator": f"{b.qemu} -M {b.machine}" if b.qemu else "none",
     }

@@ -17,13 +17,14 @@ from pathlib import Path
 import serial
 from tqdm import tqdm
 
+from boards import board as board_named
 from xenarm.tools import deploy, image
 from xenarm.tools.artefacts import Loaded, fit, loaded, script, uimage
 from xenarm.tools.console import Console, ConsoleTimeout, serial_port
 from xenarm.tools.deployment import Deployment
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import Layout, align_up
-from xenarm.tools.machine import MIB, Architecture
+from xenarm.tools.machine import MIB, Architecture, check_storage
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir, shown
 from xenarm.tools.uboot import PROMPT, UBoot
 
@@ -179,14 +180,6 @@ class Flasher:
         self.start(f"load {storage} {self.scratch:#x} boot.scr; source {self.scratch:#x}")
 
 
-def check_storage(storage: str) -> None:
-    """Refuse what is no storage before anything is sent."""
-    words = storage.split()
-    sound = storage == "none" or (words[:1] == ["sf"] and len(words) <= 2) or (len(words) == 2 and words[1][:1].isdigit())
-    if not sound:
-        raise ToolError(f"'{storage}' is no storage: give none, \"sf 0x100000\", or a FAT partition by U-Boot's name, such as \"mmc 0:1\"")
-
-
 def open_port(url: str, baud: int) -> Console:
     """A serial port, a pty, or socket://host:port."""
     try:
@@ -210,19 +203,21 @@ def main() -> None:
     parser.add_argument("--board", default=DEFAULT_BOARD)
     parser.add_argument("--deploy", default=deploy.DEFAULT_DEPLOYMENT, metavar="NAME")
     parser.add_argument("--port", help="the board's serial port: a device, or socket://host:port. Without it, a QEMU board's flash file is written")
-    parser.add_argument("--baud", type=int, default=115200)
-    parser.add_argument("--storage", default="none", help='where U-Boot writes: none, "sf OFFSET", or a FAT partition such as "mmc 0:1"')
+    parser.add_argument("--baud", type=int, help="the line's speed; without it the board's")
+    parser.add_argument("--storage", help='where U-Boot writes: none, "sf OFFSET", or a FAT partition such as "mmc 0:1"; without it the board\'s')
     parser.add_argument("--prompt", default=PROMPT, help="U-Boot's prompt")
     parser.add_argument("--seconds", type=float, default=CATCH_SECONDS, help="how long to wait for the prompt")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
-    check_storage(arguments.storage)
+    hardware = board_named(arguments.board).hardware
+    storage = arguments.storage or hardware.storage
+    check_storage(storage)
     deployment, layout, written = image.make(arguments.deploy, arguments.board, not arguments.no_build)
     deploy.show(deployment, layout)
     if arguments.port:
-        console = open_port(arguments.port, arguments.baud)
+        console = open_port(arguments.port, arguments.baud or hardware.baud)
         try:
-            over_the_line(console, deployment, layout, arguments.storage, arguments.prompt, arguments.seconds)
+            over_the_line(console, deployment, layout, storage, arguments.prompt, arguments.seconds)
         finally:
             console.close()
         print(f"xenarm is up; 'make console board={arguments.board} PORT={arguments.port}' shows what it says")

@@ -55,9 +55,19 @@ class Architecture(Enum):
         return "arm64" if self is Architecture.ARM64 else "armhf"
 
 
+STORAGE = re.compile(r"none|sf( (0x[0-9a-fA-F]+|\d+))?|[a-z]+ \d+(:\d+)?")
+
+
+def check_storage(storage: str) -> None:
+    """Refuse what is no place that U-Boot can write to."""
+    if not STORAGE.fullmatch(storage):
+        raise ToolError(f"'{storage}' is no storage: give none, \"sf 0x100000\", or a FAT partition by U-Boot's name, such as \"mmc 0:1\"")
+
+
 @dataclass(frozen=True)
 class Hardware:
-    """What a person has to know of a board. `load_address` is where its loader puts the image."""
+    """What a person has to know of a board. `load_address` is where its loader puts the image, and `storage` where `make flash` has its U-Boot write: a
+    FAT partition by U-Boot's name ("mmc 0:1"), SPI flash from an offset on ("sf 0x100000"), or "none": into memory alone."""
 
     soc: str
     load_address: int
@@ -65,7 +75,11 @@ class Hardware:
     firmware: str
     cpu_start: str
     flash: str
+    storage: str = "none"
     baud: int = 115_200
+
+    def __post_init__(self) -> None:
+        check_storage(self.storage)
 
 
 @dataclass(frozen=True)

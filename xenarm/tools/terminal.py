@@ -293,7 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="console", description="the console of a board: " + HELP)
     parser.add_argument("--board", default=DEFAULT_BOARD)
     parser.add_argument("--port", help="a serial port, or socket://host:port; without it the machine of 'make run CONSOLE=1'")
-    parser.add_argument("--baud", type=int, default=115200)
+    parser.add_argument("--baud", type=int, help="the line's speed; without it the board's")
     parser.add_argument("--domains", default="", metavar="NAME,NAME", help="show only these domains' lines ('xenarm' is the hypervisor)")
     parser.add_argument("--log", type=Path, help="a file that receives everything, with the time")
     parser.add_argument("--no-times", action="store_true")
@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="end when the line closes")
     arguments = parser.parse_args()
     board_named(arguments.board)
-    connect = connector(arguments.board, arguments.port, arguments.baud)
+    connect = connector(arguments.board, arguments.port, arguments.baud or board_named(arguments.board).hardware.baud)
     try:
         port = connect()
     except (serial.SerialException, ValueError, OSError) as error:
