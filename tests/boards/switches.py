@@ -74,5 +74,5 @@ SWITCHES: dict[str, Switch] = {
     "KEYS": Switch((*modules("core.keys", "core.vcpu_reports", "core.report", "core.listing"), r"dom0less\.destroy|shutdown\.domain_resume"), (b"h lists its keys",)),
     "PANIC_REPORT": Switch((r"panic\.say_place", r"panic\.number", r"report\.say_general")),
     "TRACE": Switch((*modules("core.trace", "core.tracing", "core.trace_dump", "arm.traced", "arm64.traced"),), (b"trace=",)),
-    **{f"CHECK_{kind}": Switch(check=kind.lower(), smaller=True) for kind in ("OVERFLOW", "BOUNDS", "NARROWING", "SHIFT", "DIVISION", "ENUM", "ASSERT")},
+    **{f"CHECK_{kind}": Switch(check=kind.lower()) for kind in ("OVERFLOW", "BOUNDS", "NARROWING", "SHIFT", "DIVISION", "ENUM", "ASSERT")},
 }
