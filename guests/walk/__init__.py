@@ -14,6 +14,7 @@ from guests.walk.access import vectors_own
 from guests.walk.gicv2 import walk_registers_v2, walk_sizes_v2
 from guests.walk.gicv3 import walk_registers_v3, walk_sizes_v3
 from guests.walk.gicv3_cpu import walk_interface_v3
+from guests.walk.rules import walk_rules
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
 
@@ -29,6 +30,7 @@ def walk_all() -> None:
     else:
         walk_registers_v2()
         walk_sizes_v2()
+    walk_rules()
 
 
 @export("guest_main")

@@ -108,8 +108,9 @@ def walk_sizes_v2() -> None:
     walk_bytes(b"bytes-ipriorityr", Gicd.IPRIORITYR, Gicd.IPRIORITYR + LEAST, ALL)
     walk_bytes(b"bytes-itargetsr", Gicd.ITARGETSR, Gicd.ITARGETSR + LEAST, present())
     walk_bytes(b"bytes-senders", CLEAR_SENDERS, 0xF30, present())
-    poke(GIC.gicd + CLEAR_SENDERS, ALL)
     walk_sizes(b"size-distributor", 0, 0x1000)
+    for n in range(u64(4)):
+        poke(GIC.gicd + CLEAR_SENDERS + n * 4, ALL)  # QEMU makes an SGI pending that a zero was stored for to GICD_SPENDSGIR, and has no sender to show
     FRAME.base = GIC.gicc
     walk_sizes(b"size-interface", 0, 2 * INTERFACE)
     FRAME.base = GIC.gicd

@@ -28,6 +28,23 @@ OWN_PENDING = "own 0-last 0x0 0xffff0000 0x0 0x398edad"
 OWN_CONFIG = "own 0-0 0xaaaaaaaa 0xaaaaaaaa 0xaaaaaaaa 0x2be565fb"
 SHARED_CONFIG = "shared 0-last 0x0 0xaaaaaaaa 0x0 0x98002a29"
 
+EQUALS = Difference(
+    ["0x3 0x16 0x28 0x29"],
+    ["0x29 0x16 0x28 0x3"],
+    "which of several of the same priority comes first is the implementation's (IHI 0048B 3.3, IHI 0069 4.8): QEMU goes by INTIDs, its virtual interface by list registers",
+)
+
+
+def groups(**changed: str) -> list[str]:
+    """Which group's interrupt is signalled, and seen as the highest pending one, by the enables of the distributor and of the interface (`on<d><i>`)."""
+    none = {f"{d}{i}": "0x0 0x3ff 0x3ff" for d in range(4) for i in range(4)}
+    rows = none | {name.removeprefix("on"): text for name, text in changed.items()}
+    return [f"{int(name, 16):#x} {text}" for name, text in rows.items()] + ["0x28 0x29 0x3ff"]
+
+
+V2_BOTH = {"on11": "0x1 0x28 0x28", "on12": "0x0 0x28 0x28", "on13": "0x1 0x28 0x28", "on31": "0x1 0x28 0x28", "on32": "0x0 0x28 0x28", "on33": "0x1 0x28 0x28"}
+V3_BOTH = {"on11": "0x1 0x28 0x3ff", "on13": "0x1 0x28 0x3ff", "on22": "0x2 0x3ff 0x29", "on23": "0x2 0x3ff 0x29", "on31": "0x1 0x28 0x3ff", "on33": "0x1 0x28 0x3ff"}
+
 V2 = {
     "distributor.typer": Difference(["0x8 0x3"], ["0x7 0x3"], "how many interrupts there are is the implementation's (IHI 0048B 4.3.2): 288, and CONFIG_VGIC_INTIDS"),
     "distributor.iidr": Difference(["0x43b"], ["0x200043b"], "so is who made it (4.3.3): QEMU names no product, ours is the GIC-400 that PIDR tells of"),
@@ -57,6 +74,12 @@ V2 = {
         sizes((1, ANSWER), (2, ANSWER), (4, ANSWER), (8, ANSWER)),
         sizes((1, BYTES), (2, ABORT), (4, ANSWER), (8, ABORT)),
         "what becomes of other sizes is not the architecture's to say (4.1.4): QEMU takes them apart or together, we abort; no state changes",
+    ),
+    "rules.equals": EQUALS,
+    "rules.groups": Difference(
+        groups(**V2_BOTH, on21="0x0 0x28 0x28", on22="0x0 0x28 0x28", on23="0x0 0x28 0x28"),
+        groups(**V2_BOTH, on21="0x0 0x29 0x29", on22="0x2 0x29 0x29", on23="0x2 0x29 0x29"),
+        "what is in a group that the distributor does not forward hides nothing (4.3.1; 4.4, GICC_HPPIR): QEMU's group 0 hides the less urgent of group 1",
     ),
 }
 
@@ -111,6 +134,17 @@ V3 = {
         "whether what PPIs are can be changed is the implementation's (12.11, GICR_ICFGR1)",
     ),
     "interface.PMR": Difference(["0x0 0xfffffff8 0x0"], ["0x0 0xf8 0x0"], "bits above the priority are RES0 (12.2, ICC_PMR_EL1): QEMU's ICC_PMR_EL1 keeps them, its ICV_PMR_EL1 does not"),
+    "rules.equals": EQUALS,
+    "rules.groups": Difference(
+        groups(**V3_BOTH),
+        groups(**V3_BOTH, on32="0x2 0x3ff 0x29"),
+        "an interface is shown one interrupt, and if its group is off in it none is seen (12.2, ICC_HPPIR1_EL1); a virtual one has list registers, and looks among those of enabled groups",
+    ),
+    "rules.sgi-group0": Difference(
+        ["0x100 0x0", "0x100 0x0 0x3ff 0x3ff", "0x3ff 0x100 0x0 0xff", "0x100 0x0 0x3ff 0x3ff", "0x100 0x0 0x3ff 0xff", "0x3ff 0x100 0x3ff", "0x3ff 0x3ff 0x100"],
+        ["0x100 0x0", "0x101 0x1 0x3 0x3ff", "0x3 0x110 0x0 0x80", "0x111 0x0 0x3ff 0x3ff", "0x101 0x1 0x3 0xff", "0x3 0x100 0x3ff", "0x3 0x3ff 0x100"],
+        "with a single security state ICC_SGI1R_EL1 generates SGIs of both groups (8.1.10): QEMU's of group 1 alone",
+    ),
 }
 
 DIFFERENT: dict[int, dict[str, Difference]] = {2: V2, 3: V3}

@@ -13,7 +13,7 @@ from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_FRAME
 from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
-from xenarm.gic.registers import Gicd
+from xenarm.gic.registers import Gicd, LrState
 from xenarm.gic.vgic import vcpu_has_interrupt, vgic_raise_own, vgic_set_own_level, vgic_set_spi_level
 from xenarm.gic.registers3 import Gicd3, Gicr
 from xenarm.gic.vgicd import REGISTERS, vgicd_access, vgicd_write
@@ -22,6 +22,7 @@ from xenarm.gic.vgicr import vgicr_access
 
 TIMER = 27
 SPI = 40
+OTHER = 44
 
 
 VERSIONS = pytest.mark.parametrize("version", [2, 3])
@@ -361,6 +362,43 @@ def test_set_and_clear_active(version: int) -> None:
         write(m, Gicd.ICACTIVER + 4, 1 << SPI - 32)
         assert read(m, Gicd.ISACTIVER + 4) == 0
         assert take(m) == SPI
+
+
+@VERSIONS
+@pytest.mark.parametrize("intid", [TIMER, SPI])
+def test_a_pending_interrupt_is_shown_by_its_new_priority(version: int, intid: int) -> None:
+    """Though it is in a list register: what is stored later is more urgent than the other."""
+    with machine(version=version) as m:
+        enable(m, intid, OTHER)
+        for n, value in ((intid, 0xA0), (OTHER, 0x80)):
+            write(m, Gicd.IPRIORITYR + n // 4 * 4, value << n % 4 * 8)
+            write(m, Gicd.ISPENDR + n // 32 * 4, 1 << n % 32)
+        write(m, Gicd.IPRIORITYR + intid // 4 * 4, 0x40 << intid % 4 * 8)
+        assert [take(m), take(m), take(m)] == [intid, OTHER, None]
+
+
+@VERSIONS
+def test_another_cpu_changes_the_priority_of_a_pending_spi(version: int) -> None:
+    with machine(cpus=2, version=version) as m:
+        enable(m, SPI, SPI + 1)
+        for n in (SPI, SPI + 1):
+            target(m, n, 1)
+            write(m, Gicd.ISPENDR + 4, 1 << n - 32)
+        write(m, Gicd.IPRIORITYR + SPI, 0x4080)
+        write(m, Gicd.IPRIORITYR + SPI, 0x4020)
+        assert [take(m, 1), take(m, 1), take(m, 1)] == [SPI, SPI + 1, None]
+
+
+@VERSIONS
+@pytest.mark.parametrize("intid", [TIMER, SPI])
+def test_a_pending_interrupt_is_shown_in_its_new_group(version: int, intid: int) -> None:
+    with machine(version=version) as m:
+        enable(m, intid)
+        write(m, Gicd.CTLR, 3)
+        write(m, Gicd.ISPENDR + intid // 32 * 4, 1 << intid % 32)
+        write(m, Gicd.IGROUPR + intid // 32 * 4, 1 << intid % 32)
+        shown = [lr for lr in m.bus.interfaces[0].lr if lr & LrState.PENDING]
+        assert len(shown) == 1 and shown[0] & LrState.GROUP1
 
 
 @VERSIONS

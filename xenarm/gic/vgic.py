@@ -365,6 +365,7 @@ def run_errand(v: Vcpu) -> None:
     if e.refresh:
         for i in range(u32(32)):
             word_update_template(own, 0, i)
+        own_strip(v, 0xFFFF_FFFF, LrState.PENDING, True)
     errand_done(e)
 
 

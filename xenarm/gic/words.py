@@ -186,18 +186,34 @@ def read_group(d: Domain, v: Vcpu, n: u32) -> u32:
 
 
 @fn
+def own_relist(d: Domain, v: Vcpu, bits: u32) -> None:
+    """Own interrupts have another priority or group: those that are pending are listed with it."""
+    own_strip(v, bits, LrState.PENDING, True)
+    own_on_changed(d, v)
+
+
+@fn
+def shared_relist(d: Domain, v: Vcpu, i: u32, bits: u32) -> None:
+    """The same of shared word i. The lock is held."""
+    recall_shared(d, v, i, bits)
+    shared_deliver(d, i, bits)
+
+
+@fn
 def write_group(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
     if n >= WORDS:
         return
     w = word_of(d, v, n)
     with d.vgic.lock:
+        changed = w.group1 ^ value
         w.group1 = value
         for i in range(u32(32)):
             word_update_template(w, n * 32, i)
         if n != 0:
             shared_on_changed(d, v, n - 1)
+            shared_relist(d, v, n - 1, changed)
     if n == 0:
-        own_on_changed(d, v)
+        own_relist(d, v, changed)
     refill_if_short()
 
 
@@ -310,16 +326,33 @@ def read_priority(d: Domain, v: Vcpu, n: u32) -> u32:
 
 
 @fn
+def priorities_store(w: IrqWord, first: u32, merged: u32, intids: u32) -> u32:
+    """Four priorities of a word whose first INTID is `intids`, from number `first` on: which of them are new, a bit each."""
+    changed = u32(0)
+    for lane in range(u32(4)):
+        priority = truncate(u8, merged >> (lane * 8))
+        if w.priority[first + lane] != priority:
+            changed |= u32(1) << (first + lane)
+        w.priority[first + lane] = priority
+        word_update_template(w, intids, first + lane)
+    return changed
+
+
+@fn
 def write_priority(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """Takes effect when the interrupt is listed next."""
+    """Of an active interrupt it takes effect when that is pending next."""
     if n >= VGIC_INTIDS // 4:
         return
-    w = word_of(d, v, n >> 3)
-    first = (n & 7) * 4
+    word = n >> 3
+    w = word_of(d, v, word)
     merged = (read_priority(d, v, n) & ~mask | value & mask) & PRIORITY_MASK
-    for lane in range(u32(4)):
-        w.priority[first + lane] = truncate(u8, merged >> (lane * 8))
-        word_update_template(w, (n >> 3) * 32, first + lane)
+    with d.vgic.lock:
+        changed = priorities_store(w, (n & 7) * 4, merged, word * 32)
+        if word != 0:
+            shared_relist(d, v, word - 1, changed)
+    if word == 0:
+        own_relist(d, v, changed)
+    refill_if_short()
 
 
 # ---- two bits for each interrupt --------------------------------------------------------------------------------------
