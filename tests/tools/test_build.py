@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from xenarm.tools import build, kconfig
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT
 
@@ -48,6 +51,60 @@ def test_the_commands_are_shown_when_asked_for(tmp_path: Path) -> None:
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.search(r"^\S*zig.* clang .*-c unit\.c", text, re.MULTILINE)
     assert re.search(r"^\S*zig.* ld\.lld .*-o image\.elf", text, re.MULTILINE)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A compiler that only notes what it is asked for, and sources of a few lines."""
+    asked: list[str] = []
+
+    def compile_module(board: str, job: build.Job, config: Path, options: list[str], verbose: bool) -> None:
+        asked.append(job.module)
+        for ending in ("", ".elf", ".c"):
+            job.output.with_name(job.output.name + ending).write_text(f"{job.module} {len(asked)}")
+
+    for folder in build.SOURCES:
+        (tmp_path / folder).mkdir()
+    for name in ("requirements.txt", "xenarm/main.py"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(build, "compile_module", compile_module)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    return asked
+
+
+def again(tmp_path: Path, verbose: bool = False) -> None:
+    build.build_job(DEFAULT_BOARD, build.Job("guests.hello", tmp_path / "hello"), tmp_path / "config", quiet=True, verbose=verbose)
+
+
+def test_what_is_as_it_was_is_not_built_again(compiled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text(kconfig_text())
+    again(tmp_path)
+    again(tmp_path)
+    assert len(compiled) == 1
+    config.write_text(kconfig_text() + "# changed\n")
+    again(tmp_path)
+    assert len(compiled) == 2, "another configuration"
+    (tmp_path / "xenarm" / "main.py").write_text("# changed")
+    again(tmp_path)
+    assert len(compiled) == 3, "another source"
+    (tmp_path / "hello.elf").write_text("damaged")
+    again(tmp_path)
+    assert len(compiled) == 4, "not what was made"
+    (tmp_path / "hello").unlink()
+    again(tmp_path)
+    assert len(compiled) == 5, "nothing there"
+    monkeypatch.setenv("CC", "another-clang")
+    again(tmp_path)
+    assert len(compiled) == 6, "another compiler"
+    again(tmp_path, verbose=True)
+    assert len(compiled) == 7, "the commands are to be shown"
+    again(tmp_path)
+    assert len(compiled) == 7
+
+
+def kconfig_text() -> str:
+    return "".join(symbol.config_string for symbol in kconfig.loaded(kconfig.defconfig_path(DEFAULT_BOARD)).unique_defined_syms)
 
 
 def check_quiet(text: str, size: int) -> None:

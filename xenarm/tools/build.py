@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import struct
 import subprocess
@@ -25,6 +26,8 @@ from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
 HYPERVISOR = "xenarm.main"
 UNPACKER = "xenarm.arm64.unpack"
 GUESTS = ("hello", "bench")
+SOURCES = ("freestanding", "xenarm", "guests")
+TOOL_VARIABLES = ("CROSS_COMPILE", "CC")  # what freestanding/toolchain.py looks at
 TARGETS = {board.name: board.architecture.target for board in BOARDS.values()}
 FEATURES = {
     "GICV2": "GICv2",
@@ -87,11 +90,52 @@ def compile_job(board: str, job: Job, config: Path | None = None, verbose: bool 
     config = (config or up_to_date(board)).absolute()
     job.output.parent.mkdir(parents=True, exist_ok=True)
     values = configured(config)
+    made_from = inputs(board, job, config)
     start = time.monotonic()
     compile_module(board, job, config, checks_left_out(values), verbose)
     if job.module == HYPERVISOR and values.COMPRESS:
         make_compressed(board, job.output, config, verbose)
-    return time.monotonic() - start
+    taken = time.monotonic() - start
+    write_stamp(job, made_from, taken)
+    return taken
+
+
+# ---- what need not be built again -------------------------------------------------------------------------------------------
+
+
+def inputs(board: str, job: Job, config: Path) -> str:
+    """A sum of all that decides an image's bytes: sources, configuration, tools."""
+    found = hashlib.sha256(repr((TARGETS[board], job.module, config.read_text(), [os.environ.get(name, "") for name in TOOL_VARIABLES])).encode())
+    paths = [ROOT / "requirements.txt", *(path for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))]
+    for path in sorted(paths):
+        found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def outputs(job: Job) -> str:
+    """A sum of what a build leaves: the image, and beside it what gdb and people want; empty when there is no image."""
+    beside = [job.output.with_name(job.output.name + ending) for ending in (".elf", ".c")]
+    if not job.output.is_file():
+        return ""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (job.output, *beside) if path.is_file())).hexdigest()
+
+
+def stamp_path(job: Job) -> Path:
+    return job.output.with_name(f".{job.output.name}.made")
+
+
+def write_stamp(job: Job, made_from: str, seconds: float) -> None:
+    """Note what an image was made from, and that it is as it was made."""
+    stamp_path(job).write_text(f"{made_from} {outputs(job)} {seconds:.2f}\n")
+
+
+def seconds_if_made(board: str, job: Job, config: Path) -> float | None:
+    """How long the image that is there took to build; None when it must be built: nothing is there, or something is not what it was."""
+    try:
+        made_from, left, seconds = stamp_path(job).read_text().split()
+    except (OSError, ValueError):
+        return None
+    return float(seconds) if made_from == inputs(board, job, config.absolute()) and left == outputs(job) else None
 
 
 def compile_module(board: str, job: Job, config: Path, options: list[str], verbose: bool) -> None:
@@ -130,7 +174,10 @@ def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False, ver
 
 
 def build_job(board: str, job: Job, config: Path, quiet: bool, verbose: bool) -> float:
-    """Build one image; the seconds that it took."""
+    """Build one image, if it is not what it would become; the seconds that it took. With the commands to be shown, in any case."""
+    taken = None if verbose else seconds_if_made(board, job, config)
+    if taken is not None:
+        return taken
     step("BUILD", job.output, quiet)
     return compile_job(board, job, config, verbose)
 

@@ -18,6 +18,7 @@ from xenarm.tools import build
 from xenarm.tools.artefacts import TREE, entry_of, loaded
 from xenarm.tools.dtb import empty
 from xenarm.tools.errors import ToolError
+from xenarm.tools.kconfig import up_to_date
 from xenarm.tools.layout import Layout, align_up, describe
 from xenarm.tools.machine import KIB, MIB, Region
 from xenarm.tools.paths import board_dir, whole
@@ -44,13 +45,18 @@ class Flash:
 
 
 def build_stage(board: str) -> Path:
-    """Compile the first stage."""
+    """Compile the first stage, if it is not what it would become."""
     output = board_dir(board) / "flash-stage"
+    kept, config = build.Job(STAGE, output), up_to_date(board)
+    if build.seconds_if_made(board, kept, config) is not None:
+        return output
+    made_from = build.inputs(board, kept, config)
     with tempfile.TemporaryDirectory() as directory:
         job = build.Job(STAGE, Path(directory) / output.name)
-        build.compile_job(board, job)
+        taken = build.compile_job(board, job, config)
         with whole(output) as made:
             made.write_bytes(job.output.read_bytes())
+    build.write_stamp(kept, made_from, taken)
     return output
 
 
