@@ -70,3 +70,10 @@ def test_a_mistake_is_one_line(built_board: str, arguments: list[str], line: str
     command = [sys.executable, "-m", "xenarm.tools.run", "--no-build", *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert (result.returncode, result.stderr) == (1, line)
+
+
+def test_a_board_without_a_model_is_refused_before_anything_is_built() -> None:
+    command = [sys.executable, "-m", "xenarm.tools.run", "--board", "arndale"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=SECONDS)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "error: QEMU has no model of arndale: 'make list-boards board=arndale' says how to put the image on the board\n"

@@ -59,10 +59,15 @@ def write_stub64(stub: Path, layout: Layout) -> None:
     stub.write_bytes(struct.pack("<6I2Q", *words, layout.device_tree.base, layout.hypervisor.base))
 
 
-def machine_command(board: Board, cpus: int, memory_mib: int) -> list[str]:
-    """A machine with nothing in it."""
+def check_model(board: Board) -> None:
+    """Refuse a board that QEMU cannot be."""
     if not board.qemu:
         raise ToolError(f"QEMU has no model of {board.name}: 'make list-boards board={board.name}' says how to put the image on the board")
+
+
+def machine_command(board: Board, cpus: int, memory_mib: int) -> list[str]:
+    """A machine with nothing in it."""
+    check_model(board)
     command = [board.qemu, *board.machine_options(), "-smp", str(board.smp or cpus), "-m", str(memory_mib)]
     return [*command, "-display", "none", "-nic", "none", "-no-reboot"]
 

@@ -14,7 +14,7 @@ from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir
-from xenarm.tools.qemu import command_line, flash_command
+from xenarm.tools.qemu import check_model, command_line, flash_command
 
 DEBIAN_BOOTARGS = "console=ttyAMA0 earlycon=pl011,0x22000000"
 GUEST_NAMES = ("hello", "debian", "hello32", "debian32")
@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--console", action="store_true", help="leave the serial line to 'make console'")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
+    check_model(board_named(arguments.board))  # before anything is built
     if arguments.flash:
         what, command = flash_machine(arguments.board)
     else:
