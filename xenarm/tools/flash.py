@@ -212,10 +212,10 @@ def main() -> None:
     hardware = board_named(arguments.board).hardware
     storage = arguments.storage or hardware.storage
     check_storage(storage)
+    console = open_port(arguments.port, arguments.baud or hardware.baud) if arguments.port else None  # before anything is built
     deployment, layout, written = image.make(arguments.deploy, arguments.board, not arguments.no_build)
     deploy.show(deployment, layout)
-    if arguments.port:
-        console = open_port(arguments.port, arguments.baud or hardware.baud)
+    if console:
         try:
             over_the_line(console, deployment, layout, storage, arguments.prompt, arguments.seconds)
         finally:
