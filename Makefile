@@ -71,9 +71,9 @@ test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
 
 .PHONY: test-long
 test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations of all boards, a build without each switch: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n
-	@XENARM_PROFILE=long $(PY) -m pytest -s tests/engines/test_programs.py $(PYTEST_ARGS)
-	@XENARM_CONFIGURATIONS=$(or $(XENARM_CONFIGURATIONS),100) $(PY) -m pytest -s tests/boards/test_random_configurations.py $(PYTEST_ARGS)
-	@XENARM_SWITCHES=all $(PY) -m pytest tests/boards/test_switches.py $(PYTEST_ARGS)
+	@XENARM_PROFILE=long $(PY) -m pytest -o faulthandler_timeout=0 -s tests/engines/test_programs.py $(PYTEST_ARGS)
+	@XENARM_CONFIGURATIONS=$(or $(XENARM_CONFIGURATIONS),100) $(PY) -m pytest -o faulthandler_timeout=0 -s tests/boards/test_random_configurations.py $(PYTEST_ARGS)
+	@XENARM_SWITCHES=all $(PY) -m pytest -o faulthandler_timeout=0 tests/boards/test_switches.py $(PYTEST_ARGS)
 
 .PHONY: trace
 trace: $(STAMP) ## turn a trace into JSON for Perfetto: FILE=<console log or memory dump> OUT=<file>
