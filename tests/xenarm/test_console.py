@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -241,6 +242,19 @@ def test_a_domain_that_does_not_read_can_be_left(port: Port) -> None:
     port.typed.extend(b"x" * (QUEUE_SIZE * 2) + b"\x01\x01\x01y")
     console.console_irq()
     assert taken(1) == b"y"
+
+
+def test_keys_typed_ahead_wait_in_the_port(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are taken at once, and a CTRL-a that is held back among them; three of them end it."""
+    pressed = bytearray()
+    monkeypatch.setattr(CONSOLE, "handler", SimpleNamespace(rendered0=pressed.append))  # a function of the language
+    domains("one", "two")
+    CONSOLE.focus = console.HYPERVISOR
+    keys = b"qd" * 50 + b"\x01\x01" + b"rt" * 50
+    port.typed.extend(keys + b"\x01\x01\x01for one")
+    console.console_irq()
+    assert pressed == keys and not port.typed
+    assert taken(0) == b"for one"
 
 
 def test_what_waits_is_shown_when_the_other_falls_silent(port: Port) -> None:

@@ -56,7 +56,7 @@ __all__ = [
 SWITCH = 0x01  # CTRL-a
 SWITCH_COUNT = 3
 HYPERVISOR = 0xFFFF_FFFE  # has the input
-MOST_KEYS = 16  # typed ahead to the hypervisor
+MOST_KEYS = 16  # for the hypervisor, taken at once; what is typed ahead of them waits in the port
 MOST_INPUT = 4096  # characters handled in one interrupt: a flood of input must not keep the CPU
 SHARED_OUT = RING_SIZE // 4  # of the port's ring: what all domains together may bring in until so much was sent
 PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others waiting
@@ -405,15 +405,23 @@ def hold() -> bool:
     return CONFIG.VPL011 and vpl011_room(DOMAINS[CONSOLE.focus].serial) < SWITCH_COUNT
 
 
+@fn(inline=True)
+def keys_wait() -> bool:
+    """Whether the hypervisor has keys to see to, before a further character may come in: it can bring the held back CTRL-a with it."""
+    return CONFIG.KEYS and CONSOLE.key_count > MOST_KEYS - SWITCH_COUNT
+
+
 @fn
 def drain() -> None:
-    """Take what the port has received; the caller holds the console's lock."""
+    """Take what the port has received, up to as many keys for the hypervisor as there is room for; the caller holds the console's lock."""
     if is_domain(CONSOLE.focus) and not has_console(DOMAINS[CONSOLE.focus]):
         CONSOLE.focus = next_focus(CONSOLE.focus)
     for _ in range(MOST_INPUT):
         if hold():
             CONSOLE.held = True
             serial_receive(False)
+            return
+        if keys_wait():
             return
         received, character = serial_get()
         if not received:
@@ -426,7 +434,9 @@ def console_irq() -> None:
     """The port's interrupt."""
     send_waiting()
     if CONFIG.KEYS:
-        take_keys()
+        for _ in range(MOST_INPUT // MOST_KEYS):
+            if not take_keys():
+                break
     else:
         with CONSOLE.lock:
             drain()
@@ -434,8 +444,8 @@ def console_irq() -> None:
 
 
 @fn
-def take_keys() -> None:
-    """Input, and what the hypervisor's keys do, which needs that no lock is held."""
+def take_keys() -> bool:
+    """Input, and what the hypervisor's keys do, which needs that no lock is held; whether there were any."""
     keys = array(u8, MOST_KEYS)
     with CONSOLE.lock:
         drain()
@@ -446,6 +456,7 @@ def take_keys() -> None:
     if handler is not None:
         for i in range(count):
             handler(keys[i])
+    return count != 0
 
 
 @fn
