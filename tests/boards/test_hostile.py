@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,9 @@ def test_beside_debian(boot: Boot, xenarm: Hypervisor, hostile_guest: Path, seed
         console.send("mkdir -p /tmp; head -c 300000 /dev/urandom >/tmp/f; s=$(sha256sum </tmp/f); echo fi''le-ready $s\r")
         console.expect("file-ready [0-9a-f]{64}", 60)
         turn = 0
+        deadline = time.monotonic() + SECONDS
         while "hostile: end of seed" not in console.text() or turn < 3:
+            assert time.monotonic() < deadline, f"the hostile guest has not come to its end within {SECONDS} s:\n{console.text()[-2000:]}"
             checksums(session, turn)
             turn += 1
         assert "MISSED" not in console.text()
