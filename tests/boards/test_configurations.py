@@ -15,16 +15,17 @@ from tests.boards import beacon
 from tests.boards.test_shared_memory import EAST_AT, SIZE, machine_tree, pair, share
 from tests.conftest import Boot
 from xenarm.tools import build
-from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.kconfig import defconfig_path
 from xenarm.tools.paths import DEFAULT_BOARD, KCONFIG
+from xenarm.tools.run import own_domain
 
 CHECKS = tuple(f"CHECK_{kind}" for kind in "OVERFLOW BOUNDS NARROWING SHIFT DIVISION ENUM ASSERT".split())
 OFF = {name: "n" for name in CHECKS}
 VARIANTS: dict[str, dict[str, str]] = {
     "no checks": OFF,
     "one of everything": {"MAX_CPUS": "1", "MAX_DOMAINS": "1", "MAX_DOMAIN_CPUS": "1", "MAX_VCPUS": "1", "MAX_MODULES": "1"},
-    "most of everything": {"MAX_CPUS": "8", "MAX_DOMAINS": "32", "MAX_MODULES": "256", "VGIC_INTIDS": "992"},
+    "most of everything": {"MAX_CPUS": "8", "MAX_DOMAINS": "64", "MAX_VCPUS": "512", "MAX_DOMAIN_CPUS": "512", "MAX_MODULES": "256", "VGIC_INTIDS": "992"},
     "much said": {"LOG_LEVEL_DEBUG": "y", "LOG_RING_SIZE": "1024"},
 }
 
@@ -60,6 +61,26 @@ def test_a_configuration_boots(
     with boot(hypervisor, beacon.domain(scratch)) as session:
         session.console.expect(beacon.TEXT, 30)
         session.wait_off(10)
+
+
+def test_64_domains(boot: Boot, variant: Callable[[dict[str, str]], Hypervisor]) -> None:
+    """On four CPUs; those with a number of two digits answer to the hypervisor's keys too."""
+    hypervisor = replace(variant({"MAX_DOMAINS": "64", "MAX_VCPUS": "64", "MAX_MODULES": "64"}), bootargs="sched=rr")
+    one = own_domain(DEFAULT_BOARD, "hello")
+    domains = [replace(one, name=f"d{n}", memory_kib=8 << 10) for n in range(64)]
+    with boot(hypervisor, *domains, cpus=4, memory_mib=2048) as session:
+        console = session.console
+        greeting = r"\((\w+)\) Hello from a guest at EL1, written in Python\.\r"  # whole: a line that is cut is said again
+        greeted = {console.expect(greeting, 60)[1].decode() for _ in domains}
+        assert greeted == {domain.name for domain in domains}
+        for _ in range(1000):
+            console.send(SWITCH_INPUT)
+            if console.expect(r"input goes to (?:the )?(\w+)", 30)[1] == b"hypervisor":
+                break
+        console.send("b37b1\r")
+        assert {console.expect(greeting, 60)[1] for _ in range(2)} == {b"d37", b"d1"}
+        console.send("b64")
+        console.expect("no such domain", 30)
 
 
 @pytest.mark.parametrize(("off", "gic"), [("GICV2", 3), ("GICV3", 2)])

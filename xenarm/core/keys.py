@@ -1,6 +1,6 @@
 """What the hypervisor does for a key, when CTRL-a three times has given it the input: a table, as Xen's debug keys.
 
-Keys that are about one domain are followed by its number. Handlers run on the CPU that has the port's interrupt, without a lock.
+Keys that are about one domain are followed by its number; return ends a number that could go on. Handlers run on the CPU that has the port's interrupt, without a lock.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from freestanding import Struct, View, fn, table, u8, u32, zeroed
 from xenarm.arch import arch_machine_reset
 from xenarm.config import CONFIG
-from xenarm.core.domain import DOMAINS, Domain, DomainState, ShutdownReason, domain_name
+from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, ShutdownReason, domain_name
 from xenarm.core.log import printk
 from xenarm.core.shutdown import domain_pause, domain_resume, domain_shutdown
 from xenarm.core.trace import RECORDS
@@ -28,8 +28,11 @@ from xenarm.drivers.serial import serial_flush
 __all__ = ["KEYS", "key_pressed"]
 
 
+RETURN = 0x0D
+
+
 class Key(Struct, frozen=True):
-    """A key. `of_domain`: a digit follows, and `run` is called with that domain; else with the first."""
+    """A key. `of_domain`: a number follows, and `run` is called with that domain; else with the first."""
 
     name: View[u8]  # one character
     help: View[u8]
@@ -38,9 +41,11 @@ class Key(Struct, frozen=True):
 
 
 class Typed(Struct):
-    """The key that waits for its digit; 0 for none."""
+    """The key that waits for its number, 0 for none, and what of that was typed."""
 
     pending: u8
+    begun: bool
+    number: u32
 
 
 TYPED = zeroed(Typed)
@@ -161,10 +166,18 @@ assert len({row.name for row in KEYS}) == len(KEYS), "a key twice"
 
 
 @fn
-def of_domain(key: u8, digit: u8) -> None:
-    """The second half of a key that is about one domain."""
-    number = u32(digit) - 0x30 if digit >= 0x30 and digit <= 0x39 else u32(CONFIG.MAX_DOMAINS)
-    if number >= CONFIG.MAX_DOMAINS or not exists(DOMAINS[number]):
+def goes_on(number: u32) -> bool:
+    """Whether a domain has a number that begins so."""
+    for i in range(number * 10 if number > 0 else u32(MAX_DOMAINS), MAX_DOMAINS):
+        if exists(DOMAINS[i]):
+            return True
+    return False
+
+
+@fn
+def of_domain(key: u8, number: u32) -> None:
+    """A key that is about one domain, with its number."""
+    if number >= MAX_DOMAINS or not exists(DOMAINS[number]):
         printk("no such domain: 'q' lists them")
         return
     if not lives(DOMAINS[number]):
@@ -176,17 +189,34 @@ def of_domain(key: u8, digit: u8) -> None:
 
 
 @fn
-def key_pressed(key: u8) -> None:
-    """A key typed to the hypervisor. Line ends are not for it."""
+def number_typed(key: u8) -> None:
+    """What follows a key that is about one domain: a digit, or the end of the number."""
+    number = u32(MAX_DOMAINS)
+    if key >= 0x30 and key <= 0x39:
+        number = TYPED.number * 10 + u32(key) - 0x30
+        TYPED.begun = True
+        if goes_on(number):
+            TYPED.number = number
+            return
+    elif key == RETURN and TYPED.begun:
+        number = TYPED.number
     pending = TYPED.pending
     TYPED.pending = 0
-    if pending != 0:
-        of_domain(pending, key)
+    of_domain(pending, number)
+
+
+@fn
+def key_pressed(key: u8) -> None:
+    """A key typed to the hypervisor. Other line ends are not for it."""
+    if TYPED.pending != 0:
+        number_typed(key)
         return
     for row in KEYS:
         if row.name[0] == key:
             if row.of_domain:
                 TYPED.pending = key
+                TYPED.begun = False
+                TYPED.number = u32(0)
                 printk(f"{row.help}: which? its number, as 'q' shows it")
             else:
                 row.run(DOMAINS[0])
