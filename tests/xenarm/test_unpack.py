@@ -86,5 +86,5 @@ def test_the_header_asks_for_room() -> None:
     assert (room, plain, begin, file_size) == (0x5_0000, len(image), 2048, len(packed))
     assert size >= room + file_size + 2 * PROBABILITIES
     assert len(packed) % 64 == 0
-    with pytest.raises(ToolError, match="only an arm64 Image can be compressed"):
+    with pytest.raises(ToolError, match="only an arm64 Image or a zImage can be compressed"):
         pack(bytes(4096), bytes(2048))

@@ -18,6 +18,7 @@ from rich.console import Console as Terminal
 from rich.table import Table
 
 from boards import board as board_named
+from freestanding.elf import Image
 from xenarm.tools import build, doctor
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor, debian_xen, ours
@@ -269,6 +270,12 @@ def one_guest_rows(board: str, hypervisor: Hypervisor) -> list[Row]:
     ]
 
 
+def unpacked_rows(hypervisor: Hypervisor) -> list[Row]:
+    """The size of a compressed image without that; nothing of one that is not."""
+    plain = len(Image(hypervisor.image.with_name(hypervisor.image.name + ".elf").read_bytes()).flat())
+    return [Row("the same unpacked, bytes", plain, None)] if plain != hypervisor.image.stat().st_size else []
+
+
 def counts(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, gic: int, say: Callable[[str], None]) -> list[Row]:
     """What both have cost in instructions, with one version of the interrupt controller; one machine at a time."""
     say(f"counting instructions on xenarm, GICv{gic}")
@@ -302,6 +309,7 @@ def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Calla
         *table,
         Row("the same, memory cleared", measure_scrubbed(board, mine, kernel), measure_scrubbed(board, xen, kernel)),
         Row("image, bytes", mine.image.stat().st_size, xen.image.stat().st_size, limit=image_limit),
+        *unpacked_rows(mine),
         Row(
             "memory with one guest, KiB",
             memory_used(board, mine, our_memory_kib),

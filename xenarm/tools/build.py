@@ -24,7 +24,7 @@ from xenarm.tools.pack import pack
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
 
 HYPERVISOR = "xenarm.main"
-UNPACKER = "xenarm.arm64.unpack"
+UNPACKERS = {"arm64": "xenarm.arm64.unpack", "arm32": "xenarm.arm32.unpack"}
 GUESTS = ("hello", "bench")
 SOURCES = ("freestanding", "xenarm", "guests")
 TOOL_VARIABLES = ("CROSS_COMPILE", "CC")  # what freestanding/toolchain.py looks at
@@ -94,7 +94,7 @@ def compile_job(board: str, job: Job, config: Path | None = None, verbose: bool 
     start = time.monotonic()
     compile_module(board, job, config, checks_left_out(values), verbose)
     if job.module == HYPERVISOR and values.COMPRESS:
-        make_compressed(board, job.output, config, verbose)
+        make_compressed(board, job.output, config, UNPACKERS[values.ARCH], verbose)
     taken = time.monotonic() - start
     write_stamp(job, made_from, taken)
     return taken
@@ -149,11 +149,11 @@ def compile_module(board: str, job: Job, config: Path, options: list[str], verbo
         raise ToolError(f"{job.module} was not built: the compiler's message above says where and why")
 
 
-def make_compressed(board: str, image: Path, config: Path, verbose: bool) -> None:
+def make_compressed(board: str, image: Path, config: Path, module: str, verbose: bool) -> None:
     """Put the compressed image in the place of the plain one, which is kept beside it."""
     unpacker = image.with_name("unpack")
     unchecked = [option for kind in CHECK_KINDS for option in ("--without", kind)]  # sizes are known, and data ends where it ends
-    compile_module(board, Job(UNPACKER, unpacker), config, ["-O", "z", *unchecked], verbose)
+    compile_module(board, Job(module, unpacker), config, ["-O", "z", *unchecked], verbose)
     plain = image.read_bytes()
     image.with_name(image.name + ".plain").write_bytes(plain)
     image.write_bytes(pack(plain, unpacker.read_bytes()))

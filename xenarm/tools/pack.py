@@ -1,15 +1,19 @@
-"""Makes an image that unpacks itself (`xenarm/arm64/unpack.py`) from an arm64 Image."""
+"""Makes an image that unpacks itself from an arm64 Image (`xenarm/arm64/unpack.py`) or a zImage (`xenarm/arm32/unpack.py`)."""
 
 from __future__ import annotations
 
 import lzma
 import struct
 
+from xenarm.arm32 import unpack as unpack32
 from xenarm.arm64.unpack import LC, LP, PARAMETERS, PB, PROBABILITIES, STACK
 from xenarm.tools.errors import ToolError
+from xenarm.tools.lz4 import pack_block
 
 HEADER = struct.Struct("<IIQQQQQQ4sI")  # Linux, Documentation/arch/arm64/booting.rst
 WORDS = struct.Struct("<QQQQ")
+ZIMAGE_WORDS = struct.Struct("<IIII")
+ZIMAGE_MAGIC, ZIMAGE_MAGIC_AT, ZIMAGE_END_AT = unpack32.ZIMAGE_MAGIC.to_bytes(4, "little"), 0x24, 0x2C  # Linux, arch/arm/boot/compressed/head.S
 UNIT = 64  # bytes that the copy is a multiple of
 FILTER = {"id": lzma.FILTER_LZMA1, "preset": 9 | lzma.PRESET_EXTREME, "lc": LC, "lp": LP, "pb": PB, "nice_len": 273, "depth": 1000, "dict_size": 1 << 21}
 
@@ -34,8 +38,10 @@ def up(value: int, unit: int) -> int:
 
 def pack(image: bytes, unpacker: bytes) -> bytes:
     """The compressed image: the unpacker with a header and its parameters, then the data."""
+    if image[ZIMAGE_MAGIC_AT : ZIMAGE_MAGIC_AT + 4] == ZIMAGE_MAGIC:
+        return pack_zimage(image, unpacker)
     if image[56:60] != b"ARMd":
-        raise ToolError("only an arm64 Image can be compressed: turn CONFIG_COMPRESS off")
+        raise ToolError("only an arm64 Image or a zImage can be compressed: turn CONFIG_COMPRESS off")
     _, _, text_offset, image_size, flags, *_ = HEADER.unpack_from(image)
     data = compress(image)
     size = up(len(unpacker) + len(data), UNIT)
@@ -46,3 +52,14 @@ def pack(image: bytes, unpacker: bytes) -> bytes:
     words = WORDS.pack(room, size, len(image), len(unpacker))
     packed = header + words + unpacker[PARAMETERS + WORDS.size :] + data
     return packed.ljust(size, b"\0")
+
+
+def pack_zimage(image: bytes, unpacker: bytes) -> bytes:
+    """The same of a zImage, whose header has its size alone; it clears and uses more memory behind itself than unpacking does."""
+    data = pack_block(image)
+    size = up(len(unpacker) + len(data), UNIT)
+    words = ZIMAGE_WORDS.pack(up(len(image), 0x1000), size, len(image), len(unpacker))
+    packed = bytearray((unpacker + data).ljust(size, b"\0"))
+    packed[ZIMAGE_END_AT : ZIMAGE_END_AT + 4] = size.to_bytes(4, "little")
+    packed[unpack32.PARAMETERS : unpack32.PARAMETERS + ZIMAGE_WORDS.size] = words
+    return bytes(packed)
