@@ -1,6 +1,6 @@
 """What a packed image begins with: it moves itself out of the way, unpacks the image to where the loader put it, and starts that.
 
-The data is one block of LZ4 (LZ4 Block Format Description), which a fast boot wants: some eight instructions a byte, where LZMA takes
+The data is one block of LZ4 (LZ4 Block Format Description), which a fast boot wants: some 13 instructions a byte, where LZMA takes
 hundreds. The MMU is off: accesses are of bytes or aligned.
 """
 
