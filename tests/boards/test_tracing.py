@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
 import sys
 from collections import Counter
@@ -16,10 +15,13 @@ from elftools.elf.elffile import ELFFile
 
 from boards import board
 from tests.boards import beacon
+from tests.boards import lives as boardlives
 from tests.boards.test_configurations import variant
 from tests.boards.test_keys import PROMPT, SECONDS, to_hypervisor
-from tests.conftest import Boot
+from tests.conftest import Boot, on_first_target
 from tests.xenarm.test_trace import BY_NAME, check_format, spans_of
+from xenarm.arm32.registers import Ec as Ec32
+from xenarm.arm64.registers import Ec as Ec64
 from xenarm.core.domain import DomainState, ShutdownReason
 from xenarm.core.trace import CLASSES, NO_REASON
 from xenarm.tools import trace as tool
@@ -34,33 +36,46 @@ from xenarm.tools.session import Session, booted
 __all__ = ["variant"]
 
 CALLS = 100
-CALLER_CODE = (
-    0x52800013 | CALLS << 5,  # mov  w19, #CALLS
-    0x52B08000,  # call: mov w0, #0x84000000    PSCI_VERSION
-    0xD4000002,  # hvc  #0
-    0xD28003B0,  # mov  x16, #29                SCHED_OP
-    0xD2800000,  # mov  x0, #0                  SCHEDOP_yield
-    0xD401D422,  # hvc  #0xEA1
-    0x71000673,  # subs w19, w19, #1
-    0x54FFFF41,  # b.ne call
-    0x52B08000,  # mov  w0, #0x84000000
-    0x11002000,  # add  w0, w0, #8              SYSTEM_OFF
-    0xD4000002,  # hvc  #0
-)
+CALLER: beacon.Code = {
+    Architecture.ARM64: (
+        0x52800013 | CALLS << 5,  # mov  w19, #CALLS
+        0x52B08000,  # call: mov w0, #0x84000000    PSCI_VERSION
+        0xD4000002,  # hvc  #0
+        0xD28003B0,  # mov  x16, #29                SCHED_OP
+        0xD2800000,  # mov  x0, #0                  SCHEDOP_yield
+        0xD401D422,  # hvc  #0xEA1
+        0x71000673,  # subs w19, w19, #1
+        0x54FFFF41,  # b.ne call
+        0x52B08000,  # mov  w0, #0x84000000
+        0x11002000,  # add  w0, w0, #8              SYSTEM_OFF
+        0xD4000002,  # hvc  #0
+    ),
+    Architecture.ARM32: (
+        0xE3A06000 | CALLS,  # mov r6, #CALLS
+        0xE3A00321,  # call: mov r0, #0x84000000
+        0xE1400070,  # hvc  #0
+        0xE3A0C01D,  # mov  r12, #29
+        0xE3A00000,  # mov  r0, #0
+        0xE3A01000,  # mov  r1, #0
+        0xE140EA71,  # hvc  #0xEA1
+        0xE2566001,  # subs r6, r6, #1
+        0x1AFFFFF7,  # bne  call
+        0xE3A00321,  # mov  r0, #0x84000000
+        0xE3800008,  # orr  r0, r0, #8
+        0xE1400070,  # hvc  #0
+    ),
+}
 CALLED = 2 * CALLS + 1
-HVC64 = 0x16
+HVC = {Architecture.ARM64: Ec64.HVC64, Architecture.ARM32: Ec32.HVC}
 
 
-def caller(directory: Path, name: str = "caller") -> DomainSpec:
+def caller(target: Hypervisor, directory: Path, name: str = "caller") -> DomainSpec:
     """A guest that calls PSCI and yields a known number of times, and ends."""
-    path = directory / "caller.Image"
-    header = struct.pack("<IIQQQQQQ4sI", beacon.BRANCH_OVER_HEADER, 0, 0, 4 * KIB, beacon.LITTLE_ENDIAN_4K_ANYWHERE, 0, 0, 0, b"ARMd", 0)
-    path.write_bytes(header + struct.pack(f"<{len(CALLER_CODE)}I", *CALLER_CODE))
-    return DomainSpec(name, 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, path),))
+    return boardlives.domain(directory, name, CALLER, architecture=target.architecture)
 
 
-def hello(name: str = "hello", cpus: int = 1) -> DomainSpec:
-    return replace(own_domain(DEFAULT_BOARD, "hello", cpus, 32), name=name)
+def hello(target: Hypervisor, name: str = "hello") -> DomainSpec:
+    return replace(own_domain(target.board, "hello", 1, 32), name=name)
 
 
 def say_trace(session: Session, key: str = "Y") -> tool.Trace:
@@ -98,9 +113,9 @@ def check_turns(trace: tool.Trace) -> None:
             assert begin.subject == end.subject
 
 
-def idle(directory: Path) -> DomainSpec:
+def idle(target: Hypervisor, directory: Path) -> DomainSpec:
     """A guest that waits for nothing, and keeps the machine on."""
-    return DomainSpec("idle", 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, idle_guest(directory, Architecture.ARM64)),))
+    return DomainSpec("idle", 64 * MIB // KIB, (ModuleSpec(ModuleKind.KERNEL, idle_guest(directory, target.architecture)),))
 
 
 def named(trace: tool.Trace, name: str) -> list[tool.Sample]:
@@ -114,11 +129,11 @@ def lives(trace: tool.Trace, domain: int) -> list[tuple[int, int]]:
     return [(s.a, s.b) for s in named(trace, "domain") if s.domain == domain]
 
 
-def test_a_trace_from_the_first_instruction(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+def test_a_trace_from_the_first_instruction(boot: Boot, target: Hypervisor, scratch: Path) -> None:
     """Four domains share two CPUs. What is traced is all there: on the console, in memory, in the JSON."""
     callers = ["one", "two", "three"]
-    hypervisor = replace(xenarm, bootargs="sched=credit2 trace=all")
-    with boot(hypervisor, idle(scratch), *(caller(scratch, name) for name in callers), cpus=2) as session:
+    hypervisor = replace(target, bootargs="sched=credit2 trace=all")
+    with boot(hypervisor, idle(target, scratch), *(caller(target, scratch, name) for name in callers), cpus=2) as session:
         session.console.expect(r"tracing all: \d+ KiB", SECONDS)
         for _ in callers:
             session.console.expect(r"domain \w+: shut down", SECONDS)
@@ -132,7 +147,7 @@ def test_a_trace_from_the_first_instruction(boot: Boot, xenarm: Hypervisor, scra
     check_turns(said)
     off = ShutdownReason.POWEROFF
     for number in range(1, 4):
-        assert exits(said, HVC64, number) == CALLED
+        assert exits(said, HVC[target.architecture], number) == CALLED
         assert lives(said, number) == [(DomainState.RUNNING, NO_REASON), (DomainState.DYING, off), (DomainState.DEAD, off)]
     for cpu, samples in said.samples.items():
         assert found.samples[cpu][: len(samples)] == samples
@@ -142,13 +157,13 @@ def test_a_trace_from_the_first_instruction(boot: Boot, xenarm: Hypervisor, scra
     assert titles == {"CPUs", "CPU 0", "CPU 1", "idle", *callers, "vCPU 0"}
     for pid in (3, 4, 5):
         names = Counter(span[3] for span in spans_of(document) if span[0] == pid)
-        assert names["HVC64"] >= CALLED
+        assert names[tool.reason_name(HVC[target.architecture])] >= CALLED
         assert names["CPU 0"] + names["CPU 1"] >= 1
 
 
-def test_tracing_by_key_among_others_output(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+def test_tracing_by_key_among_others_output(boot: Boot, target: Hypervisor, scratch: Path) -> None:
     """Nothing is traced before, and nobody's output is lost while the trace is said."""
-    with boot(replace(xenarm, bootargs="sched=rr"), hello("west"), hello("east"), cpus=2) as session:
+    with boot(replace(target, bootargs="sched=rr"), hello(target, "west"), hello(target, "east"), cpus=2) as session:
         console = session.console
         for _ in range(2):
             console.expect(r"\((west|east)\) hello> ", SECONDS)
@@ -202,8 +217,8 @@ def to_guest(session: Session, name: str) -> None:
     session.console.expect(rf"input goes to {name}", SECONDS)
 
 
-def test_only_some_classes_under_null(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
-    with boot(replace(xenarm, bootargs="trace=exit,domain"), idle(scratch), caller(scratch), cpus=2) as session:
+def test_only_some_classes_under_null(boot: Boot, target: Hypervisor, scratch: Path) -> None:
+    with boot(replace(target, bootargs="trace=exit,domain"), idle(target, scratch), caller(target, scratch), cpus=2) as session:
         session.console.expect("domain caller: shut down", SECONDS)
         to_hypervisor(session)
         session.console.send("p0u0b0")
@@ -215,15 +230,14 @@ def test_only_some_classes_under_null(boot: Boot, xenarm: Hypervisor, scratch: P
     groups = {s.event.group for samples in trace.samples.values() for s in samples if s.event}
     assert groups == {"exit", "domain", ""}
     assert set(trace.classes.values()) == {CLASSES["exit"] | CLASSES["domain"]}
-    assert exits(trace, HVC64, 1) == CALLED
+    assert exits(trace, HVC[target.architecture], 1) == CALLED
     check_format(tool.convert(trace))
 
 
-def test_on_a_gicv3_too(xenarm: Hypervisor, scratch: Path, request: pytest.FixtureRequest) -> None:
-    """It has vectors of its own: those are taken again when tracing is off."""
-    v3 = replace(board(DEFAULT_BOARD), machine="virt,virtualization=on,gic-version=3")
-    domains = (idle(scratch), caller(scratch), beacon.domain(scratch))
-    with booted(compose(Machine(v3, xenarm.image, domains, 2, 1024, "sched=credit2 trace=all")), request.node.name) as session:
+def test_vectors_are_taken_again(boot: Boot, target: Hypervisor, scratch: Path) -> None:
+    """Each machine has vectors of its own: those are in force again when tracing is off."""
+    domains = (idle(target, scratch), caller(target, scratch), beacon.domain(scratch, architecture=target.architecture))
+    with boot(replace(target, bootargs="sched=credit2 trace=all"), *domains, cpus=2) as session:
         for _ in domains[1:]:
             session.console.expect(r"domain (caller|good): shut down", SECONDS)
         to_hypervisor(session)
@@ -232,14 +246,15 @@ def test_on_a_gicv3_too(xenarm: Hypervisor, scratch: Path, request: pytest.Fixtu
         session.console.expect("tracing is off", SECONDS)
         session.console.send("b0")
         session.console.expect("idle: restart 1", SECONDS)
-    assert exits(trace, HVC64, 1) == CALLED
+    assert exits(trace, HVC[target.architecture], 1) == CALLED
     assert {s.cpu for s in named(trace, "irq")} == {0, 1}
     check_turns(trace)
     check_format(tool.convert(trace))
 
 
-def test_an_unknown_class_is_named(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
-    with boot(replace(xenarm, bootargs="trace=irq,everything"), beacon.domain(scratch)) as session:
+@on_first_target
+def test_an_unknown_class_is_named(boot: Boot, target: Hypervisor, scratch: Path) -> None:
+    with boot(replace(target, bootargs="trace=irq,everything"), beacon.domain(scratch)) as session:
         session.console.expect(
             r"xen,xen-bootargs: trace=irq,everything: some word of it is unknown and ignored; there are exit, sched, irq, domain and all", SECONDS
         )
@@ -247,8 +262,9 @@ def test_an_unknown_class_is_named(boot: Boot, xenarm: Hypervisor, scratch: Path
         session.wait_off(SECONDS)
 
 
-def test_the_command_reads_a_console(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
-    with boot(replace(xenarm, bootargs="trace=all"), hello()) as session:
+@on_first_target
+def test_the_command_reads_a_console(boot: Boot, target: Hypervisor, scratch: Path) -> None:
+    with boot(replace(target, bootargs="trace=all"), hello(target)) as session:
         session.console.expect(PROMPT, SECONDS)
         to_hypervisor(session)
         say_trace(session)
