@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ from xenarm.tools.layout import Layout
 from xenarm.tools.machine import MIB, Architecture, Board, Region
 
 
+ANSWER_SECONDS = 120  # to a QMP command
 OWN_TREE_ROOM = MIB
 """Without -kernel, QEMU puts a device tree of its own here, at the base of RAM; nothing looks at it."""
 
@@ -126,11 +128,16 @@ class Qemu:
     def _receive(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The next message of a kind; events in between are dropped."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            message: dict[str, Any] = json.loads(line)
-            if wanted(message):
-                return message
-        raise ToolError(f"QEMU ended: {self._log.read_text().strip() or 'it said nothing'}")
+        deadline = Timer(ANSWER_SECONDS, self.process.kill)
+        deadline.start()
+        try:
+            for line in self.process.stdout:
+                message: dict[str, Any] = json.loads(line)
+                if wanted(message):
+                    return message
+        finally:
+            deadline.cancel()
+        raise ToolError(f"QEMU ended, or did not answer within {ANSWER_SECONDS} s: {self._log.read_text().strip() or 'it said nothing'}")
 
     def execute(self, command: str, **arguments: object) -> Any:
         """Run a QMP command and return its answer."""
