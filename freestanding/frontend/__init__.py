@@ -48,7 +48,7 @@ class Frontend:
     def program(self, roots: list[Function] | None = None, once: Collection[str] = (), fast: Collection[str] = (), separate: Parts = ()) -> Program:
         """Everything the roots reach (all that was lowered when not given), callees first. `once`: symbols of roots that run once.
 
-        `fast`: modules compiled for speed, all others then being compiled for size; none: all are. `separate`: names of parts, with modules, functions and symbols,
+        `fast`: modules, functions and symbols compiled for speed, all others then being compiled for size; none: all are. `separate`: names of parts, with such names,
         for code that only those reach. Raises CompileError.
         """
         starts = [self.callee(f, None) for f in roots] if roots is not None else list(self.functions.values())
@@ -58,7 +58,7 @@ class Frontend:
         kept, named = self._reach(stay)
         return Program(self.pointer_bits, functions, statics, self.checks, dict(self.functions),
                        frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if not _holds(s, named)),
-                       frozenset(f for f in functions if fast and f.function.__module__ not in fast), self._parts(separate, stay, kept))
+                       frozenset(f for f in functions if fast and _names(f).isdisjoint(fast)), self._parts(separate, stay, kept))
 
     def callees(self, function: FunctionIR) -> list[FunctionIR]:
         """What a function may call, through pointers too."""
@@ -211,7 +211,7 @@ class Frontend:
         """The part of each function that only functions of that part's modules and symbols lead to."""
         found: dict[FunctionIR, str] = {}
         for name, members in parts:
-            inside = {f for f in kept if not {f.function.__module__, _full_name(f.function), f.symbol}.isdisjoint(members)}
+            inside = {f for f in kept if not _names(f).isdisjoint(members)}
             others = self._reach(roots, inside)[0]
             found |= {f: name for f in kept if f not in others}
         return found
@@ -342,6 +342,11 @@ def _holds(static: Static, named: set[int]) -> bool:
     inside: set[int] = set()
     _survey(static.live, static.name, inside, [])
     return not inside.isdisjoint(named)
+
+
+def _names(function: FunctionIR) -> set[str | None]:
+    """What lists may call a function by: its module, its own name, its symbol."""
+    return {function.function.__module__, _full_name(function.function), function.symbol}
 
 
 def _full_name(function: Function) -> str:

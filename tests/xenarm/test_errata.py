@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from freestanding import hosted, zeroed
+from freestanding import hosted, u32, zeroed
 from tests.xenarm.gic_model import machine
 from tests.xenarm.test_psci import call
 from xenarm.abi.psci import Smccc
@@ -18,7 +18,7 @@ from xenarm.arm64 import errata, switch, vectors
 from xenarm.arm64.errata import AVOIDED, CODE, CORES, ERRATA, ERRATUM_ROWS, NEVER_FIXED, Erratum, core_of, erratum_matches, midr
 from xenarm.arm64.processor import OPTIONS, PROCESSORS, SPECULATION, Judgement, Mitigation, judge, processors_judge, take_option, workaround_for_guests
 from xenarm.arm64.traced import CODE as TRACED
-from xenarm.arm64.vectors import CALL, HARDENED, LOOP, Harden, hardening_used
+from xenarm.arm64.vectors import CALL, HARDENED, LOOP, Harden, vectors_used
 
 SUCCESS, UNAFFECTED, NOT_REQUIRED, NONE = 0, 1, Smccc.NOT_REQUIRED, Smccc.NOT_SUPPORTED64
 MAX = 0x000F_0510  # QEMU's `max`
@@ -197,14 +197,15 @@ NEWER = {"midr_el1": midr("Cortex-A76", 0x41), "csv2": 1, "ssbs": True, "firmwar
 def test_big_and_little_cpus_have_each_their_own() -> None:
     """The vectors are each CPU's; guests are told the worst."""
     assert judged(LITTLE, BIG, NEWER) == [Harden.NONE, Harden.CALL, Harden.LOOP]
-    assert (SPECULATION.loops, SPECULATION.call) == (WORDS.loops, WORDS.call) == (24, WA1) and hardening_used()
+    assert (SPECULATION.loops, SPECULATION.call) == (WORDS.loops, WORDS.call) == (24, WA1)
+    assert [vectors_used(how, u32(3)) for how in (Harden.NONE, Harden.LOOP, Harden.CALL)] == [True] * 3 and not vectors_used(Harden.LOOP, u32(2))
     assert workaround_for_guests(WA1) == SUCCESS
     assert workaround_for_guests(WA3) == SUCCESS
     assert workaround_for_guests(Smccc.ARCH_WORKAROUND_2) == NOT_REQUIRED, "the firmware does it, for good"
 
 
 def test_guests_are_told_what_the_cpus_are() -> None:
-    assert judged(LITTLE, LITTLE) == [Harden.NONE] * 2 and not hardening_used()
+    assert judged(LITTLE, LITTLE) == [Harden.NONE] * 2 and not vectors_used(Harden.LOOP, u32(2)) and not vectors_used(Harden.CALL, u32(2))
     assert [workaround_for_guests(f) for f in (WA1, Smccc.ARCH_WORKAROUND_2, WA3)] == [UNAFFECTED, NOT_REQUIRED, UNAFFECTED]
 
 

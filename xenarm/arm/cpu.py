@@ -1,13 +1,21 @@
 """Which vCPU and which CPU this is: from the stack pointer, since every vCPU's stack lies in its own slot. Right at any exception level."""
 
-from freestanding import Struct, fn, linker_symbol, truncate, u32, usize, zeroed
+from freestanding import IntEnum, Struct, fn, linker_symbol, truncate, u8, u32, usize, zeroed
 
 from xenarm.arm.instructions import read_stack_pointer
 from xenarm.core.domain import SLOTS, SLOT_SHIFT, Vcpu
 
-__all__ = ["SHARING", "cpu_index", "this_vcpu"]
+__all__ = ["SHARING", "Harden", "cpu_index", "this_vcpu"]
 
 SLOTS_START = linker_symbol("__slots_start")
+
+
+class Harden(IntEnum, type=u8):
+    """What a CPU does first when a guest leaves: nothing, a loop that replaces the branch history, a call of the firmware."""
+
+    NONE = 0
+    LOOP = 1
+    CALL = 2
 
 
 class Sharing(Struct):

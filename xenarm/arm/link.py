@@ -7,6 +7,8 @@ Behind the image begins the window: addresses that get memory one by one (`arm/w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from xenarm.arm.layout import DEVICE_PAGES, IMAGE_ALIGN, IMAGE_TABLES, IMAGE_VIRT
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
@@ -28,20 +30,18 @@ ONCE = ("boot_first_cpu",)
 """What only this reaches is in the image's `.once` sections. It never returns; `boot_end`, the last that it calls, stays."""
 
 SHORT_WAY = ("xenarm.arm.short", "xenarm.arm.hw", "xenarm.arm.instructions", "xenarm.gic.words", "xenarm.psci.guest")
-FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else tuple(
+FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else SHORT_WAY + tuple(
     f"xenarm.{name}"
     for name in (
-        *("arm.clear", "arm.cpu", "arm.fields", "arm.hw", "arm.instructions", "arm.irq", "arm.machine", "arm.mmu", "arm.run", "arm.schedule", "arm.short"),
-        *("arm.timer", "arm.traced", "arm.traps", "arm.vcpu", "arm64.clear", "arm64.inject", "arm64.switch", "arm64.turns", "arm64.zero"),
+        *("arm.clear", "arm.cpu", "arm.fields", "arm.mmu", "arm64.clear", "arm64.guest.load_general", "arm64.switch", "arm64.turns", "arm64.zero"),
         *("arm32.banked", "arm32.inject", "arm32.switch", "arm32.zero"),
-        *("core.domain", "core.mmio", "core.sched.arinc653", "core.sched.credit2", "core.sched.null", "core.sched.queue", "core.sched.rr"),
-        *("core.sched.rtds", "core.sched.scheduler", "core.sched.state", "core.spinlock", "core.trace", "core.vpl011"),
+        *("core.domain", "core.sched.arinc653", "core.sched.credit2", "core.sched.null", "core.sched.queue", "core.sched.rr"),
+        *("core.sched.rtds", "core.sched.scheduler", "core.sched.state", "core.spinlock"),
         *("devicetree.reader", "devicetree.values", "devicetree.writer"),
-        *("gic.context", "gic.controller", "gic.host", "gic.lists", "gic.state", "gic.v2", "gic.v3", "gic.vgic", "gic.vgicd", "gic.vgicd3"),
-        *("gic.words", "psci.guest"),
+        *("gic.context", "gic.controller", "gic.host", "gic.state", "gic.v2", "gic.vgic.own_word_reset", "gic.vgic.word_reset"),
     )
 )
-"""The modules compiled for speed: by CONFIG_OPTIMIZE_SPEED what guests' exits, interrupts and switches go through, and what most of the boot's time goes to. All others are compiled for size."""
+"""What is compiled for speed: by CONFIG_OPTIMIZE_SPEED what guests' short exits and switches go through, and what most of the boot's time goes to. All else is compiled for size, inlined in it or not."""
 
 GICV3_ENTRIES = ("xenarm.gic.vgicr.vgicr_access", "xenarm.gic.vgicd3.vgicd3_access", "xenarm.gic.vgicd3.vgic_send_sgi")
 SEPARATE = (
@@ -49,6 +49,17 @@ SEPARATE = (
     ("gicv3", ("xenarm.gic.v3", *GICV3_ENTRIES, *(f"{name}_v3" for name in ("short_sync", "short_irq", "guest_waits", "guest_waited", "guest_yielded", "vcpu_return")))),
 )
 """Code that one machine or boot argument needs and another does not, in the image's order: what is not chosen is free memory after the boot (`once.py`)."""
+
+TABLES = ("plain", "traced", "loop", "traced_loop", "call", "traced_call")
+TABLE_ALIGN = 2048 if CONFIG.ARM64 else 4
+TABLES_V3 = ("call_v3", "loop_v3", "plain_v3")
+"""Vectors of arm64, 2 KiB each: what a CPU needs of the first fills one page, where exits can be traced. Of the others it needs one, beside the first one's tracing."""
+
+
+def parts(names: Iterable[str], align: int = 4) -> str:
+    """Each with a symbol where it begins."""
+    return "".join(f"        . = ALIGN({align});\n        __part_{name}_start = .;\n        KEEP(*(.part.{name}))\n" for name in names)
+
 
 ONCE_LINES, LINES = ("KEEP(*(.once.lines))", "KEEP(*(.lines))") if CONFIG.LINES else ("", "")
 LINKER_SCRIPT = f"""
@@ -67,18 +78,18 @@ SECTIONS
         __text_start = .;
         KEEP(*(.head.text))
         __head_end = .;
-        . = ALIGN(2048);
         KEEP(*(.vectors.text))
+        *(.text.trap)
+        . = ALIGN({PAGE_SIZE if CONFIG.ARM64 and CONFIG.TRACE else 4});
+{parts(TABLES, TABLE_ALIGN)}
+        . = ALIGN({TABLE_ALIGN});
+        __part_all_start = .;
         *(.text .text.*)
-{"".join(f"        __part_{name}_start = .;{chr(10)}        *(.part.{name}){chr(10)}" for name, _ in SEPARATE)}
-        __part_hardened_start = .;
-        . = ALIGN(2048);
-        KEEP(*(.hardened.text))
-        __parts_end = .;
-        . = ALIGN({PAGE_SIZE});
+{parts(name for name, _ in SEPARATE)}
+{parts(TABLES_V3, TABLE_ALIGN)}
         __text_end = .;
     }} :text
-    .once.text : ALIGN({PAGE_SIZE}) {{
+    .once.text : ALIGN(64) {{
         __once_text_start = .;
         *(.once.text)
         . = ALIGN({PAGE_SIZE});

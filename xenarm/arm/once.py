@@ -2,8 +2,11 @@
 
 from freestanding import Array, Struct, View, address_of, align_down, align_up, array, fn, linker_symbol, u8, u32, u64, usize, zeroed
 
+from xenarm.arm.cpu import Harden
 from xenarm.arm.mmu import image_physical, image_size, mmu_release, pool_close, pool_left
-from xenarm.arm.variant import hardening_used
+from xenarm.arm.variant import vectors_used
+from xenarm.arm.vcpu import cpus_awaited, cpus_online
+from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_MEMORY, SLOTS
 from xenarm.core.fault import HOST_TREE
@@ -26,15 +29,23 @@ FIRST_SLOT = linker_symbol("__pool_end")  # its memory
 DEEP_STACK = FIRST_SLOT_MEMORY - SLOT_MEMORY
 
 
-NULL_START = linker_symbol("__part_null_start")  # what `SEPARATE` in link.py names, in this order
+PLAIN_START = linker_symbol("__part_plain_start")  # what `TABLES`, `SEPARATE` and `TABLES_V3` in link.py name, in this order
+TRACED_START = linker_symbol("__part_traced_start")
+LOOP_START = linker_symbol("__part_loop_start")
+TRACED_LOOP_START = linker_symbol("__part_traced_loop_start")
+CALL_START = linker_symbol("__part_call_start")
+TRACED_CALL_START = linker_symbol("__part_traced_call_start")
+ALL_START = linker_symbol("__part_all_start")  # what every machine needs
+NULL_START = linker_symbol("__part_null_start")
 RR_START = linker_symbol("__part_rr_start")
 CREDIT2_START = linker_symbol("__part_credit2_start")
 RTDS_START = linker_symbol("__part_rtds_start")
 ARINC653_START = linker_symbol("__part_arinc653_start")
 GICV3_START = linker_symbol("__part_gicv3_start")
-HARDENED_START = linker_symbol("__part_hardened_start")  # the vectors of CPUs whose branch prediction needs care
-PARTS = 7
-ARINC653 = 4
+CALL_V3_START = linker_symbol("__part_call_v3_start")
+LOOP_V3_START = linker_symbol("__part_loop_v3_start")
+PLAIN_V3_START = linker_symbol("__part_plain_v3_start")
+PARTS = 17  # with the boot's own
 
 
 class Part(Struct):
@@ -48,6 +59,8 @@ class Once(Struct):
     """Whether the boot is over, and which parts of the image stay after it."""
 
     over: bool
+    count: u32
+    frames: bool  # the schedule of `arinc653` is needed
     parts: Array[Part] = array(Part, PARTS)
 
 
@@ -55,9 +68,10 @@ STATE = zeroed(Once)
 
 
 @fn
-def part(index: u32, start: usize, needed: bool) -> None:
-    STATE.parts[index].start = start
-    STATE.parts[index].needed = needed
+def part(start: usize, needed: bool) -> None:
+    STATE.parts[STATE.count].start = start
+    STATE.parts[STATE.count].needed = needed
+    STATE.count += 1
 
 
 def built_in(name: str) -> bytes:
@@ -69,20 +83,40 @@ NULL_NAME, RR_NAME, CREDIT2_NAME, RTDS_NAME, ARINC653_NAME = (built_in(name) for
 
 
 @fn
-def scheduler_part(index: u32, start: usize, name: View[u8]) -> None:
-    part(index, start, sched_name().equals(name))
+def table_part(start: usize, how: Harden, wanted: bool) -> None:
+    """A CPU that was started and has not come may come yet, and then begins with the plain vectors."""
+    part(start, wanted and (vectors_used(how, cpus_online()) or (how == Harden.NONE and cpus_awaited())))
+
+
+@fn
+def scheduler_part(start: usize, name: View[u8]) -> None:
+    part(start, sched_name().equals(name))
 
 
 @fn
 def parts_find() -> None:
-    """See which parts are needed, once the interrupt controller and the scheduler are known."""
-    scheduler_part(0, usize(NULL_START), NULL_NAME)
-    scheduler_part(1, usize(RR_START), RR_NAME)
-    scheduler_part(2, usize(CREDIT2_START), CREDIT2_NAME)
-    scheduler_part(3, usize(RTDS_START), RTDS_NAME)
-    scheduler_part(ARINC653, usize(ARINC653_START), ARINC653_NAME)
-    part(5, usize(GICV3_START), gic_is_v3())
-    part(6, usize(HARDENED_START), hardening_used())
+    """See which parts are needed, once CPUs, the interrupt controller and the scheduler are known."""
+    v3 = gic_is_v3()
+    first = not v3 or not CONFIG.GICV2  # of the two versions that the image may have
+    STATE.count = 0
+    table_part(usize(PLAIN_START), Harden.NONE, first)
+    table_part(usize(TRACED_START), Harden.NONE, True)
+    table_part(usize(LOOP_START), Harden.LOOP, first)
+    table_part(usize(TRACED_LOOP_START), Harden.LOOP, True)
+    table_part(usize(CALL_START), Harden.CALL, first)
+    table_part(usize(TRACED_CALL_START), Harden.CALL, True)
+    part(usize(ALL_START), True)
+    scheduler_part(usize(NULL_START), NULL_NAME)
+    scheduler_part(usize(RR_START), RR_NAME)
+    scheduler_part(usize(CREDIT2_START), CREDIT2_NAME)
+    scheduler_part(usize(RTDS_START), RTDS_NAME)
+    scheduler_part(usize(ARINC653_START), ARINC653_NAME)
+    part(usize(GICV3_START), v3)
+    table_part(usize(CALL_V3_START), Harden.CALL, v3)
+    table_part(usize(LOOP_V3_START), Harden.LOOP, v3)
+    table_part(usize(PLAIN_V3_START), Harden.NONE, v3)
+    part(usize(TEXT_START), False)
+    STATE.frames = sched_name().equals(ARINC653_NAME)
 
 
 @fn
@@ -94,7 +128,7 @@ def boot_is_over() -> bool:
 @fn
 def data_left() -> usize:
     """Where the data begins that nobody needs after the boot."""
-    return align_up(usize(FRAMES_END), PAGE_SIZE) if STATE.parts[ARINC653].needed else usize(DATA_START)
+    return align_up(usize(FRAMES_END), PAGE_SIZE) if STATE.frames else usize(DATA_START)
 
 
 @fn
@@ -105,12 +139,12 @@ def tree_left() -> usize:
 
 @fn
 def parts_left(give: bool) -> usize:
-    """Bytes of the whole pages in which only parts lie that are not needed; `give` them back."""
+    """Bytes of the whole pages in which only parts lie that are not needed, and the boot's constants behind them; `give` them back."""
     bytes = usize(0)
     first = usize(0)
     for i in range(PARTS + 1):
         end = i == PARTS or STATE.parts[i].needed
-        at = usize(TEXT_START) if i == PARTS else STATE.parts[i].start  # the boot's text begins where the other's last page ends
+        at = usize(CONSTANTS_END) if i == PARTS else STATE.parts[i].start
         if end and first != 0:
             bytes += whole_pages(align_up(first, PAGE_SIZE), align_down(at, PAGE_SIZE), give)
         first = usize(0) if end else at if first == 0 else first
@@ -128,7 +162,7 @@ def whole_pages(first: usize, end: usize, give: bool) -> usize:
 def image_kept() -> u64:
     """Bytes of the image that stay after the boot."""
     parts_find()
-    boots = parts_left(False) + usize(CONSTANTS_END) - usize(TEXT_START) + (usize(DATA_END) - data_left())
+    boots = parts_left(False) + (usize(DATA_END) - data_left())
     return image_size() - u64(boots + len(pool_left()) + (usize(TREE_END) - tree_left()) + DEEP_STACK)
 
 
@@ -149,7 +183,6 @@ def once_release() -> None:
     pool_close()
     left = pool_left()
     _ = parts_left(True)
-    release(usize(TEXT_START), usize(CONSTANTS_END), usize(TEXT_START))
     release(data_left(), usize(DATA_END), data_left())
     release(address_of(left), address_of(left) + len(left), address_of(left))
     release(tree_left(), usize(TREE_END), tree_left())

@@ -7,7 +7,7 @@ from freestanding import Atomic, Struct, atomic, export, fn, truncate, u32, u64,
 from xenarm.abi.affinity import affinity_of
 from xenarm.arm.cpu import SHARING, cpu_index, this_vcpu
 from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
-from xenarm.arm.instructions import instruction_sync, wait_for_interrupt
+from xenarm.arm.instructions import cpu_relax, instruction_sync, wait_for_interrupt
 from xenarm.arm.irq import irq_acknowledged, irq_handle
 from xenarm.arm.mmu import icache_invalidate
 from xenarm.arm.once import once_release
@@ -220,6 +220,8 @@ class Start(Struct):
     """Until the domains are built there is nothing to run."""
 
     given: Atomic[u32] = atomic(u32)
+    settled: Atomic[u32] = atomic(u32)  # CPUs that use the vectors which stay
+    over: Atomic[u32] = atomic(u32)  # what only the boot used is gone
 
 
 START = zeroed(Start)
@@ -241,6 +243,9 @@ def cpu_run() -> None:
         wait_for_interrupt()
         irq_handle(me)
     vectors_settle()
+    _ = START.settled.fetch_add(1)
+    while START.over.load_acquire() == 0:
+        cpu_relax()
     while True:
         chosen = vcpu_choose(me)
         if chosen is not None:
@@ -257,9 +262,13 @@ def cpu_run() -> None:
 @export("boot_end")
 def boot_end() -> None:
     """The boot is over, and its code and data go. Every CPU runs vCPUs from now on. Does not return."""
-    once_release()
+    vectors_settle()
     START.given.store_release(1)
     gic_kick_others(cpus_online(), cpu_index())
+    while START.settled.load_acquire() < cpus_online() - 1:
+        cpu_relax()
+    once_release()
+    START.over.store_release(1)
     cpu_run()
 
 

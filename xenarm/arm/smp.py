@@ -113,6 +113,7 @@ def start(fdt: Fdt, node: Node, mpidr: u64) -> bool:
         say_refused(fdt, node, mpidr)
         return True
     if not wait_for(number, started == Started.WAKE):
+        CPUS.awaited = True
         log_warning(f"cpu {mpidr:#x}: does not come; it and those after it are left out")
         return False
     return True

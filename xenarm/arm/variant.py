@@ -8,14 +8,14 @@ if CONFIG.ARM64:
     from xenarm.arm64.processor import processor_init, processors_judge, processors_prepare, workaround_for_guests
     from xenarm.arm64.report import crash_check, frame_record, saved_vtimer, say_crash, say_crash_registers, say_guest_registers, say_saved_registers
     from xenarm.arm64.switch import context_switch, fp_give, fp_take, vcpu_address, vcpu_of, vcpu_prepare
-    from xenarm.arm64.vectors import enter_guest, hardening_used, vectors_choose
+    from xenarm.arm64.vectors import enter_guest, vectors_choose, vectors_used
 else:
     from xenarm.arm32.banked import guest_register, guest_register_set
     from xenarm.arm32.guest import HCR_GUEST, HCR_NO_GUEST, cpu_control, load_general, load_system, strays_load, strays_unload
     from xenarm.arm32.processor import processor_init, processors_judge, processors_prepare, workaround_for_guests
     from xenarm.arm32.report import crash_check, frame_record, saved_vtimer, say_crash, say_crash_registers, say_guest_registers, say_saved_registers
     from xenarm.arm32.switch import context_switch, fp_give, fp_take, vcpu_address, vcpu_of, vcpu_prepare
-    from xenarm.arm32.vectors import enter_guest, hardening_used, vectors_choose
+    from xenarm.arm32.vectors import enter_guest, vectors_choose, vectors_used
 
 __all__ = [
     "HCR_GUEST",
@@ -29,7 +29,6 @@ __all__ = [
     "frame_record",
     "guest_register",
     "guest_register_set",
-    "hardening_used",
     "load_general",
     "load_system",
     "processor_init",
@@ -46,5 +45,6 @@ __all__ = [
     "vcpu_of",
     "vcpu_prepare",
     "vectors_choose",
+    "vectors_used",
     "workaround_for_guests",
 ]

@@ -13,13 +13,14 @@ from xenarm.core.sched.scheduler import sched_insert, sched_remove
 from xenarm.core.sched.state import SchedParams
 from xenarm.gic.state import VcpuTag
 
-__all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
+__all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_awaited", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
 
 
 class Cpus(Struct):
     """How many CPUs run; they are numbered from 0 in the order they came."""
 
     online: Atomic[u32] = atomic(u32)
+    awaited: bool  # one was started and has not come
 
 
 CPUS = zeroed(Cpus)
@@ -29,6 +30,12 @@ CPUS = zeroed(Cpus)
 def cpus_online() -> u32:
     """Physical CPUs that run."""
     return CPUS.online.load_acquire()
+
+
+@fn
+def cpus_awaited() -> bool:
+    """Whether one more may come, late."""
+    return CPUS.awaited
 
 
 @fn

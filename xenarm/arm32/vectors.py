@@ -4,13 +4,14 @@ While a guest runs, SP_hyp points at its `Vcpu`, and the stack is free below it.
 modes share; those that are banked by mode stay in place, as do ELR_hyp and SPSR_hyp. HYP mode has the LR of user mode for its own.
 """
 
-from freestanding import assembly, external, fn, linker_symbol, offset_of, size_of, u64, usize
+from freestanding import assembly, external, fn, linker_symbol, offset_of, size_of, u32, u64, usize
+from xenarm.arm.cpu import Harden
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm32.registers import Mode, coprocessor, write_hvbar
 from xenarm.core.domain import Vcpu
 
-__all__ = ["HYP_VECTORS", "LR_INDEX", "enter_guest", "hardening_used", "vectors_choose"]
+__all__ = ["HYP_VECTORS", "LR_INDEX", "enter_guest", "vectors_choose", "vectors_used"]
 
 LR_INDEX = 14  # of LR_usr in the frame; 13 is free, since SP is banked
 
@@ -166,9 +167,9 @@ def enter_guest(v: Vcpu) -> None:
 
 
 @fn
-def hardening_used() -> bool:
-    """There are no other tables."""
-    return False
+def vectors_used(how: Harden, cpus: u32) -> bool:
+    """There is one set, for all CPUs."""
+    return True
 
 
 @fn

@@ -8,7 +8,7 @@ from freestanding import assembly, fn, linker_symbol, u64, usize
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm.short import NOT_HERE_BIT
 from xenarm.arm64.registers import write_vbar_el2
-from xenarm.arm64.vectors import CALL, CALLEE_SAVED, LEAVE, LOOP, SAVE, Harden, harden_here, move_pairs, own_fault, vector
+from xenarm.arm64.vectors import CALL, CALLEE_SAVED, LEAVE, LOOP, SAVE, Harden, harden_here, move_pairs, own_fault, table_part, vector
 from xenarm.config import CONFIG
 from xenarm.core.trace import EXIT_FIQ, EXIT_IRQ, EXIT_SERROR
 
@@ -33,7 +33,7 @@ SHORT_SYNC_EITHER = """    cbnz x1, 1f
 SHORT_SYNC = SHORT_SYNC_EITHER if CONFIG.GICV2 and CONFIG.GICV3 else f"    bl short_sync_{'v2' if CONFIG.GICV2 else 'v3'}"
 
 
-def traced_table(label: str, harden: str = "") -> str:
+def traced_table(label: str, part: str, harden: str = "") -> str:
     from_guest = [
         entry(SYNCHRONOUS, "traced_sync", harden),
         entry(EXIT_IRQ, "traced_irq", harden),
@@ -41,18 +41,16 @@ def traced_table(label: str, harden: str = "") -> str:
         entry(EXIT_SERROR, "traced_serror", harden),
     ]
     entries = [*8 * [vector(own_fault())], *from_guest, entry(SYNCHRONOUS, "traced_full", harden), *from_guest[1:]]
-    return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(entries)
+    return table_part(label, part, entries)
 
 
 HARDENED_TABLES = f"""
-    .section .hardened.text, "ax"
-{traced_table("traced_loop_vectors", LOOP)}
-{traced_table("traced_call_vectors", CALL)}
+{traced_table("traced_loop_vectors", "traced_loop", LOOP)}
+{traced_table("traced_call_vectors", "traced_call", CALL)}
 """
 
 CODE = f"""
-    .section .vectors.text, "ax"
-{traced_table("traced_vectors")}
+{traced_table("traced_vectors", "traced")}
 {HARDENED_TABLES if CONFIG.HARDEN_BRANCH_PREDICTOR else ""}
     .section .text.trap, "ax"
 traced_sync:

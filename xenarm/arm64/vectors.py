@@ -6,8 +6,8 @@ ELR_EL2 and SPSR_EL2 stay where they are. A guest whose vCPU waits or yields is 
 CPUs whose branch prediction guests could train have tables of their own, which see to that first (`processor.py`): the others pay nothing.
 """
 
-from freestanding import Array, IntEnum, Ptr, Struct, array, assembly, external, fn, linker_symbol, offset_of, size_of, u8, u32, u64, usize, zeroed
-from xenarm.arm.cpu import cpu_index
+from freestanding import Array, Ptr, Struct, array, assembly, external, fn, linker_symbol, offset_of, size_of, u8, u32, u64, usize, zeroed
+from xenarm.arm.cpu import Harden, cpu_index
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm64.registers import write_vbar_el2
@@ -15,7 +15,7 @@ from xenarm.arm.short import SENDS_BIT, WAITS_BIT, YIELDS_BIT
 from xenarm.config import CONFIG
 from xenarm.core.domain import MAX_CPUS, Vcpu
 
-__all__ = ["Harden", "enter_guest", "harden_here", "hardening_choose", "hardening_set", "hardening_used", "vectors_choose"]
+__all__ = ["Harden", "enter_guest", "harden_here", "hardening_choose", "hardening_set", "vectors_choose", "vectors_used"]
 
 MAPS_MEMORY = True
 
@@ -26,14 +26,6 @@ LOOP_VECTORS_V3 = linker_symbol("loop_vectors_v3")
 CALL_VECTORS = linker_symbol("call_vectors")
 CALL_VECTORS_V3 = linker_symbol("call_vectors_v3")
 HARDENING = linker_symbol("hardening")
-
-
-class Harden(IntEnum, type=u8):
-    """What a CPU does first when a guest leaves: nothing, a loop that replaces the branch history, a call of the firmware."""
-
-    NONE = 0
-    LOOP = 1
-    CALL = 2
 
 
 class Hardening(Struct):
@@ -106,6 +98,10 @@ def guest_call(function: str) -> str:
     return f"{SAVE}\n    mov x0, sp\n    bl {function}\n{LEAVE}"
 
 
+def table_part(label: str, part: str, entries: list[str]) -> str:
+    return f'    .section .part.{part}, "ax"\n    .balign 2048\n    .global {label}\n{label}:\n{"".join(entries)}'
+
+
 def short_call(function: str, rest: str, harden: str) -> str:
     return f"{SAVE_FEW}{harden}\n    mov x0, sp\n    bl {function}\n    cbnz x0, {rest}\n{RESTORE_FEW}\n{ERET}"
 
@@ -115,18 +111,22 @@ def rare_call(function: str, harden: str) -> str:
     return f"{SAVE}{harden}\n    b guest_{function}" if harden else guest_call(f"trap_{function}")
 
 
-def vector_table(label: str, gic: str, harden: str = "") -> str:
-    """The table for a machine with that controller: EL2's own faults, AArch64, AArch32."""
+def vector_table(label: str, part: str, gic: str, harden: str = "") -> str:
+    """The table for a machine with that controller, a part of the image of its own: EL2's own faults, AArch64, AArch32."""
     others = [short_call(f"short_irq_{gic}", f"guest_irq_{gic}", harden), rare_call("fiq", harden), rare_call("serror", harden)]
     short = short_call(f"short_sync_{gic}", f"guest_sync_{gic}", harden)
     entries = 8 * [own_fault()] + [short, *others, f"{SAVE}{harden}\n    b guest_full", *others]
-    return f"    .balign 2048\n    .global {label}\n{label}:\n" + "".join(vector(body) for body in entries)
+    return table_part(label, part, [vector(body) for body in entries])
 
 
 def hardened_tables() -> str:
     """One more of each kind for each controller."""
-    kinds = {"loop_vectors": LOOP, "call_vectors": CALL}
-    return NL.join(vector_table(name if gic == GICS[-1] else f"{name}_v3", gic, code) for name, code in kinds.items() for gic in GICS)
+    kinds = {"loop": LOOP, "call": CALL}
+    return NL.join(
+        vector_table(f"{kind}_vectors", kind, gic, code) if gic == GICS[-1] else vector_table(f"{kind}_vectors_v3", f"{kind}_v3", gic, code)
+        for kind, code in kinds.items()
+        for gic in GICS
+    )
 
 
 def beyond_short(gic: str) -> str:
@@ -170,10 +170,9 @@ guest_yield_{gic}:
 
 NL = "\n"
 GICS = [*(["v3"] if CONFIG.GICV3 else []), *(["v2"] if CONFIG.GICV2 else [])]
-VECTORS_AT_BOOT = vector_table("vectors", "v2" if CONFIG.GICV2 else "v3")
-VECTORS_OTHER = vector_table("vectors_v3", "v3") if CONFIG.GICV2 and CONFIG.GICV3 else ""
+VECTORS_AT_BOOT = vector_table("vectors", "plain", "v2" if CONFIG.GICV2 else "v3")
+VECTORS_OTHER = vector_table("vectors_v3", "plain_v3", "v3") if CONFIG.GICV2 and CONFIG.GICV3 else ""
 VECTORS_HARDENED = f"""
-    .section .hardened.text, "ax"
 {hardened_tables()}
     .section .text.trap, "ax"
 guest_fiq:
@@ -192,7 +191,6 @@ hardening:
 """
 
 VECTORS = f"""
-    .section .vectors.text, "ax"
 {VECTORS_AT_BOOT}
 {VECTORS_OTHER}
 {VECTORS_HARDENED if CONFIG.HARDEN_BRANCH_PREDICTOR else ""}
@@ -298,13 +296,15 @@ def hardening_set(loops: u32, call: u32) -> None:
 
 
 @fn
-def hardening_used() -> bool:
-    """Whether any CPU needs the hardened tables."""
+def vectors_used(how: Harden, cpus: u32) -> bool:
+    """Whether one of the first so many CPUs needs the tables of that kind."""
     if CONFIG.HARDEN_BRANCH_PREDICTOR:
-        for how in HARDENED.how:
-            if how != Harden.NONE:
+        for cpu in range(cpus):
+            if HARDENED.how[cpu] == how:
                 return True
-    return False
+        return False
+    else:
+        return how == Harden.NONE
 
 
 @fn

@@ -126,8 +126,7 @@ def own_word_reset(v: Vcpu) -> None:
     v.vgic.own.edge = SGI_BITS
     v.vgic.own.enabled = u32(0) if gic_is_v3() else u32(SGI_BITS)
     v.vgic.waker = WAKER_ASLEEP
-    for sgi in range(u32(SGIS)):
-        v.vgic.sgi_senders[sgi] = 0
+    v.vgic.sgi_senders.fill(0)
 
 
 @fn
