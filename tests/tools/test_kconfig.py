@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,15 @@ def test_editors_without_a_terminal_or_a_display_say_so(dot: Path) -> None:
         assert result.returncode == 1
         assert words in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_a_window_that_cannot_be_opened_is_one_line(dot: Path, tmp_path: Path) -> None:
+    """On a display where nobody is, or with a tkinter that is not installed."""
+    environment = {**os.environ, "DISPLAY": f"unix:{tmp_path}", "KCONFIG_CONFIG": str(dot)}
+    command = [sys.executable, "-m", "xenarm.tools.kconfig", "guiconfig"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: guiconfig (cannot open a window on the display \S+ \(.*\)|needs the Python module \w+): .*'make menuconfig'.*\n", result.stderr), result.stderr
 
 
 def make(*words: str) -> str:

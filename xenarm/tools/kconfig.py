@@ -200,7 +200,12 @@ def edit(board: str, module: str) -> None:
         editor = importlib.import_module(module)
     except ImportError as error:
         raise ToolError(f"{module} needs the Python module {error.name}: install python3-tk, or use 'make menuconfig'") from None
-    getattr(editor, module)(kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False))
+    try:
+        editor.menuconfig(kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False))  # both call it so
+    except Exception as error:
+        if type(error).__name__ != "TclError":  # tkinter is not there on every machine
+            raise
+        raise ToolError(f"guiconfig cannot open a window on the display {os.environ['DISPLAY']} ({error}): set DISPLAY, or use 'make menuconfig'") from None
 
 
 def menuconfig(board: str) -> None:
