@@ -55,7 +55,7 @@ def own_output(directory: Path, board: str) -> Iterator[Path]:
     made = board_dir(board)
     own = directory / board
     (own / "guests").mkdir(parents=True)
-    for name in ("config", "xenarm", "xenarm.elf", "guests/hello"):
+    for name in ("config", "xenarm", "xenarm.elf", "xenarm.c", ".xenarm.made", "guests/hello", "guests/hello.elf", "guests/hello.c", "guests/.hello.made"):
         shutil.copy(made / name, own / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XENARM_O", str(directory))
