@@ -52,7 +52,7 @@ SWITCHES: dict[str, Switch] = {
     "SCHED_CREDIT2": Switch((*modules("core.sched.credit2"), r"params\.weight_and_cap"), (b"credit2", b"xen,sched-weight")),
     "SCHED_RTDS": Switch((*modules("core.sched.rtds"), r"params\.realtime"), (b"rtds", b"xen,sched-budget-us")),
     "SCHED_ARINC653": Switch((*modules("core.sched.arinc653"), r"params\.windows"), (b"arinc653",)),
-    "GICV2": Switch((*modules("gic.v2", "gic.vgicd"), r"(guest_irq|guest_sync|short_sync|guest_turn)_v2|\.vectors$"), (b"arm,gic-400\0",)),
+    "GICV2": Switch((*modules("gic.v2", "gic.vgicd"), r"(guest_irq|guest_sync|short_sync|guest_turn)_v2"), (b"arm,gic-400\0",)),
     "GICV3": Switch((*modules("gic.v3", "gic.vgicd3", "gic.vgicr"), r"_v3$", r"sgi_register"), (b"arm,gic-v3",)),
     "GIC_HW_TIMER_LINK": Switch(),  # another way of the same functions
     "UART_PL011": Switch(modules("drivers.pl011"), board="zcu102"),  # its `compatible` is the virtual port's too

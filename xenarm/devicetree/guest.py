@@ -276,7 +276,7 @@ def write_gic(w: FdtWriter, tree: GuestTree) -> None:
     fdt_cell(w, ADDRESS_CELLS, 0)
     fdt_cell(w, INTERRUPT_CELLS, 3)
     fdt_flag(w, INTERRUPT_CONTROLLER)
-    if CONFIG.GICV3 and tree.gic_v3:
+    if CONFIG.GICV3 and (tree.gic_v3 or not CONFIG.GICV2):
         write_gic_v3(w, tree)
     else:
         write_gic_v2(w, tree)
