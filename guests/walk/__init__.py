@@ -14,6 +14,7 @@ from guests.walk.access import vectors_own
 from guests.walk.gicv2 import walk_registers_v2, walk_sizes_v2
 from guests.walk.gicv3 import walk_registers_v3, walk_sizes_v3
 from guests.walk.gicv3_cpu import walk_interface_v3
+from guests.walk.processors import processor_serve, walk_processors
 from guests.walk.rules import walk_rules
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
@@ -31,6 +32,7 @@ def walk_all() -> None:
         walk_registers_v2()
         walk_sizes_v2()
     walk_rules()
+    walk_processors()
 
 
 @export("guest_main")
@@ -50,3 +52,4 @@ def guest_main(tree: u64, image: u64) -> None:
 @export("guest_secondary")
 def guest_secondary(number: u64) -> None:
     """Entry of the others."""
+    processor_serve()

@@ -14,7 +14,8 @@ from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.gic.registers import Gicd, LrState
-from xenarm.gic.vgic import vcpu_has_interrupt, vgic_raise_own, vgic_set_own_level, vgic_set_spi_level
+from xenarm.gic.controller import GIC
+from xenarm.gic.vgic import vcpu_has_interrupt, vgic_attend, vgic_raise_own, vgic_set_own_level, vgic_set_spi_level
 from xenarm.gic.registers3 import Gicd3, Gicr
 from xenarm.gic.vgicd import REGISTERS, vgicd_access, vgicd_write
 from xenarm.gic.vgicd3 import distributor_read, distributor_write, vgic_send_sgi, vgicd3_access
@@ -335,6 +336,44 @@ def test_an_active_spi_stays_where_it_is(version: int) -> None:
         assert take(m, 2) is None, "active: it cannot be acknowledged elsewhere"
         m.bus.interfaces[1].end(SPI)
         m.settle()
+
+
+@VERSIONS
+def test_another_cpus_states_are_read_as_its_guest_left_them(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pending, active, neither: the CPU that has the list registers answers the kick."""
+    with machine(cpus=2, version=version) as m:
+        monkeypatch.setattr(GIC, "patience", 1)
+
+        def answer(sgi: int) -> None:
+            m.play(1)
+            vgic_attend(m.vcpus[1])
+            m.play(0)
+
+        enable(m, SPI)
+        target(m, SPI, 1)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        monkeypatch.setattr(m.bus.interfaces[1], "signalled", answer)
+        states = []
+        for step in (lambda: None, m.bus.interfaces[1].acknowledge, lambda: m.bus.interfaces[1].end(SPI)):
+            step()
+            states.append((read(m, Gicd.ISPENDR + 4) >> SPI - 32 & 1, read(m, Gicd.ISACTIVER + 4) >> SPI - 32 & 1))
+        assert states == [(1, 0), (0, 1), (0, 0)]
+
+
+@VERSIONS
+def test_what_comes_again_after_a_move_goes_to_the_new_target(version: int) -> None:
+    """Active at the old one, it waits for the end there (IHI 0048B 3.2.4)."""
+    with machine(cpus=2, version=version) as m:
+        enable(m, SPI)
+        target(m, SPI, 1)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        taken = m.bus.interfaces[1].acknowledge()
+        target(m, SPI, 0)
+        write(m, Gicd.ISPENDR + 4, 1 << SPI - 32)
+        assert taken is not None and take(m, 0) is None
+        m.bus.interfaces[1].end(taken[0])
+        m.settle()
+        assert (take(m, 1), take(m, 0), take(m, 0)) == (None, SPI, None)
 
 
 @VERSIONS

@@ -48,6 +48,7 @@ class Gic(Struct):
     list_registers: u32
     list_mask: u32  # one bit for each
     maintenance_ppi: u32
+    patience: u32  # looks at what another CPU is to do
     active_registers: u32  # a GICv3's ICH_AP0R<n>_EL2, and as many ICH_AP1R<n>_EL2
     v3: bool
 

@@ -78,6 +78,8 @@ __all__ = [
 NO_GIC = b"no %s with virtualization in the device tree" % b" or ".join([b"GICv2"] * CONFIG.GICV2 + [b"GICv3"] * CONFIG.GICV3)
 """What to say when the machine has none that this image has a driver for."""
 
+PATIENCE = 1_000_000  # far more than any exception takes
+
 
 @fn
 def init_at(fdt: Fdt, node: Node) -> Result:
@@ -96,6 +98,7 @@ def gic_init(fdt: Fdt) -> Result:
 
     NOT_FOUND: none that the image has a driver for, or one without virtualization. Most trees name it as the root's interrupt parent.
     """
+    GIC.patience = PATIENCE
     node = fdt_by_phandle(fdt, fdt_u32(fdt, ROOT, b"interrupt-parent", 0))
     if node != NO_NODE and init_at(fdt, node) == Result.OK:
         return Result.OK

@@ -18,7 +18,9 @@ __all__ = [
     "forget_requests",
     "lists_collect",
     "lists_index",
+    "lists_known",
     "lists_lowered",
+    "lists_publish",
     "lists_refill",
     "lists_states",
     "own_flush",
@@ -90,6 +92,24 @@ def lists_states(v: Vcpu, word: u32, state: u32) -> u32:
         if v.vgic.lr[index] & WORD_MASK == word << 5 and gic_read_lr(index) & state != 0:
             found |= u32(1) << (v.vgic.lr[index] & 31)
     return found
+
+
+@fn
+def lists_publish(v: Vcpu) -> None:
+    """What the guest has made of this CPU's list registers, for another that waits for it."""
+    used = v.vgic.lr_used
+    while used != 0:
+        index = ctz(used)
+        used &= used - 1
+        v.vgic.lr[index] = gic_read_lr(index)
+    v.vgic.sample.store_release(0)
+
+
+@fn
+def lists_known(v: Vcpu, intid: u32) -> u32:
+    """A list register's value for an interrupt of another vCPU, as last written or published; 0 when none has it."""
+    index = lists_index(v, intid)
+    return v.vgic.lr[index] if index < 32 else u32(0)
 
 
 # ---- a vCPU's own interrupts ------------------------------------------------------------------------------------------
@@ -296,14 +316,16 @@ def shared_value(w: IrqWord, bit_index: u32) -> u32:
 
 @fn
 def shared_merge(v: Vcpu, w: IrqWord, bit_index: u32, index: u32, value: u32) -> None:
-    """A shared interrupt that is still listed. A level that is high is looked at again when the guest ends it."""
+    """A shared interrupt that is still listed. A level that is high is looked at again when the guest ends it, and so is what is to go elsewhere then."""
     bit = u32(1) << bit_index
     merged = value
     if w.level & ~w.edge & bit != 0:
         merged |= LrState.EOI
-    if w.pending & bit != 0:
+    if w.pending & bit != 0 and route_target(w.route[bit_index]) != v.id:
+        merged |= LrState.EOI
+    elif w.pending & bit != 0:
         merged |= LrState.PENDING
-    w.pending &= ~bit
+        w.pending &= ~bit
     if merged != value:
         put(v, index, merged)
 

@@ -105,7 +105,7 @@ class VgicCpu(Struct):
     sgi_senders: Array[u8] = array(u8, SGIS)
     listed: u32  # own interrupts that are in a list register
     lr_of: Array[u8] = array(u8, 32)  # in which one
-    lr: Array[u32] = array(u32, LIST_REGISTERS)  # as last written
+    lr: Array[u32] = array(u32, LIST_REGISTERS)  # as last written or read
     lr_used: u32  # may hold something; a clear bit is surely free
     lr_shared: u32  # of these, those whose interrupt is shared
     short: bool  # more is pending than there are list registers
@@ -118,4 +118,5 @@ class VgicCpu(Struct):
     active0: Array[u32] = array(u32, ACTIVE_REGISTERS)  # a GICv3's ICH_AP0R<n>_EL2 and ICH_AP1R<n>_EL2, while no CPU has the vCPU
     active1: Array[u32] = array(u32, ACTIVE_REGISTERS)
     waker: u32  # GICR_WAKER
+    sample: Atomic[u32] = atomic(u32)  # another CPU waits for `lr` as the list registers are
     errand: Errand

@@ -8,7 +8,7 @@ from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 
 from xenarm.abi.layout import GUEST_GICC_SIZE, GUEST_TIMER_VIRT_PPI
 from xenarm.arm.cpu import SHARING, this_vcpu
-from xenarm.arm.instructions import data_memory_barrier
+from xenarm.arm.instructions import cpu_relax, data_memory_barrier
 from xenarm.arm.hw import read_cntpct_el0
 from xenarm.config import CONFIG
 from xenarm.core.addresses import GuestPhys
@@ -25,6 +25,7 @@ from xenarm.gic.lists import (
     lists_collect,
     lists_index,
     lists_lowered,
+    lists_publish,
     lists_refill,
     own_flush,
     own_list,
@@ -59,6 +60,7 @@ __all__ = [
     "vgic_raise_ppi",
     "vgic_raise_sgi",
     "vgic_set_own_level",
+    "vgic_sample",
     "vgic_send",
     "vgic_set_spi_level",
     "vgic_tables",
@@ -546,8 +548,30 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
                 take_back(v, w, n * 32 + 32)
             if shared_ready(w) != 0:
                 shared_deliver(d, n, 0xFFFF_FFFF, False)
+    if v.vgic.sample.load() != 0:
+        lists_publish(v)
     if v.vgic.short:
         lists_refill(v)
+
+
+@fn
+def vgic_sample(other: Vcpu) -> None:
+    """Have another vCPU's list registers as they are in its `lr`: its CPU publishes them, and a vCPU without a CPU has them there.
+
+    No lock is held. Two that wait for each other answer each other.
+    """
+    if not runs(other) or other.sched.on_cpu.load_acquire() == 0:
+        return
+    me = this_vcpu()
+    other.vgic.sample.store(1)
+    other.vgic.attention.store_release(1)
+    vcpu_kick(other)
+    for _ in range(GIC.patience):
+        if other.vgic.sample.load_acquire() == 0 or other.sched.on_cpu.load_acquire() == 0:
+            return
+        if me.vgic.sample.load() != 0:
+            lists_publish(me)
+        cpu_relax()
 
 
 @fn

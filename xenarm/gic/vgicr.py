@@ -6,17 +6,18 @@ here of its state. A redistributor forwards interrupts whether GICR_WAKER says t
 
 from collections.abc import Callable
 
-from freestanding import fn, table, truncate, u8, u32, u64
+from freestanding import ctz, fn, table, truncate, u8, u32, u64
 
 from xenarm.abi.affinity import affinity_of
 from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
 from xenarm.gic.regions import gicr_find, gicr_is_last
-from xenarm.gic.registers import Gicd
+from xenarm.gic.lists import lists_known
+from xenarm.gic.registers import Gicd, LrState
 from xenarm.gic.registers3 import Gicr, GicrType, GicrWaker
 from xenarm.gic.state import Wish
-from xenarm.gic.vgic import vcpu_kick
+from xenarm.gic.vgic import vcpu_kick, vgic_sample
 from xenarm.gic.vgicd import BLOCK_SHIFT, Block, blocks
 from xenarm.gic.vgicd3 import IIDR3, id_read
 from xenarm.gic.words import (
@@ -106,7 +107,8 @@ def asking(what: str, setter: bool, write: Write) -> Write:
 
 
 def with_wishes(what: str, known: Callable[[Vcpu], u32], read: Read) -> Read:
-    """A load from such a register: of another vCPU's, what is known and asked for."""
+    """A load from such a register: of another vCPU's, what is so, known or asked for."""
+    listed = what != "enabled"
 
     @fn
     def handler(d: Domain, v: Vcpu, n: u32) -> u32:
@@ -114,11 +116,26 @@ def with_wishes(what: str, known: Callable[[Vcpu], u32], read: Read) -> Read:
             return 0
         if v is this_vcpu():
             return read(d, v, 0)
+        if listed:
+            vgic_sample(v)
         with d.vgic.lock:
             wish: Wish = getattr(v.vgic.errand, what)
             return known(v) & ~wish.clear | wish.set
 
     return handler
+
+
+@fn
+def listed_in(v: Vcpu, state: u32) -> u32:
+    """Own interrupts that its list registers hold in a state, as last published."""
+    found = u32(0)
+    rest = v.vgic.listed
+    while rest != 0:
+        intid = ctz(rest)
+        rest &= rest - 1
+        if lists_known(v, intid) & state != 0:
+            found |= u32(1) << intid
+    return found
 
 
 @fn
@@ -128,14 +145,13 @@ def known_enabled(v: Vcpu) -> u32:
 
 @fn
 def known_pending(v: Vcpu) -> u32:
-    """What its list registers hold is taken for pending."""
     own = v.vgic.own
-    return own.pending | (own.level & ~own.edge) | v.vgic.listed
+    return own.pending | (own.level & ~own.edge) | listed_in(v, LrState.PENDING)
 
 
 @fn
 def known_active(v: Vcpu) -> u32:
-    return v.vgic.own.active
+    return v.vgic.own.active | listed_in(v, LrState.ACTIVE)
 
 
 @fn

@@ -10,10 +10,10 @@ from freestanding import ctz, fn, truncate, u8, u32
 
 from xenarm.core.domain import Domain, Vcpu
 from xenarm.gic.host import gic_is_v3
-from xenarm.gic.lists import forget_requests, lists_states, own_flush, own_strip, shared_strip
+from xenarm.gic.lists import forget_requests, lists_known, lists_states, own_flush, own_strip, shared_strip
 from xenarm.gic.registers import LrState
 from xenarm.gic.state import SGI_BITS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.vgic import clear_own_pending, refill_if_short, set_own_pending, shared_deliver, vcpu_kick, vgic_update_on, word_update_template
+from xenarm.gic.vgic import clear_own_pending, refill_if_short, set_own_pending, shared_deliver, vcpu_kick, vgic_sample, vgic_update_on, word_update_template
 
 __all__ = [
     "ALL",
@@ -219,11 +219,10 @@ def write_group(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
 
 @fn
 def read_pending(d: Domain, v: Vcpu, n: u32) -> u32:
-    """Pending in the distributor or in a list register of this CPU; another CPU's are known as they were listed."""
     if n >= WORDS:
         return 0
     w = word_of(d, v, n)
-    return w.pending | (w.level & ~w.edge) | lists_states(v, n, LrState.PENDING) | remote_listed(d, v, n)
+    return w.pending | (w.level & ~w.edge) | lists_states(v, n, LrState.PENDING) | remote_states(d, v, n, LrState.PENDING)
 
 
 @fn
@@ -237,6 +236,30 @@ def remote_listed(d: Domain, v: Vcpu, n: u32) -> u32:
         if w.holder[i] != 0 and u32(w.holder[i]) != v.id + 1:
             found |= u32(1) << i
     return found
+
+
+@fn
+def remote_states(d: Domain, v: Vcpu, n: u32, state: u32) -> u32:
+    """Those of them that are in a state (LrState.PENDING or ACTIVE) which nobody has yet asked to be taken from them."""
+    rest = remote_listed(d, v, n)
+    if rest == 0:
+        return 0
+    w = d.vgic.words[n - 1]
+    asked = u32(0)
+    found = u32(0)
+    while rest != 0:
+        bit_index = ctz(rest)
+        rest &= rest - 1
+        holder = u32(w.holder[bit_index])
+        other = d.vcpus[holder - 1] if holder != 0 and holder <= d.vcpu_count else None
+        if other is None:
+            continue
+        if holder != asked:
+            vgic_sample(other)
+            asked = holder
+        if lists_known(other, n * 32 + bit_index) & state != 0:
+            found |= u32(1) << bit_index
+    return found & ~(w.drop if state == LrState.PENDING else w.deactivate)
 
 
 @fn
@@ -276,7 +299,7 @@ def clear_pending(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
 def read_active(d: Domain, v: Vcpu, n: u32) -> u32:
     if n >= WORDS:
         return 0
-    return word_of(d, v, n).active | lists_states(v, n, LrState.ACTIVE)
+    return word_of(d, v, n).active | lists_states(v, n, LrState.ACTIVE) | remote_states(d, v, n, LrState.ACTIVE)
 
 
 @fn
