@@ -8,9 +8,10 @@ moments, and are turned on again.
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
 from freestanding import array, export, fn, u32, u64
-from guests.hostile.attacks import arm_timer, attack, attacks_init
+from guests.hostile.attacks import attack
+from guests.hostile.places import arm_timer, places_init
 from guests.runtime.dice import dice_seed, draw_below
-from guests.runtime.engine import Values, engine_init, engine_slot, engine_vectors
+from guests.runtime.engine import FLOATING_POINT, Values, engine_init, engine_slot, engine_vectors
 from guests.runtime.arguments import argument_number, bootargs
 from guests.runtime.console import console_init, printk
 from guests.runtime.gic import gic_cpu_init, gic_init
@@ -22,7 +23,7 @@ from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
 
-__all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
+__all__ = ["FLOATING_POINT", "LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
 OPERATIONS = 10_000
 LONGEST_LIFE = 400
@@ -58,7 +59,7 @@ def guest_main(tree: u64, image: u64) -> None:
 @fn
 def play(seed: u64, operations: u64) -> None:
     printk(f"hostile: seed {seed:d}, {operations:d} operations")
-    attacks_init()
+    places_init()
     engine_init()
     engine_vectors()
     for n in range(MACHINE.cpus):

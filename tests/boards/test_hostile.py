@@ -8,24 +8,27 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.boards.test_debian import BOOT_SECONDS, PROMPT
-from tests.conftest import Boot
-from tests.guests.conftest import hostile_guest
+from tests.conftest import BOARD32, Boot
+from tests.guests.conftest import OwnGuest, hostile_guest, own_guest
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.machine import KIB, DomainSpec, ModuleKind, ModuleSpec
-from xenarm.tools.run import debian_domain
+from xenarm.tools.paths import DEFAULT_BOARD
+from xenarm.tools.run import debian_domain, own_domain
 from xenarm.tools.session import Session
 
-__all__ = ["hostile_guest"]
+__all__ = ["hostile_guest", "own_guest"]
 
 LONG = os.environ.get("XENARM_PROFILE") == "long"
 OPERATIONS = 400_000 if LONG else 10_000
 SECONDS = 1800 if LONG else 180
 BURST, PER_SECOND = 10, 2  # xenarm/core/log.py
+LIVES = 2
 OF_ITS_OWN = 8  # lines about a domain that it does not provoke again and again: built, ended
 
 
@@ -33,7 +36,7 @@ def seeds(first: int) -> range:
     return range(first, first + (10 if LONG else 1))
 
 
-def hostile_domain(guest: Path, seed: int, cpus: int, operations: int = OPERATIONS) -> DomainSpec:
+def hostile_domain(guest: Path, seed: int, cpus: int, operations: int | str = OPERATIONS) -> DomainSpec:
     kernel = ModuleSpec(ModuleKind.KERNEL, guest, f"seed={seed} operations={operations}")
     return DomainSpec("hostile", 64 * KIB, (kernel,), cpus, properties={"xen,enhanced": "no-xenstore"})
 
@@ -46,14 +49,37 @@ def check_the_hypervisor(session: Session) -> None:
     assert len(lines) <= BURST + PER_SECOND * (int(lines[-1]) + 1) + OF_ITS_OWN, lines
 
 
-@pytest.mark.parametrize(("cpus", "gic"), [(1, 2), (2, 2), (2, 3)])
+NATIVE = [("arm64-gicv2", DEFAULT_BOARD, 1), ("arm64-gicv2", DEFAULT_BOARD, 2), ("arm64-gicv3", DEFAULT_BOARD, 2)]
+NARROW = [("arm32", BOARD32, 2), ("arm64-gicv2", BOARD32, 2)]
+"""The guest in AArch32: on its own board, and on the 64-bit one, where each of its vCPUs has a CPU of its own (docs/arm64.md says why)."""
+
+
+@pytest.mark.parametrize(("target", "guest_board", "cpus"), NATIVE + NARROW, indirect=["target"])
 @pytest.mark.parametrize("seed", seeds(1))
-def test_alone(boot: Boot, xenarm: Hypervisor, hostile_guest: Path, seed: int, cpus: int, gic: int) -> None:
+def test_alone(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board: str, seed: int, cpus: int) -> None:
     """It comes to its end, and the machine goes off by itself."""
-    with boot(xenarm, hostile_domain(hostile_guest, seed, cpus), cpus=cpus, gic=gic) as session:
+    guest = own_guest(replace(target, board=guest_board), "hostile")
+    with boot(target, hostile_domain(guest, seed, cpus), cpus=cpus) as session:
         session.console.expect(rf"hostile: end of seed {seed}, \d+ operations, \d+ exceptions", SECONDS)
         session.wait_off(30)
         check_the_hypervisor(session)
+
+
+@pytest.mark.parametrize(("target", "guest_board", "cpus"), NARROW, indirect=["target"])
+def test_lives_beside_a_neighbour(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board: str, cpus: int) -> None:
+    """Its lives take no memory, and a domain beside it answers at the end."""
+    guest = own_guest(replace(target, board=guest_board), "hostile")
+    hostile = hostile_domain(guest, 20, cpus, f"{OPERATIONS // 10} again={LIVES}")
+    with boot(target, own_domain(target.board, "hello"), hostile, cpus=cpus + 1) as session:
+        session.console.expect(rf"hostile: end of seed {20 + LIVES}, ", SECONDS)
+        session.console.expect("domain hostile: shut down, reason POWEROFF", SECONDS)
+        session.console.send("echo at" + "-the-end\r")
+        session.console.expect(r"\nat-the-end\r|\(hello\) at-the-end\r", SECONDS)
+        session.console.send("off\r")
+        session.wait_off(30)
+        check_the_hypervisor(session)
+        free = re.findall(r"hostile: restart \d+, reason REBOOT, (\d+) KiB of memory free", session.console.text())
+    assert len(free) == LIVES and len(set(free)) == 1, free
 
 
 def checksums(session: Session, turn: int, count: int = 20) -> None:
