@@ -46,7 +46,7 @@ SLOT_OF_THIS_CPU = f"""
 """
 LOAD = "\n".join(f"    ldr r{n}, [r9, #{8 * n}]" for n in range(8))
 
-# r0: where to; r1: values for r0-r7 and r12; r2: 0, or PSR + 1 to go to User mode with.
+# r0: where to; r1: values for r0-r7 and r12; r2: 0, or PSR + 1 to go to User mode with. LR and SPSR of SVC mode are such that a return comes back too.
 RUN = f"""
     .section .text.hostile, "ax"
     .balign 4
@@ -65,7 +65,10 @@ hostile_run:
 {LOAD}
     cmp r10, #0
     bne 1f
+    movw r11, #0x1d3
+    msr spsr_cxsf, r11
     msr cpsr_f, r7
+    adr lr, hostile_back
     bx r8
 1:  sub r10, r10, #1
     and r11, r7, #0xf0000000

@@ -60,7 +60,8 @@ def test_alone(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board:
     """It comes to its end, and the machine goes off by itself."""
     guest = own_guest(replace(target, board=guest_board), "hostile")
     with boot(target, hostile_domain(guest, seed, cpus), cpus=cpus) as session:
-        session.console.expect(rf"hostile: end of seed {seed}, \d+ operations, \d+ exceptions", SECONDS)
+        said = session.console.expect(rf"hostile: end of seed {seed}, (\d+) operations, \d+ exceptions", SECONDS)
+        assert int(said[1]) >= OPERATIONS // 4 * 4
         session.wait_off(30)
         check_the_hypervisor(session)
 
