@@ -68,7 +68,7 @@ def test_alone(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board:
 
 @pytest.mark.parametrize(("target", "guest_board", "cpus"), NARROW, indirect=["target"])
 def test_lives_beside_a_neighbour(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board: str, cpus: int) -> None:
-    """Its lives take no memory, and a domain beside it answers at the end."""
+    """A domain beside it answers after its last life, and the machine goes off."""
     guest = own_guest(replace(target, board=guest_board), "hostile")
     hostile = hostile_domain(guest, 20, cpus, f"{OPERATIONS // 10} again={LIVES}")
     with boot(target, own_domain(target.board, "hello"), hostile, cpus=cpus + 1) as session:
@@ -79,8 +79,6 @@ def test_lives_beside_a_neighbour(boot: Boot, target: Hypervisor, own_guest: Own
         session.console.send("off\r")
         session.wait_off(30)
         check_the_hypervisor(session)
-        free = re.findall(r"hostile: restart \d+, reason REBOOT, (\d+) KiB of memory free", session.console.text())
-    assert len(free) == LIVES and len(set(free)) == 1, free
 
 
 def checksums(session: Session, turn: int, count: int = 20) -> None:
