@@ -126,7 +126,7 @@ def domains(board: str, seed: int) -> tuple[DomainSpec, ...]:
         return DomainSpec(name, 32 * KIB, (kernel,), cpus, properties={"xenarm,on-crash": "restart", **properties})
 
     return (
-        replace(debian_domain(DEBIAN_CPUS, 128), properties={"xen,sched-weight": 512}),
+        replace(debian_domain(DEBIAN_CPUS, 128, architecture=board_named(board).architecture), properties={"xen,sched-weight": 512}),
         own("hostile", "hostile", 2, f"seed={seed} operations=20000 again={ENDLESS}"),
         own("load", "flooder", 2, f"mode=floods seed={seed} until={10**8}"),
         own("load", "phoenix", 2, f"mode=lives seed={seed} lives={ENDLESS}"),
