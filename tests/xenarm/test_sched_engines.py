@@ -80,7 +80,7 @@ def test_run_queues_stay_sound_compiled(unit: Unit, which: int, data: st.DataObj
 
 # ---- what it costs ------------------------------------------------------------------------------------------------------
 
-BUDGETS = {"null": (15, 15), "rr": (130, 130), "credit2": (170, 240), "rtds": (280, 280), "arinc653": (80, 120)}
+BUDGETS = {"null": (15, 15), "rr": (130, 130), "credit2": (170, 240), "rtds": (280, 280), "arinc653": (84, 124)}
 """Instructions of a pick, lock and checks included: of most that switch, and of the longest, which gives out credit or begins a frame."""
 
 
