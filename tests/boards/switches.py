@@ -10,13 +10,12 @@ ARM64, ARM32 = "qemu-virt-arm64", "qemu-virt-arm32"
 @dataclass(frozen=True)
 class Switch:
     """`names`: regular expressions, each of which finds something in an image with the switch; `check`: the kind of check that it is;
-    `board`: where to look at it; `smaller`: it has no function of its own, and the code without it is smaller."""
+    `board`: where to look at it."""
 
     names: tuple[str, ...] = ()
     texts: tuple[bytes, ...] = ()
     check: str = ""
     board: str = ARM64
-    smaller: bool = False
 
 
 def modules(*names: str) -> tuple[str, ...]:
@@ -34,7 +33,7 @@ def soc(names: tuple[str, ...], compatible: bytes, board: str = ARM32) -> Switch
 
 SWITCHES: dict[str, Switch] = {
     "HARDEN_BRANCH_PREDICTOR": Switch((r"loop_vectors", r"call_vectors", r"HARDENED", r"\.hardening$", r"workaround_for_guests")),
-    "ERRATUM_832075": Switch(smaller=True),
+    "ERRATUM_832075": Switch(),  # other instructions of the same functions
     "LINES": Switch((r"^\(table of lines\)", r"arm\.panic\.find_line")),
     "COMPRESS": Switch(modules("arm64.unpack")),
     "PSCI_1_1": Switch((r"psci\.guest\.features", r"psci\.guest\.is_supported", r"psci\.guest\.smccc_call")),
