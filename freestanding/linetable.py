@@ -1,10 +1,11 @@
 """Code address to source line: the compact table that an image carries for its own backtraces, and the lookup for people.
 
 The table: header {u32 magic, u32 entries, u32 offset of the names, u32 total size, u32 unit}, little-endian; then one entry for every
-trap of a check and for every return address of a call, in order of address; then NUL-terminated file names. An entry is two or three
-numbers of seven bits a byte, lowest first, the top bit saying that more follow: (units of code since the entry before) * 2 + (the file is
-another one); the file's number if so; how the line differs from the one before, n as 2n and -n as 2n - 1. It begins at `__text_start`,
-file 0, line 0. Where a return address is also a trap, the trap counts.
+trap of a check and for every return address of a call, in order of address; then NUL-terminated names. An entry is one to three
+numbers of seven bits a byte, lowest first, the top bit saying that more follow: (units of code since the entry before) * 4 + (the line is
+that of the file's entry before) * 2 + (the file is another one); the file's number if so; unless it is the same, how the line differs from
+that of the file's entry before, or from 0, n as 2n and -n as 2n - 1. It begins at `__text_start` with file 0. Where a return address is also
+a trap, the trap counts. The first name is a directory's, and the others are files', from 0 on, without their `.py`; one that begins with `/` is in that directory.
 """
 from __future__ import annotations
 
@@ -85,18 +86,29 @@ def line_table(image: Image, once: bool = False) -> bytes:
     unit = UNITS[image.machine]
     names = sorted({file for file, _ in places.values()})
     numbers = {file: n for n, file in enumerate(names)}
+    lines = [0] * len(names)
     entries = bytearray()
-    address, number, before = image.text_start, 0, 0
+    address, number = image.text_start, 0
     for at, (file, line) in sorted(places.items()):
         other = numbers[file] != number
-        entries += _number((at - address) // unit << 1 | other)
-        entries += _number(numbers[file]) if other else b""
-        entries += _number(line - before << 1 if line >= before else (before - line << 1) - 1)
-        address, number, before = at, numbers[file], line
-    strings = b"".join(name.encode() + b"\0" for name in names)
+        number = numbers[file]
+        before, lines[number] = lines[number], line
+        entries += _number((at - address) // unit << 2 | (line == before) << 1 | other)
+        entries += _number(number) if other else b""
+        if line != before:
+            entries += _number(line - before << 1 if line > before else (before - line << 1) - 1)
+        address = at
+    strings = b"".join(name.encode() + b"\0" for name in _shortened(names))
     offset = _HEADER.size + len(entries)
     total = -(-(offset + len(strings)) // 8) * 8
     return (_HEADER.pack(MAGIC, len(places), offset, total, unit) + entries + strings).ljust(total, b"\0")
+
+
+def _shortened(names: list[str]) -> list[str]:
+    """The directory of most, and the names."""
+    tops = [name.partition("/")[0] for name in names if "/" in name]
+    directory = max(sorted(set(tops)), key=tops.count, default="")
+    return [directory, *(name.removesuffix(".py").removeprefix(directory if name.startswith(f"{directory}/") else "") for name in names)]
 
 
 def _places(image: Image) -> dict[int, tuple[str, int]]:
@@ -105,7 +117,7 @@ def _places(image: Image) -> dict[int, tuple[str, int]]:
     lines = Lines(image)
     for call, following in calls(image):
         row = lines.at(call)
-        if row is not None:
+        if row is not None and row.file.endswith(".py"):
             places[following] = (row.file, row.line)
     return places | {site.address: (site.file, site.line) for site in image.panics}
 
@@ -129,17 +141,18 @@ def read_table(table: bytes) -> list[tuple[int, str, int]]:
     magic, count, strings, total, unit = _HEADER.unpack_from(table)
     if magic != MAGIC or total > len(table):
         raise ValueError("no table of lines")
-    names = [name.decode() for name in table[strings:total].split(b"\0")]
+    directory, *names = [name.decode() for name in table[strings:total].split(b"\0")]
     numbers = _numbers(table[_HEADER.size:strings])
     rows = []
-    offset, file, line = 0, 0, 0
+    offset, file = 0, 0
+    lines = [0] * len(names)
     for _ in range(count):
         step = next(numbers)
         file = next(numbers) if step & 1 else file
-        change = next(numbers)
-        offset += (step >> 1) * unit
-        line += change >> 1 if change & 1 == 0 else -(change + 1 >> 1)
-        rows.append((offset, names[file], line))
+        change = 0 if step & 2 else next(numbers)
+        offset += (step >> 2) * unit
+        lines[file] += change >> 1 if change & 1 == 0 else -(change + 1 >> 1)
+        rows.append((offset, f"{directory if names[file].startswith('/') else ''}{names[file]}.py", lines[file]))
     return rows
 
 

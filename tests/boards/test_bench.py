@@ -28,7 +28,7 @@ XEN_SHARING = {"yield": 3824, "ping_pong": 11046, "cpu_on": 6288}
 XEN_TO_GUEST = 22_368_728
 XEN_IMAGE = 983_048  # bytes
 SILENT_BOOT = 70_000  # instructions
-MEMORY_KIB = 220  # 200 is to be reached
+MEMORY_KIB = 200
 
 
 @pytest.fixture(scope="module")

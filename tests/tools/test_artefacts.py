@@ -201,7 +201,7 @@ def test_two_checkouts_make_the_same_bytes(built_board: str, tmp_path: Path) -> 
     copy.mkdir()
     for name in ("freestanding", "xenarm", "guests", "boards", "deploy", "configs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Kconfig", "pyproject.toml"):
+    for name in ("Kconfig", "pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / name, copy / name)
     subprocess.run([sys.executable, "-m", "xenarm.tools.image", "--deploy", "hello"], cwd=copy, check=True, capture_output=True)
     ours, theirs = ROOT / "build" / BOARD, copy / "build" / BOARD

@@ -24,6 +24,7 @@ __all__ = [
     "image_physical",
     "image_size",
     "image_start",
+    "mmu_forget_boot_code",
     "mmu_init",
     "mmu_map_device",
     "mmu_map_ram",
@@ -280,6 +281,13 @@ def pool_left() -> View[u8]:
 def pool_close() -> None:
     """No further table can be had."""
     MMU.pool_size = MMU.pool_used
+
+
+@fn
+def mmu_forget_boot_code() -> None:
+    """The image's first page is no longer mapped at its machine address, where CPUs turn on the MMU. `mmu_release` of it follows."""
+    boot = Ptr[u64](usize(BOOT_TABLES) + (FIRST_PAGE_TABLES + 1) * PAGE_SIZE).slice(ENTRIES)
+    boot[(MMU.image >> PAGE_SHIFT) & (ENTRIES - 1)] = 0
 
 
 @fn

@@ -3,12 +3,13 @@
 from freestanding import Array, Struct, View, address_of, align_down, align_up, array, fn, linker_symbol, u8, u32, u64, usize, zeroed
 
 from xenarm.arm.cpu import Harden
-from xenarm.arm.mmu import image_physical, image_size, mmu_release, pool_close, pool_left
+from xenarm.arm.mmu import image_physical, image_size, mmu_forget_boot_code, mmu_release, pool_close, pool_left
 from xenarm.arm.variant import vectors_used
-from xenarm.arm.vcpu import cpus_awaited, cpus_online
+from xenarm.arm.vcpu import cpus_awaited, cpus_in_boot_code, cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_MEMORY, SLOTS
+from xenarm.core.event_channel import channels_used
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.memory import pages_free
 from xenarm.core.sched.scheduler import NAMES, sched_name
@@ -29,6 +30,7 @@ FIRST_SLOT = linker_symbol("__pool_end")  # its memory
 DEEP_STACK = FIRST_SLOT_MEMORY - SLOT_MEMORY
 
 
+HEAD_START = linker_symbol("__text_start")  # the boot code: one page, but for arm32's
 PLAIN_START = linker_symbol("__part_plain_start")  # what `TABLES`, `SEPARATE` and `TABLES_V3` in link.py name, in this order
 TRACED_START = linker_symbol("__part_traced_start")
 LOOP_START = linker_symbol("__part_loop_start")
@@ -37,6 +39,7 @@ CALL_START = linker_symbol("__part_call_start")
 TRACED_CALL_START = linker_symbol("__part_traced_call_start")
 ALL_START = linker_symbol("__part_all_start")  # what every machine needs
 NULL_START = linker_symbol("__part_null_start")
+EVENTS_START = linker_symbol("__part_events_start")
 RR_START = linker_symbol("__part_rr_start")
 CREDIT2_START = linker_symbol("__part_credit2_start")
 RTDS_START = linker_symbol("__part_rtds_start")
@@ -45,7 +48,7 @@ GICV3_START = linker_symbol("__part_gicv3_start")
 CALL_V3_START = linker_symbol("__part_call_v3_start")
 LOOP_V3_START = linker_symbol("__part_loop_v3_start")
 PLAIN_V3_START = linker_symbol("__part_plain_v3_start")
-PARTS = 17  # with the boot's own
+PARTS = 19  # with the boot's own
 
 
 class Part(Struct):
@@ -99,6 +102,7 @@ def parts_find() -> None:
     v3 = gic_is_v3()
     first = not v3 or not CONFIG.GICV2  # of the two versions that the image may have
     STATE.count = 0
+    part(usize(HEAD_START), not CONFIG.ARM64 or cpus_in_boot_code())
     table_part(usize(PLAIN_START), Harden.NONE, first)
     table_part(usize(TRACED_START), Harden.NONE, True)
     table_part(usize(LOOP_START), Harden.LOOP, first)
@@ -107,6 +111,7 @@ def parts_find() -> None:
     table_part(usize(TRACED_CALL_START), Harden.CALL, True)
     part(usize(ALL_START), True)
     scheduler_part(usize(NULL_START), NULL_NAME)
+    part(usize(EVENTS_START), CONFIG.EVENT_CHANNELS and channels_used())
     scheduler_part(usize(RR_START), RR_NAME)
     scheduler_part(usize(CREDIT2_START), CREDIT2_NAME)
     scheduler_part(usize(RTDS_START), RTDS_NAME)
@@ -169,6 +174,8 @@ def image_kept() -> u64:
 @fn
 def release(first: usize, end: usize, at: usize) -> None:
     if first < end:
+        if first == usize(HEAD_START):
+            mmu_forget_boot_code()
         mmu_release(first, end, at)
         pages_free(HostPhys(image_physical(first)), u64(end - first) // PAGE_SIZE)
 

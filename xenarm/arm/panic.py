@@ -3,7 +3,7 @@
 The image carries tables from code addresses to lines (freestanding/linetable.py), one of them for what only the boot uses.
 """
 
-from freestanding import Ptr, View, export, fn, linker_symbol, truncate, u8, u32, u64, usize, wrapping_add, wrapping_sub
+from freestanding import Ptr, View, array, export, fn, linker_symbol, truncate, u8, u16, u32, u64, usize, wrapping_sub
 
 from xenarm.arm.instructions import cpu_relax
 from xenarm.arm.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset, cpu_stop
@@ -35,6 +35,8 @@ MAGIC = 0x4C49_4E45
 HEADER_SIZE = 20
 INSTRUCTION = 4 if CONFIG.ARM64 else 2  # bytes: the table's unit; C code is Thumb on ARMv7
 LARGEST_TABLE = 0x4_0000
+MOST_FILES = 128
+SLASH = 0x2F
 MOST_FRAMES = 24
 RETURN_ADDRESS = 0xFFFF_FFFF_FFFF_FFFF if CONFIG.ARM64 else 0xFFFF_FFFE  # less the bit that says Thumb
 WORD = 8 if CONFIG.ARM64 else 4  # bytes of a pointer in a frame record
@@ -74,11 +76,14 @@ def table(start: usize) -> View[u8]:
 
 
 @fn
-def file_name(lines: View[u8], number: u32) -> View[u8]:
+def file_name(lines: View[u8], number: u32) -> tuple[View[u8], View[u8]]:
+    """(directory or nothing, name) of a file."""
     rest = lines[lines.load_le32(8) :]
-    for _ in range(number):
+    directory = rest[: rest.find(0)]
+    for _ in range(number + 1):
         rest = rest[min(rest.find(0) + 1, len(rest)) :]
-    return rest[: rest.find(0)]
+    name = rest[: rest.find(0)]
+    return directory if len(name) > 0 and name[0] == SLASH else name[:0], name
 
 
 @fn
@@ -98,44 +103,47 @@ def number(lines: View[u8], at: usize) -> tuple[u32, usize]:
 
 
 @fn
-def find_line(address: u64) -> tuple[bool, View[u8], u32]:
-    """(known, file, line) of a trap or a return address."""
+def find_line(address: u64) -> tuple[bool, View[u8], View[u8], u32]:
+    """(known, directory, file, line) of a trap or a return address."""
     if CONFIG.LINES:
         return look_up(address)
     else:
-        return False, b"", 0
+        return False, b"", b"", 0
 
 
 @fn
-def look_up(address: u64) -> tuple[bool, View[u8], u32]:
+def look_up(address: u64) -> tuple[bool, View[u8], View[u8], u32]:
     """In the tables, which have exactly those. The boot's own is gone with the boot."""
     boots = address > u64(usize(ONCE_TEXT_START)) and address <= u64(usize(ONCE_TEXT_END))
     if boots and boot_is_over():
-        return False, b"", 0
+        return False, b"", b"", 0
     lines = table(usize(ONCE_LINES_START) if boots else usize(LINES_START))
     at = usize(HEADER_SIZE)
     place = u64(usize(TEXT_START))
     file = u32(0)
-    line = u32(0)
+    line = array(u16, MOST_FILES)
     for _ in range(lines.load_le32(4) if len(lines) > 0 else u32(0)):
         step, at = number(lines, at)
         if step & 1 != 0:
             file, at = number(lines, at)
-        change, at = number(lines, at)
-        place += u64(step >> 1) * INSTRUCTION
-        line = wrapping_add(line, change >> 1) if change & 1 == 0 else wrapping_sub(line, (change + 1) >> 1)
+            file &= MOST_FILES - 1
+        if step & 2 == 0:
+            change, at = number(lines, at)
+            line[file] = truncate(u16, u32(line[file]) + (change >> 1) if change & 1 == 0 else wrapping_sub(u32(line[file]), (change + 1) >> 1))
+        place += u64(step >> 2) * INSTRUCTION
         if place >= address:
             break
     if place != address:
-        return False, b"", 0
-    return True, file_name(lines, file), line
+        return False, b"", b"", 0
+    directory, name = file_name(lines, file)
+    return True, directory, name, u32(line[file])
 
 
 @fn
 def say_place(address: u64) -> None:
-    known, name, line = find_line(address)
+    known, directory, name, line = find_line(address)
     if known:
-        say(f"  {address:#014x} {name}:{line}")
+        say(f"  {address:#014x} {directory}{name}.py:{line}")
     else:
         say(f"  {address:#014x}")
 
@@ -223,10 +231,10 @@ def say_what(frame: CrashFrame, cpu: u32) -> None:
     is_check, kind = crash_check(frame)
     log_raw(b"\n")
     if is_check:
-        known, name, line = find_line(u64(frame.elr))
+        known, directory, name, line = find_line(u64(frame.elr))
         what = kind_name(kind)
         if known:
-            say(f"panic on cpu {cpu}: {what} at {name}:{line}")
+            say(f"panic on cpu {cpu}: {what} at {directory}{name}.py:{line}")
         else:
             say(f"panic on cpu {cpu}: {what}")
     else:

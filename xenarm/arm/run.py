@@ -22,8 +22,8 @@ from xenarm.arm.schedule import (
 )
 from xenarm.arm.short import DONE, SHORT_POST, timer_or_other_v2, timer_or_other_v3
 from xenarm.arm.timer import alarms_init, timers_control, timers_reset
-from xenarm.arm.traced import vectors_settle
-from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare
+from xenarm.arm.traced import tracing_vectors
+from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare, vectors_choose
 from xenarm.arm.vcpu import cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.console import console_poll
@@ -225,6 +225,14 @@ class Start(Struct):
 
 
 START = zeroed(Start)
+
+
+@fn
+def vectors_settle() -> None:
+    """The CPU's table, now that it is known what the CPU needs."""
+    vectors_choose(gic_is_v3())
+    if CONFIG.TRACE:
+        tracing_vectors()
 
 
 @fn

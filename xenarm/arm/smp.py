@@ -61,8 +61,15 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
-def start_in_socs_way(fdt: Fdt, mpidr: u64, number: u32) -> Started:
+def hand_over(mpidr: u64, number: u32) -> None:
+    """Others that the same act lets go wait in the boot code."""
+    CPUS.alone = True
     handover(mpidr, number)
+
+
+@fn
+def start_in_socs_way(fdt: Fdt, mpidr: u64, number: u32) -> Started:
+    hand_over(mpidr, number)
     return soc_start(fdt, mpidr, image_physical(usize(FROM_RESET)) if CONFIG.SOC_FROM_RESET and soc_from_reset() else image_physical(usize(ALONE)))
 
 
@@ -70,7 +77,7 @@ def start_in_socs_way(fdt: Fdt, mpidr: u64, number: u32) -> Started:
 def turn_on(fdt: Fdt, node: Node, mpidr: u64, number: u32) -> Started:
     """In the way that the CPU's node names, else by PSCI, else in the SoC's own."""
     if CONFIG.SPIN_TABLE and spins(fdt, node):
-        handover(mpidr, number)
+        hand_over(mpidr, number)
         return spin_start(fdt, node, image_physical(usize(ALONE)))
     if host_cpu_on(mpidr, image_physical(usize(SECONDARY_START)), u64(number)):
         return Started.CALLED

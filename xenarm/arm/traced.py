@@ -21,7 +21,7 @@ if CONFIG.ARM64:
 else:
     from xenarm.arm32.traced import vectors_trace
 
-__all__ = ["SYNCHRONOUS", "tracing_attend", "tracing_switch", "vectors_settle"]
+__all__ = ["SYNCHRONOUS", "tracing_attend", "tracing_switch", "tracing_vectors"]
 
 NEEDS_VECTORS = CLASSES["exit"] | CLASSES["irq"]
 SYNCHRONOUS = 0  # the reason is in the syndrome
@@ -66,10 +66,9 @@ def take_notice() -> None:
 
 
 @fn
-def vectors_settle() -> None:
-    """The CPU's table, now that it is known what the CPU needs; by then it may have been asked to trace."""
-    vectors_choose(gic_is_v3())
-    if CONFIG.TRACE and TRACE.classes.load() & NEEDS_VECTORS != 0:
+def tracing_vectors() -> None:
+    """The table that traces, where the CPU has been asked to trace by now."""
+    if TRACE.classes.load() & NEEDS_VECTORS != 0:
         vectors_trace()
 
 

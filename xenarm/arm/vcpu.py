@@ -13,7 +13,7 @@ from xenarm.core.sched.scheduler import sched_insert, sched_remove
 from xenarm.core.sched.state import SchedParams
 from xenarm.gic.state import VcpuTag
 
-__all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_awaited", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
+__all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_awaited", "cpus_in_boot_code", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
 
 
 class Cpus(Struct):
@@ -21,6 +21,7 @@ class Cpus(Struct):
 
     online: Atomic[u32] = atomic(u32)
     awaited: bool  # one was started and has not come
+    alone: bool  # some may wait for their turn in the boot code
 
 
 CPUS = zeroed(Cpus)
@@ -36,6 +37,12 @@ def cpus_online() -> u32:
 def cpus_awaited() -> bool:
     """Whether one more may come, late."""
     return CPUS.awaited
+
+
+@fn
+def cpus_in_boot_code() -> bool:
+    """Whether some CPU may be in the image's first page, or come there."""
+    return CPUS.awaited or CPUS.alone
 
 
 @fn

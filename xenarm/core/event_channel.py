@@ -39,6 +39,7 @@ __all__ = [
     "channels_on",
     "channels_release",
     "channels_reset",
+    "channels_used",
     "channels_vcpu_starts",
     "domain_by_domid",
     "domid_of",
@@ -108,6 +109,15 @@ def domain_by_domid(caller: Domain, domid: u32) -> Domain | None:
 @fn
 def channels_on(d: Domain) -> bool:
     return d.channels.on
+
+
+@fn
+def channels_used() -> bool:
+    """Whether some domain has event channels: what only they need stays."""
+    for i in range(MAX_DOMAINS):
+        if channels_on(DOMAINS[i]):
+            return True
+    return False
 
 
 @fn(inline=True)

@@ -8,7 +8,8 @@ from xenarm.abi.errno import Errno
 from xenarm.abi.hypercall import HYPERCALL_COUNT, XEN_VERSION_NUMBER, Hypercall, SchedOp, XenVersion
 from xenarm.arm.run import vcpu_wait_for_interrupt, vcpu_yield
 from xenarm.config import CONFIG
-from xenarm.core.domain import Vcpu
+from xenarm.core.domain import Vcpu, vcpu_domain
+from xenarm.core.event_channel import channels_on
 from xenarm.core.event_ops import event_channel_op
 from xenarm.core.guest_interface import hvm_op, memory_op, vcpu_op, version_op
 
@@ -61,24 +62,29 @@ if CONFIG.EVENT_CHANNELS:
         Hypercall.VCPU_OP: vcpu_op,
         Hypercall.XEN_VERSION: version_op,
     }
+OF_CHANNELS = sum(1 << number for number, handler in BY_NUMBER.items() if handler in (event_channel_op, hvm_op, memory_op, vcpu_op))
+"""For domains with event channels: when none has them, these handlers are not in memory."""
 
 HYPERCALLS = table(Call, [Call(BY_NUMBER.get(number, not_implemented)) for number in range(HYPERCALL_COUNT)])
 assert all(number < HYPERCALL_COUNT for number in BY_NUMBER)
 
 
 @fn
-def hypercall(v: Vcpu) -> u64:
-    """Carry out what x16 or r12 names; the result is for register 0."""
-    number = u64(v.regs[NUMBER_REGISTER])
+def carry_out(v: Vcpu, number: u64, a: u64, b: u64, c: u64) -> u64:
     if number >= HYPERCALL_COUNT:
         return Errno.ENOSYS
-    return HYPERCALLS[number].handler(v, u64(v.regs[0]), u64(v.regs[1]), u64(v.regs[2]))
+    if CONFIG.EVENT_CHANNELS and (u64(OF_CHANNELS) >> number) & 1 != 0 and not channels_on(vcpu_domain(v)):
+        return Errno.ENOSYS
+    return HYPERCALLS[number].handler(v, a, b, c)
+
+
+@fn
+def hypercall(v: Vcpu) -> u64:
+    """Carry out what x16 or r12 names; the result is for register 0."""
+    return carry_out(v, u64(v.regs[NUMBER_REGISTER]), u64(v.regs[0]), u64(v.regs[1]), u64(v.regs[2]))
 
 
 @fn
 def hypercall_aarch32(v: Vcpu) -> u64:
     """The same for a guest in AArch32, where the upper halves mean nothing."""
-    number = v.regs[AARCH32_NUMBER] & LOW
-    if number >= HYPERCALL_COUNT:
-        return Errno.ENOSYS
-    return HYPERCALLS[number].handler(v, v.regs[0] & LOW, v.regs[1] & LOW, v.regs[2] & LOW)
+    return carry_out(v, v.regs[AARCH32_NUMBER] & LOW, v.regs[0] & LOW, v.regs[1] & LOW, v.regs[2] & LOW)
