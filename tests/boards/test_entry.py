@@ -130,14 +130,16 @@ FORBIDDEN = {
     "execute-what-only-the-boot-used": (PROGRAM_COUNTER, "__once_text_start", 0x21),
     "store-to-what-only-the-boot-used": (STACK_POINTER, "__once_text_start", 0x25),
     "store-to-a-domain-that-is-not": (STACK_POINTER, "__window_end", 0x25),
-    "store-to-text": (STACK_POINTER, "__text_start", 0x25),
+    "execute-the-boot-code": (PROGRAM_COUNTER, "__text_start", 0x21),
+    "store-to-the-boot-code": (STACK_POINTER, "__text_start", 0x25),
+    "store-to-text": (STACK_POINTER, "__part_all_start", 0x25),
     "store-to-constants": (STACK_POINTER, "__rodata_start", 0x25),
     "execute-data": (PROGRAM_COUNTER, "__data_start", 0x21),
     "execute-constants": (PROGRAM_COUNTER, "__rodata_start", 0x21),
 }
 
 
-NO_ALIAS = {name for name, (_, symbol, _) in FORBIDDEN.items() if symbol.startswith(("__once", "__window"))}
+NO_ALIAS = {name for name, (_, symbol, _) in FORBIDDEN.items() if symbol.startswith(("__once", "__window"))} | {"store-to-the-boot-code"}
 """What only the boot used is free memory at its machine address; the window has no such address."""
 
 
