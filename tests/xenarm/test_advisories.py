@@ -462,6 +462,8 @@ def test_xsa_437_every_line_of_a_range_is_cleaned(cleaning: Unit, engine: str, b
 
     def step(uc: Any, address: int, length: int, data: Any) -> None:
         word = int.from_bytes(uc.mem_read(address, 4), "little")
+        if engine == "armv7":  # Thumb: two halfwords, the upper one first
+            word = word >> 16 | (word & 0xFFFF) << 16
         if word & mask == value:
             touched.append(uc.reg_read(names[word >> shift & 31 if engine == "aarch64" else word >> shift & 15]))
 
