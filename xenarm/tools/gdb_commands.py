@@ -12,6 +12,7 @@ import gdb
 
 PAGE = 4096
 FRAME = 0x0000_FFFF_FFFF_F000
+ROOT = (1 << 48) - 32  # a root that is less than a page is aligned to its own size only
 VALID, TABLE = 1, 2
 RUNNING_STATES = {1: "BUILDING", 2: "RUNNING", 3: "ENDING", 4: "DYING", 5: "SETTLING", 6: "DEAD"}
 POWERS = {0: "ON", 1: "OFF", 2: "ON_PENDING", 3: "STARTING"}
@@ -62,7 +63,7 @@ def own_root() -> tuple[int, int]:
     frame = gdb.selected_frame()
     for name in ROOTS:
         try:
-            return int(frame.read_register(name)) & FRAME, 0 if name == "TTBR0_EL2" else 1
+            return int(frame.read_register(name)) & ROOT, 0 if name == "TTBR0_EL2" else 1
         except ValueError:
             continue
     raise gdb.GdbError("the stub shows no TTBR0_EL2 or HTTBR: is this QEMU's?")
