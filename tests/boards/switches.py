@@ -71,7 +71,7 @@ SWITCHES: dict[str, Switch] = {
     "SOC_BCM2711": soc((r"soc\.restarts\.bcm2711",), b"brcm,bcm2711", ARM64),
     "CONSOLE_MUX": Switch((r"console\.put_shared", r"console\.(show|show_waiting|show_all_waiting)$", r"console\.owner_is_silent"), (b"CTRL-a",)),
     "KEYS": Switch((*modules("core.keys", "core.vcpu_reports", "core.report", "core.listing"), r"dom0less\.destroy|shutdown\.domain_resume"), (b"h lists its keys",)),
-    "PANIC_REPORT": Switch((r"panic\.say_place", r"panic\.number", r"report\.say_general")),
+    "PANIC_REPORT": Switch((r"panic\.say_place", r"panic\.number")),
     "TRACE": Switch((*modules("core.trace", "core.tracing", "core.trace_dump", "arm.traced", "arm64.traced"),), (b"trace=",)),
     **{f"CHECK_{kind}": Switch(check=kind.lower()) for kind in ("OVERFLOW", "BOUNDS", "NARROWING", "SHIFT", "DIVISION", "ENUM", "ASSERT")},
 }
