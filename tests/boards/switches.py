@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
+
+from freestanding.attribution import attribute
+from freestanding.elf import Image
 
 ARM64, ARM32 = "qemu-virt-arm64", "qemu-virt-arm32"
 
@@ -10,12 +15,13 @@ ARM64, ARM32 = "qemu-virt-arm64", "qemu-virt-arm32"
 @dataclass(frozen=True)
 class Switch:
     """`names`: regular expressions, each of which finds something in an image with the switch; `check`: the kind of check that it is;
-    `board`: where to look at it."""
+    `board`: where to look at it; `shared`: modules of it are another architecture's own."""
 
     names: tuple[str, ...] = ()
     texts: tuple[bytes, ...] = ()
     check: str = ""
     board: str = ARM64
+    shared: bool = False
 
 
 def modules(*names: str) -> tuple[str, ...]:
@@ -32,17 +38,19 @@ def soc(names: tuple[str, ...], compatible: bytes, board: str = ARM32) -> Switch
 
 
 SWITCHES: dict[str, Switch] = {
-    "HARDEN_BRANCH_PREDICTOR": Switch((r"loop_vectors", r"call_vectors", r"HARDENED", r"\.hardening$", r"workaround_for_guests")),
+    "HARDEN_BRANCH_PREDICTOR": Switch((r"loop_vectors", r"call_vectors", r"HARDENED", r"\.hardening$")),
     "ERRATUM_832075": Switch(),  # other instructions of the same functions
     "LINES": Switch((r"^\(table of lines\)", r"arm\.panic\.find_line")),
     "COMPRESS": Switch(modules("arm64.unpack")),
-    "PSCI_1_1": Switch((r"psci\.guest\.features", r"psci\.guest\.is_supported", r"psci\.guest\.smccc_call")),
+    "PSCI_1_1": Switch((r"psci\.guest\.features", r"psci\.guest\.is_supported", r"psci\.guest\.smccc_call", r"workaround_for_guests")),
     "BOOT_SCRUB": Switch(modules("core.scrub"), (b"bootscrub",)),
     "RESTART": Switch((r"dom0less\.domain_rebuild|dom0less\.load$|p2m\.stage2\.forget_guest",)),
     "DIRECT_MAP": Switch((r"plan_layout_direct|plan_layout_uart",)),
     "STATIC_SHM": Switch((*modules("core.shared_memory"), r"plan_share$", r"plan_shared$", r"dom0less\.take_shared", r"guest\.write_shares"), (b"xen,shm-id", b"xen,shared-mem")),
     "VPL011": Switch((*modules("core.vpl011"), r"console\.vpl011_mmio", r"guest\.write_\w+_uart"), (b"sbsa-uart\0arm", b"uartclk")),
-    "AARCH32_GUESTS": Switch((*modules("arm64.aarch32", "arm64.guest", "arm.coprocessors", "arm.coprocessor_traps"), r"system_traps\.trap_(hvc|smc)32")),
+    "AARCH32_GUESTS": Switch(
+        (*modules("arm64.aarch32", "arm64.guest", "arm.coprocessors", "arm.coprocessor_traps"), r"system_traps\.trap_(hvc|smc)32"), shared=True
+    ),
     "EVENT_CHANNELS": Switch(
         (*modules("core.event_channel", "core.event_ops", "core.static_events", "core.guest_argument", "core.guest_interface"), r"plan\.plan_events", r"connect_end")
     ),
@@ -75,3 +83,32 @@ SWITCHES: dict[str, Switch] = {
     "TRACE": Switch((*modules("core.trace", "core.tracing", "core.trace_dump", "arm.traced", "arm64.traced"),), (b"trace=",)),
     **{f"CHECK_{kind}": Switch(check=kind.lower()) for kind in ("OVERFLOW", "BOUNDS", "NARROWING", "SHIFT", "DIVISION", "ENUM", "ASSERT")},
 }
+
+
+@dataclass(frozen=True)
+class Built:
+    """What an image holds."""
+
+    names: frozenset[str]
+    data: bytes
+    checks: frozenset[str]
+
+
+def read(image: Path) -> Built:
+    elf = Image(image.with_name("xenarm.elf").read_bytes())
+    unpacker = image.with_name("unpack.elf")  # of a compressed image
+    everything = [*attribute(elf), *(attribute(Image(unpacker.read_bytes())) if unpacker.exists() else [])]
+    names = frozenset(f"{piece.module}.{piece.name.removesuffix(' (text)')}" for piece in everything)
+    return Built(names, elf.flat(), frozenset(site.kind for site in elf.panics))
+
+
+def left_of(switch: Switch, built: Built) -> list[str]:
+    """What should not be there."""
+    names = [name for name in sorted(built.names) if any(re.search(each, name) for each in switch.names)]
+    return [*names, *(repr(text) for text in switch.texts if text in built.data), *({switch.check} & built.checks)]
+
+
+def missing_of(switch: Switch, built: Built) -> list[str]:
+    """What the table says that is not so: it would find nothing where there is something."""
+    names = [each for each in switch.names if not any(re.search(each, name) for name in built.names)]
+    return [*names, *(repr(text) for text in switch.texts if text not in built.data), *({switch.check} - {""} - built.checks)]

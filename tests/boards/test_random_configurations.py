@@ -1,5 +1,5 @@
-"""Configurations by chance build, and those that QEMU can show boot a guest. A few in the suite; `make test-long` takes XENARM_CONFIGURATIONS more,
-over all boards, and says of each what became of it."""
+"""Configurations by chance build, hold nothing of what they leave out, and boot a guest where QEMU can show it. A few in the suite; `make test-long` takes
+XENARM_CONFIGURATIONS more, over all boards, and says of each what became of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from boards import BOARDS
 from boards import board as board_named
 from tests.boards import beacon
+from tests.boards.switches import SWITCHES, Built, left_of, read
 from tests.conftest import BOARD32
 from xenarm.config import Config, parse
 from xenarm.tools import build, doctor
@@ -87,6 +88,13 @@ def expect_life(session: Session, values: Config, board: Board) -> None:
         session.wait_off(SECONDS)
 
 
+def leftovers(values: Config, built: Built) -> dict[str, list[str]]:
+    """What is there of the switches that are off."""
+    off = {name: switch for name, switch in SWITCHES.items() if not getattr(values, name) and (values.ARM64 or not switch.shared)}
+    found = {name: left_of(switch, built) for name, switch in off.items()}
+    return {name: left for name, left in found.items() if left}
+
+
 @pytest.mark.parametrize(("board", "seed"), [drawn(seed) for seed in range(FIRST, FIRST + COUNT)] or SAMPLE)
 def test_a_configuration_by_chance(scratch: Path, board: str, seed: int) -> None:
     doctor.provide("test")
@@ -101,3 +109,4 @@ def test_a_configuration_by_chance(scratch: Path, board: str, seed: int) -> None
         with booted(compose(made), f"by-chance-{board}-{seed}") as session:
             expect_life(session, values, found)
     print(f"{board}, seed {seed}, {scheduler(values)}: builds, " + (f"not booted: {unseen}" if unseen else "boots"), flush=True)
+    assert leftovers(values, read(job.output)) == {}

@@ -4,40 +4,19 @@ change of the source; with XENARM_SWITCHES=all, as `make test-long` has it, a bu
 from __future__ import annotations
 
 import os
-import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import kconfiglib
 import pytest
 
-from freestanding.attribution import attribute
-from freestanding.elf import Image
-from tests.boards.switches import ARM32, ARM64, SWITCHES, Switch
+from tests.boards.switches import ARM32, ARM64, SWITCHES, Built, left_of, missing_of, read
 from xenarm.tools import build, doctor, kconfig
 from xenarm.tools.paths import ROOT
 
 ALL = os.environ.get("XENARM_SWITCHES") == "all"
 ONE_OF_TWO = {"SCHED_NULL": {"SCHED_DEFAULT_CREDIT2": "y"}, "CONSOLE_MUX": {"MAX_DOMAINS": "1"}}
 """What must change with a switch."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """What an image holds."""
-
-    names: frozenset[str]
-    data: bytes
-    checks: frozenset[str]
-
-
-def read(image: Path) -> Built:
-    elf = Image(image.with_name("xenarm.elf").read_bytes())
-    unpacker = image.with_name("unpack.elf")  # of a compressed image
-    everything = [*attribute(elf), *(attribute(Image(unpacker.read_bytes())) if unpacker.exists() else [])]
-    names = frozenset(f"{piece.module}.{piece.name.removesuffix(' (text)')}" for piece in everything)
-    return Built(names, elf.flat(), frozenset(site.kind for site in elf.panics))
 
 
 def switch_symbols(board: str) -> dict[str, bool]:
@@ -75,18 +54,6 @@ def compiled(scratch: Path, name: str, value: str) -> Built:
 def default(request: pytest.FixtureRequest) -> dict[str, Built]:
     """The default image of the boards that have a fixture."""
     return {ARM64: read(request.getfixturevalue("xenarm").image), ARM32: read(request.getfixturevalue("xenarm32").image)}
-
-
-def left_of(switch: Switch, built: Built) -> list[str]:
-    """What should not be there."""
-    names = [name for name in sorted(built.names) if any(re.search(each, name) for each in switch.names)]
-    return [*names, *(repr(text) for text in switch.texts if text in built.data), *({switch.check} & built.checks)]
-
-
-def missing_of(switch: Switch, built: Built) -> list[str]:
-    """What the table says that is not so: it would find nothing where there is something."""
-    names = [each for each in switch.names if not any(re.search(each, name) for name in built.names)]
-    return [*names, *(repr(text) for text in switch.texts if text not in built.data), *({switch.check} - {""} - built.checks)]
 
 
 def test_every_switch_is_in_the_table() -> None:
