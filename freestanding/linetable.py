@@ -80,9 +80,13 @@ def _file_names(program: Any) -> dict[int, str]:
     return names
 
 
-def line_table(image: Image, once: bool = False) -> bytes:
-    """The table for an image: of all code but what runs once (between `__once_text_start` and `__once_text_end`), or of that."""
-    places = {at: place for at, place in _places(image).items() if _runs_once(image, at) == once}
+Places = dict[int, tuple[str, int]]
+
+
+def line_table(image: Image, once: bool = False, found: Places | None = None) -> bytes:
+    """The table for an image: of all code but what runs once (between `__once_text_start` and `__once_text_end`), or of that. `found`: its places, if known."""
+    every = places_of(image) if found is None else found
+    places = {at: place for at, place in every.items() if _runs_once(image, at) == once}
     unit = UNITS[image.machine]
     names = sorted({file for file, _ in places.values()})
     numbers = {file: n for n, file in enumerate(names)}
@@ -111,9 +115,15 @@ def _shortened(names: list[str]) -> list[str]:
     return [directory, *(name.removesuffix(".py").removeprefix(directory if name.startswith(f"{directory}/") else "") for name in names)]
 
 
-def _places(image: Image) -> dict[int, tuple[str, int]]:
+def have_same_places(one: Image, other: Image) -> bool:
+    """Whether code lies where it lies in the other: all addresses of its lines, calls and traps are the same."""
+    lines = one.section(".debug_line") == other.section(".debug_line")
+    return lines and one.panics == other.panics and list(calls(one)) == list(calls(other))
+
+
+def places_of(image: Image) -> Places:
     """File and line of each return address and trap."""
-    places: dict[int, tuple[str, int]] = {}
+    places: Places = {}
     lines = Lines(image)
     for call, following in calls(image):
         row = lines.at(call)

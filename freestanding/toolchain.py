@@ -281,12 +281,13 @@ def link(work: Path, objects: Iterable[Path], options: Options, tools: Tools) ->
 
 def _link_with_lines(work: Path, objects: list[Path], options: Options, tools: Tools) -> bytes:
     """Link twice, the second time with the tables of lines, which the first link tells; code must lie where it lay."""
-    from .linetable import line_table
+    from .linetable import have_same_places, line_table, places_of
     sections = {".lines": False} | ({".once.lines": True} if ".once.lines" in options.linker_script else {})
     first = Image(link(work, [*objects, _lines_object(work, dict.fromkeys(sections, b""), options, tools)], options, tools))
-    tables = {name: line_table(first, once) for name, once in sections.items()}
+    places = places_of(first)
+    tables = {name: line_table(first, once, places) for name, once in sections.items()}
     made = link(work, [*objects, _lines_object(work, tables, options, tools)], options, tools)
-    if any(line_table(Image(made), once) != tables[name] for name, once in sections.items()):
+    if not have_same_places(first, Image(made)):
         raise BuildError("the table of lines moved the code: put the .lines section after the text in the linker script")
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from .. import ir, types as t
@@ -20,6 +21,23 @@ __all__ = ["Frontend"]
 Parts = tuple[tuple[str, tuple[str, ...]], ...]
 
 
+@dataclass(frozen=True)
+class Named:
+    """What a function's body names: functions called, or the types of pointers to them; functions as values; statics."""
+
+    callees: list[tuple[Any, Site]]
+    values: list[FunctionIR]
+    statics: list[Static]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What lies inside a live object, by id, and what it refers to, with a hint of a name."""
+
+    inside: set[int]
+    referred: list[tuple[str, Any]]
+
+
 class Frontend:
     """Lowers functions on demand; what is lowered once is kept."""
 
@@ -34,7 +52,9 @@ class Frontend:
         self.expanding: list[Function] = []
         self.signatures: dict[Function | Operation, tuple[list[Parameter], t.Type]] = {}
         self.summaries: dict[FunctionIR, Summary] = {}
-        self.callees_of: dict[FunctionIR, list[tuple[Any, Site]]] = {}
+        self.named_by: dict[FunctionIR, Named] = {}
+        self.functions_in: dict[int, list[FunctionIR]] = {}
+        self.surveys: dict[int, Survey] = {}
 
     # ---- what users call
 
@@ -57,7 +77,7 @@ class Frontend:
         stay = [f for f in (*starts, *functions) if f.symbol not in once and (f.symbol or f in starts)]
         kept, named = self._reach(stay)
         return Program(self.pointer_bits, functions, statics, self.checks, dict(self.functions),
-                       frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if not _holds(s, named)),
+                       frozenset(f for f in functions if f not in kept), frozenset(id(s.live) for s in statics if self._surveyed(s).inside.isdisjoint(named)),
                        frozenset(f for f in functions if fast and _names(f).isdisjoint(fast)), self._parts(separate, stay, kept))
 
     def callees(self, function: FunctionIR) -> list[FunctionIR]:
@@ -236,16 +256,25 @@ class Frontend:
 
     def _adopt(self, statics: dict[int, Static]) -> None:
         """Give storage to live objects that statics refer to and that lie inside none of them."""
-        while True:
-            inside: set[int] = set()
-            referred: list[tuple[str, Any]] = []
-            for static in statics.values():
-                _survey(static.live, static.name, inside, referred)
-            orphans = [(hint, live) for hint, live in referred if id(live) not in inside]
-            if not orphans:
-                return
-            hint, live = orphans[0]
-            statics[id(live)] = self.static(live, hint)
+        inside: set[int] = set()
+        referred: list[tuple[str, Any]] = []
+        for static in statics.values():
+            self._note(static, inside, referred)
+        for hint, live in referred:                                    # which grows
+            if id(live) not in inside:
+                statics[id(live)] = self.static(live, hint)
+                self._note(statics[id(live)], inside, referred)
+
+    def _note(self, static: Static, inside: set[int], referred: list[tuple[str, Any]]) -> None:
+        found = self._surveyed(static)
+        inside |= found.inside
+        referred += found.referred
+
+    def _surveyed(self, static: Static) -> Survey:
+        if id(static.live) not in self.surveys:
+            made = self.surveys[id(static.live)] = Survey(set(), [])
+            _survey(static.live, static.name, made.inside, made.referred)
+        return self.surveys[id(static.live)]
 
     def _visit(self, function: FunctionIR, site: Site | None, state: dict[FunctionIR, int], order: list[FunctionIR],
                path: list[FunctionIR]) -> None:
@@ -269,31 +298,29 @@ class Frontend:
         state[function] = 2
         order.append(function)
 
+    def _named(self, function: FunctionIR) -> Named:
+        if function not in self.named_by:
+            self.named_by[function] = _named_in(_all_expressions(function))
+        return self.named_by[function]
+
     def _callees(self, function: FunctionIR) -> list[tuple[Any, Site]]:
         """Functions called, and types of functions called through pointers."""
-        if function not in self.callees_of:
-            found: list[tuple[Any, Site]] = []
-            for e in _all_expressions(function):
-                if isinstance(e, ir.Call):
-                    found.append((e.function, e.site))
-                elif isinstance(e, ir.CallIndirect):
-                    found.append((e.callee.type, e.site))
-            self.callees_of[function] = found
-        return self.callees_of[function]
+        return self._named(function).callees
 
-    @staticmethod
-    def _values(function: FunctionIR) -> list[FunctionIR]:
-        return [e.function for e in _all_expressions(function) if isinstance(e, ir.FnValue)]
+    def _values(self, function: FunctionIR) -> list[FunctionIR]:
+        return self._named(function).values
 
-    @staticmethod
-    def _statics_of(function: FunctionIR) -> list[Static]:
-        return [e.static for e in _all_expressions(function) if isinstance(e, ir.StaticRef)]
+    def _statics_of(self, function: FunctionIR) -> list[Static]:
+        return self._named(function).statics
 
     def _functions_in(self, live: Any) -> list[FunctionIR]:
-        before, self.address_taken = self.address_taken, set()
-        self._visit_live(live, set())
-        found, self.address_taken = self.address_taken, before | self.address_taken
-        return sorted(found, key=lambda f: f.name)
+        """The functions that live data points to, which does not change any more."""
+        if id(live) not in self.functions_in:
+            before, self.address_taken = self.address_taken, set()
+            self._visit_live(live, set())
+            found, self.address_taken = self.address_taken, before | self.address_taken
+            self.functions_in[id(live)] = sorted(found, key=lambda f: f.name)
+        return self.functions_in[id(live)]
 
     def _targets(self, kind: t.Type) -> list[FunctionIR]:
         assert isinstance(kind, t.FnType)
@@ -306,6 +333,20 @@ class Frontend:
 
 def _all_expressions(function: FunctionIR) -> list[ir.Expr]:
     return [e for s in ir.statements(function.body) for top in ir.expressions(s) for e in ir.walk(top)]
+
+
+def _named_in(expressions: list[ir.Expr]) -> Named:
+    found = Named([], [], [])
+    for e in expressions:
+        if isinstance(e, ir.Call):
+            found.callees.append((e.function, e.site))
+        elif isinstance(e, ir.CallIndirect):
+            found.callees.append((e.callee.type, e.site))
+        elif isinstance(e, ir.FnValue):
+            found.values.append(e.function)
+        elif isinstance(e, ir.StaticRef):
+            found.statics.append(e.static)
+    return found
 
 
 def _static_type(live: Any) -> t.Type:
@@ -335,13 +376,6 @@ def _survey(live: Any, name: str, inside: set[int], referred: list[tuple[str, An
         for item in live:
             if isinstance(item, (Struct, Array, Union)):
                 _survey(item, name, inside, referred)
-
-
-def _holds(static: Static, named: set[int]) -> bool:
-    """Whether a static, or an object inside it, is among these."""
-    inside: set[int] = set()
-    _survey(static.live, static.name, inside, [])
-    return not inside.isdisjoint(named)
 
 
 def _names(function: FunctionIR) -> set[str | None]:
