@@ -43,6 +43,7 @@ class Config:
     ARM64: bool
     ARM32: bool
     HARDEN_BRANCH_PREDICTOR: bool
+    ERRATUM_766422: bool
     ERRATUM_832075: bool
     MAX_CPUS: int
     OPTIMIZE_SPEED: bool

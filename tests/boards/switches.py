@@ -39,6 +39,7 @@ def soc(names: tuple[str, ...], compatible: bytes, board: str = ARM32) -> Switch
 
 SWITCHES: dict[str, Switch] = {
     "HARDEN_BRANCH_PREDICTOR": Switch((r"loop_vectors", r"call_vectors", r"HARDENED", r"\.hardening$")),
+    "ERRATUM_766422": Switch((*modules("arm32.thumb_stores"), r"stores_vectors"), board=ARM32),
     "ERRATUM_832075": Switch(),  # other instructions of the same functions
     "LINES": Switch((r"^\(table of lines\)", r"arm\.panic\.find_line")),
     "COMPRESS": Switch(modules("arm64.unpack")),

@@ -11,11 +11,13 @@ SLOTS_START = linker_symbol("__slots_start")
 
 
 class Harden(IntEnum, type=u8):
-    """What a CPU does first when a guest leaves: nothing, a loop that replaces the branch history, a call of the firmware."""
+    """What a CPU does first when a guest leaves: nothing, a loop that replaces the branch history, a call of the firmware; on ARMv7, ICIALLU or BPIALL."""
 
     NONE = 0
     LOOP = 1
     CALL = 2
+    ICACHE = 3
+    PREDICTOR = 4
 
 
 class Sharing(Struct):

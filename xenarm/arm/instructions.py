@@ -133,12 +133,12 @@ address_translate_el1_read = _maintenance("address_translate_el1_read", "at s1e1
 address_translate_el1_write = _maintenance("address_translate_el1_write", "at s1e1w", 0, 7, 8, 1)  # ATS1CPW
 
 
-@operation(aarch64="at s12e1r, {address}")
+@operation(aarch64="at s12e1r, {address}", armv7="mcr p15, 0, {address:lo}, c7, c8, 4")  # ATS12NSOPR
 def address_translate_guest_read(address: u64) -> None:
     BUS.translate(int(address), False)
 
 
-@operation(aarch64="at s12e1w, {address}")
+@operation(aarch64="at s12e1w, {address}", armv7="mcr p15, 0, {address:lo}, c7, c8, 5")  # ATS12NSOPW
 def address_translate_guest_write(address: u64) -> None:
     BUS.translate(int(address), True)
 

@@ -48,6 +48,9 @@ if CONFIG.ARM64:
 else:
     from xenarm.arm32.system_traps import CONDITIONAL, SYSTEM_TRAPS
 
+    if CONFIG.ERRATUM_766422:
+        import xenarm.arm32.thumb_stores  # noqa: F401  # for the vectors
+
 __all__ = ["HANDLERS"]
 
 NEEDS_FULL = 1

@@ -9,6 +9,8 @@ from freestanding import assembly, offset_of, size_of
 from xenarm.config import CONFIG
 from xenarm.gic.registers import Gicc, Gicd
 from xenarm.arm.layout import BOOT_TABLES, DATA, FIRST_PAGE_TABLES, IMAGE_TABLES, IMAGE_VIRT, MAIR, RODATA, SECTIONS, TEXT
+from xenarm.arm.errata import MIDR_CORE
+from xenarm.arm32.errata import BRANCHES_INVALID, ERRATA, LOOP_BUFFER_OFF, midr
 from xenarm.arm32.registers import HSCTLR_RES1, SCTLR_RESET, Htcr, Mode, Sctlr, Ttbcr, coprocessor, coprocessor_wide
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
@@ -24,6 +26,8 @@ HSCTLR_ON = HSCTLR_RES1 | int(Sctlr(M=True, C=True, I=True, WXN=True))
 SCTLR_ON = SCTLR_RESET | int(Sctlr(M=True, C=True, I=True))
 HYP_WALKS = int(Htcr(IRGN0=1, ORGN0=1, SH0=3, RES1_23=True, RES1_31=True))
 SVC_WALKS = int(Ttbcr(IRGN0=1, ORGN0=1, SH0=3, EPD1=True, EAE=True))
+ACTLR_SMP = 1 << 6
+LOOP_BUFFER_LAST = next(e.last for e in ERRATA if e.number == 773022)
 DCIMVAC = "p15, 0, r0, c7, c6, 1"
 TLBIALLH = "p15, 4, r0, c8, c7, 0"
 TLBIALL = "p15, 0, r0, c8, c7, 0"
@@ -211,7 +215,7 @@ ASK_FOR_HYP = f"""
 1:
 """
 
-# A CPU out of reset is in secure SVC mode. What secure state alone can do: coherency on (ACTLR.SMP), its interrupts to group 1 (GICD_IGROUPR0),
+# A CPU out of reset is in secure SVC mode. What secure state alone can do: coherency on (ACTLR.SMP), what the errata and the branches of a Cortex-A15 ask for, its interrupts to group 1 (GICD_IGROUPR0),
 # all priorities let through (GICC_PMR), FP for all (NSACR), the timers' rate where it is known. Then HYP mode, by way of monitor mode (B1.8.5).
 FROM_RESET = f"""
     .arch_extension sec
@@ -222,9 +226,21 @@ secondary_from_reset:
     and r0, r0, #0x1f
     cmp r0, #{Mode.HYP:#x}
     beq secondary_alone
-    mrc p15, 0, r0, c1, c0, 1
-    orr r0, r0, #0x40
-    mcr p15, 0, r0, c1, c0, 1
+    mrc {coprocessor("actlr", "r0")}
+    orr r0, r0, #{ACTLR_SMP:#x}
+    mrc {coprocessor("midr", "r1")}
+{move("r2", MIDR_CORE)}
+    and r2, r2, r1
+{move("r3", midr("Cortex-A15"))}
+    cmp r2, r3
+    orreq r0, r0, #{BRANCHES_INVALID}
+    ubfx r2, r1, #20, #4
+    and r1, r1, #15
+    orr r1, r1, r2, lsl #4
+    movne r1, #0xff
+    cmp r1, #{LOOP_BUFFER_LAST:#x}
+    orrls r0, r0, #{LOOP_BUFFER_OFF}
+    mcr {coprocessor("actlr", "r0")}
     isb
     bl find_place
     ldr r2, =secondary_handover

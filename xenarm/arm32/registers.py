@@ -29,6 +29,7 @@ CP15: dict[str, tuple[int, int, int, int]] = {
     "midr": (0, 0, 0, 0),
     "ctr": (0, 0, 0, 1),
     "mpidr": (0, 0, 0, 5),
+    "revidr": (0, 0, 0, 6),
     "id_pfr0": (0, 0, 1, 0),
     "id_pfr1": (0, 0, 1, 1),
     "id_mmfr0": (0, 0, 1, 4),
@@ -267,6 +268,7 @@ HCPTR_GUEST = int(Hcptr(TCP=0x33FF, TTA=True))
 """Every coprocessor but 10 and 11, the FP unit's, traps."""
 
 read_esr_el2: Reader = reader("hsr")
+write_esr_el2: Writer = writer("hsr")
 read_far_el2: Reader = reader("hdfar")
 read_fetch_far: Reader = reader("hifar")
 read_hpfar_el2: Reader = reader("hpfar")
@@ -297,6 +299,7 @@ write_vttbr_el2: Writer = writer("vttbr")
 write_vpidr: Writer = writer("vpidr")
 read_midr_el1: Reader = reader("midr")
 read_mpidr_el1: Reader = reader("mpidr")
+read_revidr: Reader = reader("revidr")
 read_ctr_el0: Reader = reader("ctr")
 read_par_el1: Reader = reader("par")
 write_par_el1: Writer = writer("par")

@@ -2,21 +2,56 @@
 
 While a guest runs, SP_hyp points at its `Vcpu`, and the stack is free below it. One store saves every general register that the guest's
 modes share; those that are banked by mode stay in place, as do ELR_hyp and SPSR_hyp. HYP mode has the LR of user mode for its own.
+CPUs whose predicted branches a guest could train, and those that name wrong registers, have tables of their own (`processor.py`): the others pay nothing.
 """
 
-from freestanding import assembly, external, fn, linker_symbol, offset_of, size_of, u32, u64, usize
-from xenarm.arm.cpu import Harden
+from collections.abc import Callable
+
+from freestanding import Array, Struct, array, assembly, external, fn, linker_symbol, offset_of, size_of, u32, u64, usize, zeroed
+from xenarm.arm.cpu import Harden, cpu_index
 from xenarm.arm.frame import CrashFrame
 from xenarm.arm.instructions import instruction_sync
 from xenarm.arm32.registers import Mode, coprocessor, write_hvbar
-from xenarm.core.domain import Vcpu
+from xenarm.config import CONFIG
+from xenarm.core.domain import MAX_CPUS, Vcpu
 
-__all__ = ["HYP_VECTORS", "LR_INDEX", "enter_guest", "vectors_choose", "vectors_used"]
+__all__ = [
+    "HYP_VECTORS",
+    "LR_INDEX",
+    "TABLES",
+    "enter_guest",
+    "entry_table",
+    "own_table",
+    "stores_repaired",
+    "table_choose",
+    "table_kind",
+    "vectors_choose",
+    "vectors_used",
+]
 
 LR_INDEX = 14  # of LR_usr in the frame; 13 is free, since SP is banked
 
 
 PLAIN_VECTORS = linker_symbol("vectors")
+STORES_VECTORS = linker_symbol("stores_vectors")
+ICACHE_VECTORS = linker_symbol("icache_vectors")
+ICACHE_STORES_VECTORS = linker_symbol("icache_stores_vectors")
+PREDICTOR_VECTORS = linker_symbol("predictor_vectors")
+
+
+class Chosen(Struct):
+    """Each CPU's table."""
+
+    how: Array[Harden] = array(Harden, MAX_CPUS)
+    stores: Array[bool] = array(bool, MAX_CPUS)
+
+
+CHOSEN = zeroed(Chosen)
+ICIALLU = "p15, 0, r0, c7, c5, 0"
+BPIALL = "p15, 0, r0, c7, c5, 6"
+HARDENED = {"icache": ICIALLU, "icache_stores": ICIALLU, "predictor": BPIALL} if CONFIG.HARDEN_BRANCH_PREDICTOR else {}
+TABLES = tuple(name for name in ("stores", *HARDENED) if CONFIG.ERRATUM_766422 or "stores" not in name)
+"""Beside the plain one."""
 CRASH_STACK = 0x800
 LR = 4 * LR_INDEX
 
@@ -39,23 +74,75 @@ hyp_{name}:
 """
 
 
+OWN_FAULTS = "\n".join(f"    b hyp_{name}" for name in HYP_VECTORS[:4])
+
+
+def entry_table(label: str, trap: str, irq: str, fiq: str) -> str:
+    return f"""
+    .balign 32
+    .global {label}
+{label}:
+{OWN_FAULTS}
+    b data_abort
+    b {trap}
+    b {irq}
+    b {fiq}
+"""
+
+
+def hardened_table(label: str, operation: str, trap: str, irq: str, fiq: str) -> str:
+    """No branch comes before the invalidation: a guest may have trained that too. SP, a multiple of 4, counts which entry it was."""
+    return f"""
+    .balign 32
+    .global {label}
+{label}:
+{OWN_FAULTS}
+    add sp, sp, #1
+    add sp, sp, #1
+    add sp, sp, #1
+    mcr {operation}
+    isb
+    eor sp, sp, #2
+    tst sp, #3
+    beq {trap}
+    eor sp, sp, #3
+    tst sp, #3
+    beq {irq}
+    eor sp, sp, #1
+    tst sp, #3
+    beq {fiq}
+    bic sp, sp, #3
+    b data_abort
+"""
+
+
+def own_table(name: str, prefix: str = "", entries: str = "guest") -> str:
+    """The table of that kind."""
+    trap = f"{entries}_stores" if "stores" in name else f"{entries}_trap"
+    ways = (f"{prefix}{name}_vectors", trap, f"{entries}_irq", f"{entries}_fiq")
+    return hardened_table(ways[0], HARDENED[name], *ways[1:]) if name in HARDENED else entry_table(*ways)
+
+
+def stores_repaired(entries: str, save: str) -> str:
+    """The way in of a CPU whose HSR may be wrong."""
+    return f"""
+{entries}_stores:
+{save}
+    mov r0, sp
+    bl store_repair
+    b {entries}_trap_saved
+""" if CONFIG.ERRATUM_766422 else ""
+
+
 VECTORS = f"""
     .section .vectors.text, "ax"
     .arch_extension virt
-    .balign 32
-    .global vectors
-vectors:
-    b hyp_reset
-    b hyp_undefined
-    b hyp_call
-    b hyp_prefetch_abort
-    b data_abort
-    b guest_trap
-    b guest_irq
-    b guest_fiq
-
+{entry_table("vectors", "guest_trap", "guest_irq", "guest_fiq")}
+{"".join(own_table(name) for name in TABLES)}
+{stores_repaired("guest", SAVE)}
 guest_trap:
 {SAVE}
+guest_trap_saved:
     mov r0, sp
     bl short_sync_v2
     orrs r0, r0, r1
@@ -168,12 +255,38 @@ def enter_guest(v: Vcpu) -> None:
 
 @fn
 def vectors_used(how: Harden, cpus: u32) -> bool:
-    """There is one set, for all CPUs."""
+    """All tables stay: they are small."""
     return True
 
 
 @fn
+def table_choose(cpu: u32, how: Harden, stores: bool) -> None:
+    """For a CPU, before it next asks `vectors_choose`."""
+    CHOSEN.how[cpu] = how
+    CHOSEN.stores[cpu] = stores
+
+
+def table_kind(plain: usize, stores: usize, icache: usize, icache_stores: usize, predictor: usize) -> Callable[[], usize]:
+    """The function that says which of these tables is this CPU's."""
+
+    @fn
+    def own_vectors() -> usize:
+        how = CHOSEN.how[cpu_index()]
+        repaired = CONFIG.ERRATUM_766422 and CHOSEN.stores[cpu_index()]
+        if CONFIG.HARDEN_BRANCH_PREDICTOR and how == Harden.PREDICTOR:
+            return usize(predictor)
+        if CONFIG.HARDEN_BRANCH_PREDICTOR and how == Harden.ICACHE:
+            return usize(icache_stores) if repaired else usize(icache)
+        return usize(stores) if repaired else usize(plain)
+
+    return own_vectors
+
+
+own_vectors = table_kind(PLAIN_VECTORS, STORES_VECTORS, ICACHE_VECTORS, ICACHE_STORES_VECTORS, PREDICTOR_VECTORS)
+
+
+@fn
 def vectors_choose(v3: bool) -> None:
-    """This CPU's exits are not traced. There is one set of vectors, for a GICv2."""
-    write_hvbar(u64(usize(PLAIN_VECTORS)))
+    """This CPU's exits are not traced. All tables are for a GICv2."""
+    write_hvbar(u64(own_vectors()))
     instruction_sync()

@@ -1,37 +1,23 @@
-"""Errata of the cores that we know: which revisions have them, what they ask of a hypervisor, what is done about it here, and where.
+"""The cores with AArch64 that we know: what a hypervisor must know of their speculation, which revisions have which errata, what is done about each, and where."""
 
-`ERRATA` is what docs/security.md shows; the image has of it what the boot says of a CPU. Numbers and revisions are those of Arm's Software
-Developers Errata Notices as Linux (arch/arm64/kernel/cpu_errata.c), Xen (docs/misc/arm/silicon-errata.txt) and TF-A (lib/cpus) have them.
-"""
+from xenarm.arm.errata import (
+    AMPERE,
+    ARM,
+    AVOIDED,
+    CODE,
+    GUEST,
+    HISILICON,
+    NEVER_FIXED,
+    QUALCOMM,
+    Core,
+    Erratum,
+    core_finder,
+    core_rows,
+    erratum_rows,
+    midr_of,
+)
 
-from dataclasses import dataclass
-
-from freestanding import Struct, View, fn, table, u8, u32, u64
-
-__all__ = ["CORES", "CORE_ROWS", "ERRATA", "ERRATUM_ROWS", "Core", "CoreRow", "Erratum", "core_of", "erratum_matches", "midr"]
-
-ARM = 0x41
-QUALCOMM = 0x51
-HISILICON = 0x48
-AMPERE = 0xC0
-NEVER_FIXED = 0xFF
-CODE = "code"  # something is done, always or where it is needed
-AVOIDED = "avoided"  # what triggers it is not in the image
-GUEST = "guest"  # the guest's kernel works around it, and is let
-
-
-@dataclass(frozen=True)
-class Core:
-    """A core by implementer and part number (MIDR_EL1), and what Linux knows of its speculation (arch/arm64/kernel/proton-pack.c)."""
-
-    name: str
-    implementer: int
-    part: int
-    loops: int = 0  # so many turns of a loop of branches replace its branch history; 0: not known to need that
-    safe_v2: bool = False  # no Spectre v2, though ID_AA64PFR0_EL1.CSV2 does not say so
-    safe_store: bool = False  # no speculative store bypass
-    firmware_bhb: bool = False  # branch history, which only firmware can clear
-
+__all__ = ["CORES", "CORE_ROWS", "ERRATA", "ERRATUM_ROWS", "core_of", "midr"]
 
 CORES = (
     Core("Cortex-A35", ARM, 0xD04, safe_v2=True, safe_store=True),
@@ -58,21 +44,6 @@ CORES = (
     Core("Kryo 3xx Silver", QUALCOMM, 0x803, safe_v2=True, safe_store=True),
     Core("Kryo 4xx Silver", QUALCOMM, 0x805, safe_v2=True, safe_store=True),
 )
-
-
-@dataclass(frozen=True)
-class Erratum:
-    """`first` and `last`: variant and revision, r1p2 being 0x12. `fixed`: bits of REVIDR_EL1 that say that the last revision has it no more."""
-
-    number: int
-    core: str
-    first: int
-    last: int
-    what: str
-    kind: str
-    ours: str
-    fixed: int = 0
-
 
 AT_WHAT = "an address translation instruction, speculated while a switch is half done, may leave a wrong translation in the TLB"
 AT_OURS = "stage 1 walks nothing until all of the vCPU that comes is loaded (arm64/switch.py)"
@@ -115,67 +86,11 @@ ERRATA = (
 )
 
 BY_NAME = {core.name: core for core in CORES}
+CORE_ROWS = core_rows(CORES)
+ERRATUM_ROWS = erratum_rows(CORES, ERRATA)
+core_of = core_finder(CORE_ROWS)
 
 
 def midr(core: str, revision: int = 0) -> int:
     """MIDR_EL1 of a core, r1p2 being 0x12."""
-    return key(BY_NAME[core]) | (revision >> 4) << 20 | revision & 15
-
-
-def key(core: Core) -> int:
-    return core.implementer << 24 | 0xF << 16 | core.part << 4
-
-
-MIDR_CORE = 0xFF0F_FFF0  # all but variant and revision
-
-SAFE_V2 = 1
-SAFE_STORE = 2
-FIRMWARE_BHB = 4
-
-
-class CoreRow(Struct, frozen=True):
-    """A `Core` as the image has it."""
-
-    key: u64
-    loops: u8
-    flags: u8
-    name: View[u8]
-
-
-class ErratumRow(Struct, frozen=True):
-    """An `Erratum` about which something is done here."""
-
-    key: u64
-    number: u32
-    first: u64
-    last: u64
-    fixed: u64
-
-
-def core_row(core: Core) -> CoreRow:
-    flags = core.safe_v2 * SAFE_V2 | core.safe_store * SAFE_STORE | core.firmware_bhb * FIRMWARE_BHB
-    return CoreRow(key(core), core.loops, flags, core.name.encode())
-
-
-CORE_ROWS = table(CoreRow, [*(core_row(core) for core in CORES), CoreRow(0, 0, 0, b"another core")])
-"""The last is what no other matches."""
-
-ERRATUM_ROWS = table(ErratumRow, [ErratumRow(key(BY_NAME[e.core]), e.number, e.first, e.last, e.fixed) for e in ERRATA if e.kind == CODE])
-
-
-@fn
-def core_of(midr_el1: u64) -> u32:
-    """The row in CORE_ROWS."""
-    for i in range(u32(len(CORE_ROWS) - 1)):
-        if midr_el1 & MIDR_CORE == CORE_ROWS[i].key:
-            return i
-    return u32(len(CORE_ROWS) - 1)
-
-
-@fn
-def erratum_matches(row: ErratumRow, midr_el1: u64, revidr: u64) -> bool:
-    """Whether the core has it."""
-    revision = (midr_el1 >> 20 & 0xF) << 4 | midr_el1 & 0xF
-    if midr_el1 & MIDR_CORE != row.key or revision < row.first or revision > row.last:
-        return False
-    return revision < row.last or revidr & row.fixed == 0
+    return midr_of(BY_NAME[core], revision)

@@ -4,38 +4,30 @@ A CPU asks its own identification registers and its firmware (`processor_init`);
 the vectors that are meant for it when guests begin. The worst of all CPUs is what guests are told (`workaround_for_guests`), as under KVM.
 """
 
-from freestanding import Array, IntEnum, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
+from freestanding import Struct, View, array, fn, u8, u32, u64, zeroed
 
 from xenarm.abi.psci import Smccc
+from xenarm.arm.errata import FIRMWARE_BHB, SAFE_STORE, SAFE_V2
+from xenarm.arm.processor import LINE, OPTIONS, Mitigation, answer, errata_putter, options_read, worst
 from xenarm.arm.vcpu import cpus_online
-from xenarm.arm64.errata import CORE_ROWS, ERRATUM_ROWS, FIRMWARE_BHB, SAFE_STORE, SAFE_V2, core_of, erratum_matches
+from xenarm.arm64.errata import CORE_ROWS, ERRATUM_ROWS, core_of
 from xenarm.arm64.feature_controls import strays_note
 from xenarm.arm64.registers import Reader, read_aa64isar2, read_aa64mmfr1, read_aa64pfr0, read_aa64pfr1, read_midr_el1, reader
 from xenarm.arm64.vectors import Harden, hardening_choose, hardening_set
 from xenarm.config import CONFIG
-from xenarm.core.bootargs import bootarg
 from xenarm.core.domain import MAX_CPUS
-from xenarm.core.log import log_says_info, log_warning, printk
+from xenarm.core.log import log_says_info, printk
 from xenarm.devicetree.reader import Fdt
 from xenarm.psci.host import host_arch_feature, host_workaround2
 
-__all__ = ["Mitigation", "PROCESSORS", "SPECULATION", "judge", "processor_init", "processors_judge", "processors_prepare", "workaround_for_guests"]
+__all__ = ["PROCESSORS", "SPECULATION", "judge", "processor_init", "processors_judge", "processors_prepare", "workaround_for_guests"]
 
 read_revidr_el1: Reader = reader("revidr_el1")
 
 CSV2_SHIFT, SSBS_SHIFT, ECBHB_SHIFT, CLRBHB_SHIFT = 56, 4, 60, 28
 HISTORY_APART = 3  # ID_AA64PFR0_EL1.CSV2: branch history is no way into another context
 NO_LOOP_BUT_INSTRUCTION = 1
-COMMA = 0x2C
-LINE = 96
-
-
-class Mitigation(IntEnum, type=u32):
-    """In the order of badness."""
-
-    UNAFFECTED = 0
-    MITIGATED = 1
-    VULNERABLE = 2
+put_errata = errata_putter(ERRATUM_ROWS)
 
 
 class Processor(Struct):
@@ -64,42 +56,14 @@ class Judgement(Struct):
     call: u32  # the firmware's function
 
 
-class Options(Struct):
-    """`spec-ctrl=`"""
-
-    off: bool
-    store_off: bool
-
-
 PROCESSORS = array(Processor, MAX_CPUS)
 SPECULATION = zeroed(Judgement)
-OPTIONS = zeroed(Options)
-
-
-@fn
-def unknown_option(word: View[u8]) -> None:
-    log_warning(f"/chosen: xen,xen-bootargs: spec-ctrl={word} is ignored; give no, ssbd=force-enable or ssbd=force-disable")
-
-
-@fn
-def take_option(word: View[u8]) -> None:
-    if word.equals(b"no"):
-        OPTIONS.off = True
-        OPTIONS.store_off = True
-    elif word.equals(b"ssbd=force-disable"):
-        OPTIONS.store_off = True
-    elif not word.equals(b"ssbd=force-enable"):
-        unknown_option(word)
 
 
 @fn
 def processors_prepare(fdt: Fdt) -> None:
-    """Before other CPUs start: read `spec-ctrl=`, as Xen has it, and see to the first one."""
-    given, rest = bootarg(fdt, b"spec-ctrl")
-    while given and len(rest) > 0:
-        end = rest.find(COMMA)
-        take_option(rest[:end])
-        rest = rest[min(end + 1, len(rest)) :]
+    """Before other CPUs start: read `spec-ctrl=`, and see to the first one."""
+    options_read(fdt)
     processor_init(0)
 
 
@@ -191,11 +155,6 @@ def judge(p: Processor, j: Judgement) -> None:
 
 
 @fn
-def worst(a: Mitigation, b: Mitigation) -> Mitigation:
-    return a if u32(a) > u32(b) else b
-
-
-@fn
 def take_into_account(j: Judgement) -> None:
     SPECULATION.v2 = worst(SPECULATION.v2, j.v2)
     SPECULATION.history = worst(SPECULATION.history, j.history)
@@ -220,25 +179,6 @@ def processors_judge() -> None:
 
 
 # ---- telling ----------------------------------------------------------------------------------------------------------
-
-
-@fn
-def put_number(value: u32, out: Slice[u8]) -> usize:
-    """A blank and the number, as far as there is room; how many characters."""
-    digits = usize(1)
-    top = u32(1)
-    while value // top >= 10:
-        top = top * 10
-        digits += 1
-    if digits + 1 > len(out):
-        return 0
-    out[0] = 0x20
-    rest = value
-    for i in range(digits):
-        out[i + 1] = u8(rest // top) + 0x30
-        rest = rest % top
-        top = max(top // 10, 1)
-    return digits + 1
 
 
 @fn
@@ -272,10 +212,7 @@ def tell_store(p: Processor, j: Judgement) -> View[u8]:
 def tell(cpu: u32, p: Processor, j: Judgement) -> None:
     """One line. Numbers are of errata that something is done about."""
     numbers = array(u8, LINE)
-    length = usize(0)
-    for row in ERRATUM_ROWS:
-        if erratum_matches(row, p.midr, u64(p.revidr)):
-            length += put_number(row.number, numbers[length:])
+    length = put_errata(p.midr, u64(p.revidr), numbers)
     name = CORE_ROWS[core_of(p.midr)].name
     known: View[u8] = numbers[:length] if length > 0 else b" none"
     variant = p.midr >> 20 & 0xF
@@ -287,18 +224,6 @@ def tell(cpu: u32, p: Processor, j: Judgement) -> None:
 
 
 # ---- guests -----------------------------------------------------------------------------------------------------------
-
-
-@fn
-def answer(state: Mitigation) -> u64:
-    """As SMCCC_ARCH_FEATURES says it of ARCH_WORKAROUND_1 and 3 (DEN0028 7.3, 7.5): a guest's call is an exit, which does the work."""
-    match state:
-        case Mitigation.UNAFFECTED:
-            return Smccc.UNAFFECTED
-        case Mitigation.MITIGATED:
-            return Smccc.SUCCESS
-        case Mitigation.VULNERABLE:
-            return Smccc.NOT_SUPPORTED64
 
 
 @fn
