@@ -1,6 +1,7 @@
 """QEMU's `virt` machine with EL2 and a GICv2.
 
-RAM starts at 1 GiB. The memory map is in QEMU's hw/arm/virt.c; -M virt has room for eight CPUs with a GICv2.
+RAM starts at 1 GiB. The memory map is in QEMU's hw/arm/virt.c; -M virt has room for eight CPUs with a GICv2,
+and for 512 with a GICv3.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ BOARD = Board(
     ),
     ram_base=0x4000_0000,
     max_cpus=8,
+    gic_cpus={2: 8, 3: 512},
     qemu="qemu-system-aarch64",
     machine="virt,virtualization=on,gic-version=2",
     cpu="cortex-a57",

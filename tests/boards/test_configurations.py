@@ -25,7 +25,7 @@ OFF = {name: "n" for name in CHECKS}
 VARIANTS: dict[str, dict[str, str]] = {
     "no checks": OFF,
     "one of everything": {"MAX_CPUS": "1", "MAX_DOMAINS": "1", "MAX_DOMAIN_CPUS": "1", "MAX_VCPUS": "1", "MAX_MODULES": "1"},
-    "most of everything": {"MAX_CPUS": "8", "MAX_DOMAINS": "64", "MAX_MODULES": "256", "VGIC_INTIDS": "992"},
+    "most of everything": {"MAX_CPUS": "64", "MAX_DOMAINS": "64", "MAX_MODULES": "256", "VGIC_INTIDS": "992"},
     "much said": {"LOG_LEVEL_DEBUG": "y", "LOG_RING_SIZE": "1024"},
 }
 

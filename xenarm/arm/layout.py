@@ -3,7 +3,7 @@
 from freestanding import Bits, bits, size_of, u32, u64
 
 from xenarm.config import CONFIG
-from xenarm.core.addresses import IMAGE_SPACE, KIB, MIB, PAGE_SIZE
+from xenarm.core.addresses import IMAGE_SPACE, KIB, MIB, PAGE_SIZE, VA_BITS
 from xenarm.core.domain import SLOT_COUNT, SLOT_SIZE, Domain
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 
@@ -28,10 +28,8 @@ __all__ = [
     "Stage1Entry",
 ]
 
-VA_BITS, ROOT_LEVEL, IMAGE_VIRT = {
-    "arm64": (47, 0, IMAGE_SPACE),  # in the one level 1 table that nearly every machine's memory and devices need
-    "arm32": (32, 1, IMAGE_SPACE),
-}[CONFIG.ARCH]
+ROOT_LEVEL = 0 if CONFIG.ARM64 else 1
+IMAGE_VIRT = IMAGE_SPACE  # on ARM64 in the one level 1 table that nearly every machine's memory and devices need
 """What RAM lies where the image is linked is not used."""
 
 IMAGE_ALIGN = 2 * MIB  # and the most that the image may take: one level 3 table maps it

@@ -13,6 +13,7 @@ __all__ = [
     "MIB",
     "PAGE_SHIFT",
     "PAGE_SIZE",
+    "VA_BITS",
     "GuestPhys",
     "HostPhys",
     "VirtAddr",
@@ -25,9 +26,10 @@ __all__ = [
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
-MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # of RAM that is used. EL2 maps machine addresses at themselves
+VA_BITS = 32 if CONFIG.ARM32 else 48 if CONFIG.HIGH_DEVICES else 47  # of EL2's own addresses. It maps machine addresses at themselves
+MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # of RAM that is used
 IMAGE_SPACE, IMAGE_SPACE_END = (0x7F_C000_0000, 0x80_0000_0000) if CONFIG.ARM64 else (0xFFC0_0000, 0xFFE0_0000)  # but for these: the image has them
-DEVICES_END = MACHINE_END if CONFIG.ARM64 else 1 << 32
+DEVICES_END = 1 << VA_BITS
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 

@@ -3,6 +3,8 @@
 Lock order: a domain's distributor lock is a leaf; nothing is taken while it is held.
 """
 
+from typing import TYPE_CHECKING
+
 from freestanding import Array, Atomic, IntEnum, Ptr, Struct, address_of, View, array, atomic, fn, place, size_of, u8, u32, u64, usize
 
 from xenarm.arm.frame import FP_WORDS, REGISTERS, SAVED_WORDS, SYSTEM_WORDS, Register
@@ -31,6 +33,7 @@ __all__ = [
     "SLOT_SHIFT",
     "SLOT_SIZE",
     "Aarch32State",
+    "CpuBits",
     "Domain",
     "DomainState",
     "EndAction",
@@ -57,6 +60,12 @@ __all__ = [
 MAPS_MEMORY = True  # for `Vcpu.here`, which is set before the vCPU runs, and never asked whether it is
 
 MAX_CPUS: int = CONFIG.MAX_CPUS
+if TYPE_CHECKING:
+    CpuBits = u32
+else:
+    CpuBits = u32 if MAX_CPUS <= 32 else u64
+"""A set of CPUs, a bit each."""
+
 MAX_VCPUS: int = CONFIG.MAX_VCPUS
 MAX_DOMAINS: int = CONFIG.MAX_DOMAINS
 MAX_DOMAIN_CPUS: int = CONFIG.MAX_DOMAIN_CPUS

@@ -13,7 +13,7 @@ from freestanding import Array, Atomic, Ptr, Struct, View, array, atomic, fn, of
 from xenarm.arch import arch_counter, arch_counter_hz, cpu_index, cpus_online
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
-from xenarm.core.domain import MAX_CPUS, MAX_DOMAINS, SLOTS, Domain, Vcpu
+from xenarm.core.domain import MAX_CPUS, MAX_DOMAINS, SLOTS, CpuBits, Domain, Vcpu
 from xenarm.core.memory import pages_alloc
 from xenarm.core.result import Result
 from xenarm.core.sched.state import NEVER, SCHED_CPUS
@@ -139,7 +139,7 @@ NO_DOMAIN = 0xFF
 NO_VCPU = 0xFFFF
 DOMAIN_SHIFT = 8
 VCPU_SHIFT = 16
-assert MAX_DOMAINS <= NO_DOMAIN and MAX_CPUS < 32, "CPUs are bits of a word"
+assert MAX_DOMAINS <= NO_DOMAIN , "a domain's number fits an event"
 
 
 class Record(Struct):
@@ -180,7 +180,7 @@ class Trace(Struct):
     """What is switched on, and where it goes."""
 
     classes: Atomic[u32] = atomic(u32)
-    news: Atomic[u32] = atomic(u32)  # CPUs that have not taken notice of a change yet
+    news: Atomic[CpuBits] = atomic(CpuBits)  # CPUs that have not taken notice of a change yet
     attended: Array[u32] = array(u32, MAX_CPUS)  # what each CPU has taken notice of
     running: "Array[Vcpu | None]" = array(Vcpu | None, MAX_CPUS)  # as the events say
     rings: "Array[Ring | None]" = array(Ring | None, MAX_CPUS)
@@ -376,7 +376,7 @@ def trace_start(classes: u32) -> Result:
             else:
                 trace_attach(cpu, Ptr[Ring](usize(base)).ref())
     TRACE.classes.store_release(classes)
-    _ = TRACE.news.fetch_or(u32((1 << MAX_CPUS) - 1))
+    _ = TRACE.news.fetch_or(CpuBits((1 << MAX_CPUS) - 1))
     return result
 
 
@@ -390,7 +390,7 @@ def trace_on() -> u32:
 def trace_attended() -> tuple[bool, u32]:
     """This CPU takes notice of what it is to trace now, and notes what it runs already: (True, classes) if that has changed."""
     cpu = cpu_index()
-    _ = TRACE.news.fetch_and(~(u32(1) << cpu))
+    _ = TRACE.news.fetch_and(~(CpuBits(1) << cpu))
     before = TRACE.attended[cpu]
     classes = TRACE.classes.load_acquire()
     if before == classes:

@@ -214,6 +214,11 @@ def describe(tree: Tree, machine: Machine, modules: Iterable[PlacedModule]) -> N
         describe_domain(tree, domain, [module for module in modules if module.domain is domain])
 
 
+def has_tree_of_all(machine: Machine) -> bool:
+    """Whether QEMU's machine may have fewer CPUs than its tree: `virt` makes the tree for those that there are."""
+    return bool(machine.board.qemu and (machine.tree or machine.board.tree or machine.board.smp))
+
+
 def compose(machine: Machine) -> Layout:
     """Place everything, check it, and write the device tree for it."""
     if machine.cpus < 1:
@@ -227,7 +232,7 @@ def compose(machine: Machine) -> Layout:
     ram = next(bank for bank in ram_of(machine.board, machine.memory_mib, machine.tree) if bank.base <= hypervisor.base < bank.end)
     check_regions([*stub, hypervisor, dtb, *machine.taken, *(module.region for module in modules)], ram)
     tree = Tree(machine_dtb(machine))
-    for number in range(machine.cpus, machine.board.max_cpus if machine.board.qemu else 0):
+    for number in range(machine.cpus, machine.board.max_cpus if has_tree_of_all(machine) else 0):
         tree.remove_node(f"/cpus/cpu@{number:x}")
     for seed in ("rng-seed", "kaslr-seed"):  # drawn anew at every start: the same machine must give the same bytes
         tree.remove("/chosen", seed)

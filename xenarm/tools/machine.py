@@ -97,6 +97,7 @@ class Board:
     tree: str = ""
     architecture: Architecture = Architecture.ARM64
     nor: Region | None = None  # NOR flash that the CPU starts from
+    gic_cpus: Mapping[int, int] = field(default_factory=dict)  # `max_cpus` by the version of the interrupt controller
     smp: int = 0  # what QEMU's -smp has to be; 0: as many as the machine is to have
 
     def machine_options(self, *more: str) -> list[str]:
@@ -112,7 +113,7 @@ class Board:
         """The same board with another interrupt controller."""
         if not self.has_gic(version):
             raise ToolError(f"board {self.name} has no GICv{version}")
-        return replace(self, machine=GIC_OPTION.sub(f"gic-version={version}", self.machine))
+        return replace(self, machine=GIC_OPTION.sub(f"gic-version={version}", self.machine), max_cpus=self.gic_cpus.get(version, self.max_cpus))
 
 
 class ModuleKind(Enum):
