@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Flag, auto
+from functools import cached_property
 from typing import Any
 
 from .errors import Site
@@ -361,7 +362,7 @@ class FunctionIR:
     external: bool = False
     preserve: bool = False          # changes few registers: see functions.export
 
-    @property
+    @cached_property
     def type(self) -> FnType:
         return FnType(tuple(p.type for p in self.params), self.result)
 

@@ -32,6 +32,7 @@ class Unit:
     operations: dict[int, tuple[Operation, str]] = field(default_factory=dict)
     operation_texts: list[str] = field(default_factory=list)
     symbols: dict[str, str] = field(default_factory=dict)           # linker symbols used in functions
+    paths: dict[str, str] = field(default_factory=dict)             # as the C text says them, by file
     files: Strings = field(default_factory=Strings)
     file_macros: dict[str, str] = field(default_factory=dict)
     messages: Strings = field(default_factory=Strings)
@@ -68,10 +69,9 @@ class Unit:
 
     def path(self, file: str) -> str:
         """The file as the C text and the tables say it: relative to the root, so that bytes do not depend on the machine."""
-        given = PurePath(file)
-        if self.root and given.is_relative_to(self.root):
-            return given.relative_to(self.root).as_posix()
-        return given.name if given.is_absolute() else given.as_posix()
+        if file not in self.paths:
+            self.paths[file] = _relative(PurePath(file), self.root)
+        return self.paths[file]
 
     def at(self, site: Site) -> str:
         """The `file, line` arguments of a check."""
@@ -144,3 +144,9 @@ def limit_literals(base: IntType, low: int, high: int, unsigned: str) -> tuple[s
     if not base.signed:
         return f"({name})-1", "0"
     return f"({name})(({unsigned})-1 >> 1)", f"({name})(-({name})(({unsigned})-1 >> 1) - 1)"
+
+
+def _relative(given: PurePath, root: str) -> str:
+    if root and given.is_relative_to(root):
+        return given.relative_to(root).as_posix()
+    return given.name if given.is_absolute() else given.as_posix()

@@ -1,7 +1,7 @@
 """The front end: live functions to typed IR."""
 from __future__ import annotations
 
-import ast
+import inspect
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class Frontend:
         """The header of a function; its body is lowered later."""
         if function not in self.functions:
             source = Source(function)
-            if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(source.node)):
+            if inspect.isgeneratorfunction(source.py):
                 raise CompileError(site or site_of(source.file, source.node), f"{function.py.__name__} is a generator",
                                    "it stands only after `in` of a for")
             params, result = self.signature(function)
