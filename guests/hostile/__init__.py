@@ -7,7 +7,7 @@ moments, and are turned on again.
 
 import guests.runtime.head
 import guests.runtime.interrupts  # noqa: F401
-from freestanding import array, export, fn, u32, u64
+from freestanding import Atomic, Struct, array, atomic, export, fn, u32, u64, zeroed
 from guests.hostile.attacks import attack
 from guests.hostile.places import arm_timer, places_init
 from guests.runtime.dice import dice_seed, draw_below
@@ -18,7 +18,7 @@ from guests.runtime.gic import gic_cpu_init, gic_init
 from guests.runtime.link import LINKER_SCRIPT, MAX_CPUS
 from guests.runtime.lives import life_begin
 from guests.runtime.machine import FDT, MACHINE, machine_init
-from guests.runtime.psci import psci_hvc, psci_init, psci_system_off, psci_system_reset
+from guests.runtime.psci import psci_affinity_info, psci_hvc, psci_init, psci_system_off, psci_system_reset
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import FdtError
@@ -28,7 +28,17 @@ __all__ = ["FLOATING_POINT", "LINKER_SCRIPT", "guest_main", "guest_secondary"]
 OPERATIONS = 10_000
 LONGEST_LIFE = 400
 REPORTS = 4
+OFF = 1
 
+
+
+class Peace(Struct):
+    """Not 0: the first CPU has done its part, and the others end."""
+
+    made: Atomic[u32] = atomic(u32)
+
+
+PEACE = zeroed(Peace)
 VALUES = array(Values, MAX_CPUS)
 
 
@@ -37,8 +47,19 @@ def fight(cpu: u32, operations: u64) -> None:
     values = VALUES[cpu]
     slot = engine_slot(cpu)
     for _ in range(operations):
+        if PEACE.made.load_acquire() != 0:
+            return
         attack(cpu, values)
         slot.done += 1
+
+
+@fn
+def make_peace() -> None:
+    """Wait until the other CPUs are off: what they would write goes through the same port."""
+    PEACE.made.store_release(u32(1))
+    for n in range(MACHINE.cpus):
+        while n != 0 and psci_affinity_info(MACHINE.mpidr[n]) != OFF:
+            pass
 
 
 @export("guest_main")
@@ -68,6 +89,8 @@ def play(seed: u64, operations: u64) -> None:
         fight(0, operations // REPORTS)
         printk(f"")
         printk(f"hostile: {report + 1} of {u32(REPORTS)}")
+    make_peace()
+    printk(f"")
     summary(seed)
 
 

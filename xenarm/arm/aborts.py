@@ -92,10 +92,11 @@ def emulate(v: Vcpu, syndrome: AbortSyndrome, address: u64) -> Outcome:
 
 @fn
 def complain(v: Vcpu, syndrome: AbortSyndrome, address: u64, outcome: Outcome) -> None:
+    refused = outcome == Outcome.FORBIDDEN
     access: View[u8] = b"write" if syndrome.WNR else b"read"
-    consequence: View[u8] = b"FORBIDDEN by the device, external abort" if outcome == Outcome.FORBIDDEN else b"external abort"
+    consequence: View[u8] = b"FORBIDDEN by the device, external abort" if refused else b"external abort"
     width = u32(1) << syndrome.SAS if syndrome.ISV else u32(0)
-    fault_report(vcpu_domain(v), Fault(vcpu=v.id, pc=read_elr_el2(), address=address, width=width, access=access, consequence=consequence))
+    fault_report(vcpu_domain(v), Fault(vcpu=v.id, pc=read_elr_el2(), address=address, width=width, access=access, consequence=consequence, refused=refused))
 
 
 @fn

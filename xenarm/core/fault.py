@@ -1,7 +1,7 @@
 """A guest's fault in one line: who, where, what it touched, whose that is on this machine, and what would grant it."""
 
-from freestanding import Slice, Struct, View, array, fn, place, u8, u32, u64, usize, zeroed
-from xenarm.abi.layout import GUEST_GNTTAB_BASE, GUEST_GNTTAB_SIZE, GUEST_PL011_SIZE, GUEST_RAM0_BASE
+from freestanding import Slice, Struct, View, array, ctz, fn, place, u8, u32, u64, usize, zeroed
+from xenarm.abi.layout import GUEST_PL011_SIZE, GUEST_RAM0_BASE
 from xenarm.config import CONFIG
 from xenarm.core.domain import Domain, domain_name
 from xenarm.core.log import WARNING, guest_message_allowed, log_warning
@@ -13,13 +13,14 @@ __all__ = ["HOST_TREE", "Fault", "fault_report", "nearest_node"]
 
 MOST_REG_ENTRIES = 8  # of one node
 PATH_SIZE = 96
+DIGITS: View[u8] = b"1248"  # of a width, by its logarithm
 
 HOST_TREE = place(zeroed(Fdt), section=".bss.0tree")
 """Not cleared at boot, but for `count`, which is 0 until there is a sound tree; what it has no nodes for is free memory after it."""
 
 
 class Fault(Struct, frozen=True):
-    """What a vCPU did. `access` is a verb; `width` 0 when the syndrome does not tell."""
+    """What a vCPU did. `access` is a verb; `width` 0 when the syndrome does not tell; `refused` by an emulated device of its domain."""
 
     vcpu: u32
     pc: u64
@@ -27,6 +28,7 @@ class Fault(Struct, frozen=True):
     width: u32
     access: View[u8]
     consequence: View[u8]
+    refused: bool = False
 
 
 @fn
@@ -63,24 +65,29 @@ def is_cpu(fdt: Fdt, node: Node) -> bool:
 
 
 @fn
-def remedy(d: Domain, address: u64, away: u64) -> View[u8]:
+def remedy(d: Domain, f: Fault, away: u64) -> View[u8]:
     """What would let the guest do that."""
-    if CONFIG.VPL011 and address >= d.layout.uart and address - d.layout.uart < GUEST_PL011_SIZE:
+    if f.refused:
+        return b"its device has no such register, or not of that size"
+    if CONFIG.VPL011 and f.address >= d.layout.uart and f.address - d.layout.uart < GUEST_PL011_SIZE:
         return b"property vpl011 in the domain's node would give it a serial port there"
-    if address >= u64(GUEST_GNTTAB_BASE) and address - u64(GUEST_GNTTAB_BASE) < GUEST_GNTTAB_SIZE:
-        return b"grant tables are not there yet"
-    if address >= u64(GUEST_RAM0_BASE):
+    if f.address >= u64(GUEST_RAM0_BASE):
         return b"more memory in the domain's node would put RAM there"
     if away == 0:
-        return b"passing that node through would grant it"
+        return b"it has no device there, and passing devices through is not supported yet"
     return b"its device tree shows no device there"
 
 
 @fn
+def size_text(width: u32) -> View[u8]:
+    return b"some" if width == 0 else DIGITS[ctz(width) : ctz(width) + 1]
+
+
+@fn
 def describe(address: u64, away: u64, node: Node, out: Slice[u8]) -> usize:
-    """The nearest node's path, if it is of this machine's devices; the length of it."""
+    """The nearest node's path, the root's where none is near; the length of it."""
     if node == NO_NODE or away > 0xFFFF_FFFF:
-        return 0
+        node = ROOT
     return fdt_path(HOST_TREE, node, out)
 
 
@@ -98,6 +105,6 @@ def report(d: Domain, f: Fault) -> None:
     size = describe(f.address, away, node, path)
     where: View[u8] = b"in" if away == 0 else b"nearest to"
     log_warning(
-        f"domain {domain_name(d)} vcpu {f.vcpu} pc {f.pc:#x}: {f.access} of {f.width} bytes at {f.address:#x}, {where} "
-        f"{path[:size]} of the machine: {f.consequence}; {remedy(d, f.address, away)}"
+        f"domain {domain_name(d)} vcpu {f.vcpu} pc {f.pc:#x}: {f.access} of {size_text(f.width)} bytes at {f.address:#x}, {where} "
+        f"{path[:size]} of the machine: {f.consequence}; {remedy(d, f, away)}"
     )

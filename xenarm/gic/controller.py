@@ -11,6 +11,7 @@ __all__ = [
     "PPI_MAINTENANCE",
     "PPI_VIRTUAL_TIMER",
     "PRIORITIES_DEFAULT",
+    "PRIORITY_MAINTENANCE",
     "PRIORITY_MASK_ALL",
     "SGI_KICK",
     "SGI_POST",
@@ -28,6 +29,7 @@ SGI_STOP = 1  # the hypervisor has failed
 SGI_POST = 2  # as a kick, but all that there is may be an SGI in `VgicCpu.kicked`
 
 PRIORITIES_DEFAULT = 0xA0A0_A0A0  # four interrupts of middle priority
+PRIORITY_MAINTENANCE = 0xC0  # the least urgent: what a guest brings about, again and again if it likes, is served after timers, kicks and the serial port
 PRIORITY_MASK_ALL = 0xF0  # let every priority through; four bits are the least a GIC has
 
 assert CONFIG.GICV2 or CONFIG.GICV3, "Kconfig has chosen no interrupt controller"

@@ -31,6 +31,7 @@ from xenarm.gic.controller import (
     PPI_MAINTENANCE,
     PPI_VIRTUAL_TIMER,
     PRIORITIES_DEFAULT,
+    PRIORITY_MAINTENANCE,
     PRIORITY_MASK_ALL,
     SGI_KICK,
     SGI_POST,
@@ -252,6 +253,7 @@ def v2_cpu_init(cpu: u32) -> None:
     gicd_write(Gicd.ICACTIVER, 0xFFFF_FFFF)
     for group in range(u32(8)):
         gicd_write(Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
+    mmio_write8(GIC.gicd + u64(Gicd.IPRIORITYR + GIC.maintenance_ppi), PRIORITY_MAINTENANCE)
     ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << SGI_POST | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     gicd_write(Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     INTERFACES.bit[cpu] = own_interface()

@@ -16,6 +16,7 @@ from xenarm.arm.instructions import (
     instruction_sync,
     mmio_read32,
     mmio_read64,
+    mmio_write8,
     mmio_write32,
     mmio_write64,
 )
@@ -29,7 +30,7 @@ from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt_u32, fdt_u64
-from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MASK_ALL, SGI_KICK, SGI_POST, SGI_STOP
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MAINTENANCE, PRIORITY_MASK_ALL, SGI_KICK, SGI_POST, SGI_STOP
 from xenarm.gic.registers import Gicd, GichControl
 from xenarm.gic.registers3 import (
     AFFINITY,
@@ -326,6 +327,7 @@ def redistributor_init(base: u64) -> bool:
     mmio_write32(frame + Gicd.IGROUPR, ALL)
     for group in range(u64(8)):
         mmio_write32(frame + Gicd.IPRIORITYR + group * 4, PRIORITIES_DEFAULT)
+    mmio_write8(frame + Gicd.IPRIORITYR + u64(GIC.maintenance_ppi), PRIORITY_MAINTENANCE)
     ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << SGI_POST | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     mmio_write32(frame + Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     return True
