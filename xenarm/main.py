@@ -8,6 +8,7 @@ from xenarm.arm.link import CFLAGS, FAST, FLOATING_POINT, LINKER_SCRIPT, ONCE, S
 from xenarm.arm.machine import cpu_stop
 from xenarm.arm.mmu import mmu_init
 from xenarm.arm.once import image_kept
+from xenarm.arm.panic import panic_init
 from xenarm.arm.run import arch_start_domains
 from xenarm.arm.smp import cpu_init, cpus_start
 from xenarm.arm.timer_node import timer_node_check
@@ -139,6 +140,8 @@ def open_tree(dtb: HostPhys) -> None:
     console_init_early(FDT)
     if not sound:
         log_warning(f"/chosen: xen,xen-bootargs: loglvl={level} is ignored; give none, error, warning, info, debug or all")
+    if CONFIG.PANIC_REPORT:
+        panic_init(FDT)
 
 
 @fn

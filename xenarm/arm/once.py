@@ -16,7 +16,7 @@ from xenarm.core.sched.scheduler import NAMES, sched_name
 from xenarm.devicetree.reader import fdt_bytes
 from xenarm.gic.controller import gic_is_v3
 
-__all__ = ["boot_is_over", "image_kept", "once_release"]
+__all__ = ["boot_is_over", "image_kept", "image_stays", "once_release"]
 
 MAPS_MEMORY = True
 
@@ -62,6 +62,7 @@ class Once(Struct):
     """Whether the boot is over, and which parts of the image stay after it."""
 
     over: bool
+    kept: u64  # bytes of the image that stay
     count: u32
     frames: bool  # the schedule of `arinc653` is needed
     parts: Array[Part] = array(Part, PARTS)
@@ -168,7 +169,14 @@ def image_kept() -> u64:
     """Bytes of the image that stay after the boot."""
     parts_find()
     boots = parts_left(False) + (usize(DATA_END) - data_left())
-    return image_size() - u64(boots + len(pool_left()) + (usize(TREE_END) - tree_left()) + DEEP_STACK)
+    STATE.kept = image_size() - u64(boots + len(pool_left()) + (usize(TREE_END) - tree_left()) + DEEP_STACK)
+    return STATE.kept
+
+
+@fn
+def image_stays() -> u64:
+    """The same, once `image_kept` has found it out."""
+    return STATE.kept
 
 
 @fn

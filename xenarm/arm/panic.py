@@ -3,7 +3,7 @@
 The image carries tables from code addresses to lines (freestanding/linetable.py), one of them for what only the boot uses.
 """
 
-from freestanding import Ptr, View, array, export, fn, linker_symbol, truncate, u8, u16, u32, u64, usize, wrapping_sub
+from freestanding import IntEnum, Ptr, Struct, View, array, export, fn, linker_symbol, truncate, u8, u16, u32, u64, usize, wrapping_sub, zeroed
 
 from xenarm.arm.instructions import cpu_relax
 from xenarm.arm.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset, cpu_stop
@@ -15,13 +15,13 @@ from xenarm.arm.window import slot_is_used
 from xenarm.config import CONFIG
 from xenarm.core.bootargs import bootarg
 from xenarm.core.domain import SLOTS, SLOT_COUNT, SLOT_SHIFT, SLOT_SIZE, Vcpu, domain_name
-from xenarm.core.fault import HOST_TREE
 from xenarm.core.halt import HALT, halt
-from xenarm.core.log import log_raw, say
+from xenarm.core.log import log_raw, log_warning, say
+from xenarm.devicetree.reader import Fdt
 from xenarm.drivers.serial import serial_flush
 from xenarm.gic.host import gic_stop_others
 
-__all__ = ["panic_exception"]
+__all__ = ["panic_exception", "panic_init"]
 
 MAPS_MEMORY = True
 
@@ -41,6 +41,23 @@ MOST_FRAMES = 24
 RETURN_ADDRESS = 0xFFFF_FFFF_FFFF_FFFF if CONFIG.ARM64 else 0xFFFF_FFFE  # less the bit that says Thumb
 WORD = 8 if CONFIG.ARM64 else 4  # bytes of a pointer in a frame record
 PATIENCE_MS = 20  # with CPUs that do not stop
+
+
+class End(IntEnum, type=u8):
+    """What follows a panic's report."""
+
+    STOP = 0
+    REBOOT = 1
+    OFF = 2
+
+
+class Panic(Struct):
+    """Set once, at the boot."""
+
+    end: End
+
+
+PANIC = zeroed(Panic)
 
 
 @fn
@@ -243,18 +260,27 @@ def say_what(frame: CrashFrame, cpu: u32) -> None:
 
 @fn
 def end_machine() -> None:
-    """Stop, or what the boot argument `panic=` asks for. Looked up only now: nobody else has a use for it. Does not return."""
-    given = False
-    what: View[u8] = b""
-    if HOST_TREE.count != 0:
-        given, what = bootarg(HOST_TREE, b"panic")
-    if given and what.equals(b"reboot"):
-        say(f"the machine restarts")
-        arch_machine_reset()
-    elif given and what.equals(b"off"):
-        say(f"the machine is turned off")
-        arch_machine_off()
-    elif given and not what.equals(b"stop"):
-        say(f"panic={what}: it is stop, reboot or off")
+    """Stop, or what the boot argument `panic=` asked for. Does not return."""
+    match PANIC.end:
+        case End.REBOOT:
+            say(f"the machine restarts")
+            arch_machine_reset()
+        case End.OFF:
+            say(f"the machine is turned off")
+            arch_machine_off()
+        case _:
+            pass
     say(f"all CPUs stop")
     cpu_stop()
+
+
+@fn
+def panic_init(fdt: Fdt) -> None:
+    """What a panic is to end in: the boot argument `panic=`."""
+    given, what = bootarg(fdt, b"panic")
+    if given and what.equals(b"reboot"):
+        PANIC.end = End.REBOOT
+    elif given and what.equals(b"off"):
+        PANIC.end = End.OFF
+    elif given and not what.equals(b"stop"):
+        log_warning(f"/chosen: xen,xen-bootargs: panic={what} is ignored; give stop, reboot or off")

@@ -1,12 +1,14 @@
 """Who owns what memory, said line by line."""
 
-from freestanding import array, fn, u8, u32, u64
+from freestanding import View, array, fn, u8, u32, u64
+from xenarm.arm.once import image_stays
+from xenarm.arm.window import window_bytes
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, PAGE_SIZE
 from xenarm.core.domain import DOMAINS, Domain, DomainState, domain_name
 from xenarm.core.fault import HOST_TREE
 from xenarm.core.log import printk
-from xenarm.core.memory import MEMORY, claim_text, memory_bytes, memory_free
+from xenarm.core.memory import MEMORY, ClaimKind, claim_text, memory_bytes, memory_free
 from xenarm.core.shared_memory import shared_memory_report
 from xenarm.core.trace import trace_pages
 
@@ -15,14 +17,19 @@ __all__ = ["memory_report"]
 PATH_SIZE = 96
 
 
+@fn(inline=False)
+def piece(base: u64, size: u64, what: View[u8], whose: View[u8]) -> None:
+    printk(f"  {base:#012x} {(size + (KIB - 1)) // KIB:9d} KiB  {what}{whose}")
+
+
 @fn
 def report_claims() -> None:
-    """The image, the device tree, reservations and modules."""
+    """The image, the device tree, reservations and modules. Of the image what has stayed after the boot."""
     for i in range(MEMORY.claim_count):
         c = MEMORY.claims[i]
         text = array(u8, PATH_SIZE)
         size = claim_text(HOST_TREE, c, text)
-        printk(f"  {c.base:#012x} {(c.size + (KIB - 1)) // KIB:9d} KiB  {text[:size]}")
+        piece(c.base, image_stays() if c.kind == ClaimKind.IMAGE else c.size, text[:size], b"")
 
 
 @fn
@@ -43,9 +50,10 @@ def memory_report() -> None:
     for i in range(CONFIG.MAX_DOMAINS):
         if DOMAINS[i].state.load() != u32(DomainState.UNUSED):
             report_domain(DOMAINS[i])
+    printk(f"               {window_bytes() // KIB:9d} KiB  stacks, domains and vCPUs")
     if CONFIG.TRACE:
         printk(f"               {trace_pages() * PAGE_SIZE // KIB:9d} KiB  events that were traced")
     if CONFIG.STATIC_SHM:
         shared_memory_report()
     for k in range(MEMORY.free_count):
-        printk(f"  {MEMORY.free[k].base:#012x} {(MEMORY.free[k].end - MEMORY.free[k].base) // KIB:9d} KiB  free")
+        piece(MEMORY.free[k].base, MEMORY.free[k].end - MEMORY.free[k].base, b"free", b"")
