@@ -131,6 +131,19 @@ def test_redistributors_are_found(monkeypatch: pytest.MonkeyPatch, system: dict[
         assert enabled >> PPI_MAINTENANCE & 1 and enabled >> 27 & 1 and enabled >> 26 & 1 and enabled & 1
 
 
+def test_what_a_guest_brings_about_again_and_again_is_the_least_urgent(monkeypatch: pytest.MonkeyPatch, system: dict[str, int]) -> None:
+    """A maintenance interrupt that stays keeps neither the timer's nor the serial port's from being taken."""
+    bus = Controller({FIRST: 0})
+    assert start(monkeypatch, tree(ONE_REGION), bus) == Result.OK
+    system["mpidr_el1"] = 0
+    assert gic_cpu_init(0) == Result.OK
+    priorities = FIRST + Gicr.SGI_BASE + Gicd.IPRIORITYR
+    stores = [address for address, _ in bus.stores]
+    assert stores.index(priorities + PPI_MAINTENANCE) > stores.index(priorities + (PPI_MAINTENANCE & ~3)), "not undone"
+    everyone = max(max(value.to_bytes(4, "little")) for address, value in bus.memory.items() if priorities <= address < priorities + 32 and address % 4 == 0)
+    assert everyone < bus.memory[priorities + PPI_MAINTENANCE] < system["icc_pmr_el1"]
+
+
 def test_a_gicv4_has_four_pages_for_each(monkeypatch: pytest.MonkeyPatch, system: dict[str, int]) -> None:
     bus = Controller({FIRST: 0, FIRST + 0x40000: 1}, last=(FIRST + 0x40000,), vlpis=True)
     assert start(monkeypatch, tree(ONE_REGION), bus) == Result.OK
