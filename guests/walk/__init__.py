@@ -6,7 +6,7 @@ It judges nothing: what it says on a machine without a hypervisor is compared wi
 import guests.runtime.interrupts  # noqa: F401
 from freestanding import export, fn, u64
 from guests.runtime.console import console_init, printk
-from guests.runtime.gic import GIC, gic_find
+from guests.runtime.gic import GIC, HAS_V3, gic_find
 from guests.runtime.link import LINKER_SCRIPT
 from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
@@ -24,7 +24,7 @@ __all__ = ["LINKER_SCRIPT", "guest_main", "guest_secondary"]
 
 @fn
 def walk_all() -> None:
-    if GIC.v3:
+    if HAS_V3 and GIC.v3:
         walk_registers_v3()
         walk_sizes_v3()
         walk_interface_v3()

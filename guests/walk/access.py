@@ -1,88 +1,23 @@
-"""Loads and stores that may abort, and instructions that may be undefined: the guest goes on behind them and knows of it.
+"""Loads and stores that may abort, and system registers that may be undefined: the guest goes on behind them and knows of it.
 
-The vectors are those of the runtime but for synchronous exceptions: one in `walk_guarded`, and one of an undefined instruction anywhere, is
-counted in TPIDRRO_EL0 and skipped.
+`access64.py` and `access32.py` are the two architectures' parts.
 """
 
 from typing import Any
 
-from freestanding import assembly, external, fn, linker_symbol, operation, u32, u64
-from guests.runtime.head import fault
+from freestanding import external, fn, linker_symbol, operation, u32, u64, usize
 from xenarm.arm.instructions import instruction_sync
-from xenarm.arm64.registers import Reader, Writer, reader, writer
+from xenarm.config import CONFIG
+
+if CONFIG.ARM64:
+    from guests.walk.access64 import read_skipped, write_skipped, write_vectors
+else:
+    from guests.walk.access32 import read_skipped, write_skipped, write_vectors
 
 __all__ = ["WIDTHS", "guarded_reader", "guarded_writer", "load", "skipped", "store", "vectors_own"]
 
 WIDTHS = 4  # 1, 2, 4 and 8 bytes, by their logarithm
-DATA_ABORT = 0x25
-SYNC = 4  # of the sixteen vectors
-
-HANDLER = f"""
-    sub sp, sp, #16
-    stp x9, x10, [sp]
-    mrs x9, esr_el1
-    lsr x9, x9, #26
-    cbz x9, 2f
-    cmp x9, #{DATA_ABORT}
-    b.ne 3f
-    mrs x9, elr_el1
-    ldr x10, =walk_guarded
-    cmp x9, x10
-    b.lo 3f
-    ldr x10, =walk_guarded_end
-    cmp x9, x10
-    b.hs 3f
-2:  mrs x9, elr_el1
-    add x9, x9, #4
-    msr elr_el1, x9
-    mrs x9, tpidrro_el0
-    add x9, x9, #1
-    msr tpidrro_el0, x9
-    ldp x9, x10, [sp]
-    add sp, sp, #16
-    eret
-3:
-{fault(SYNC)}
-    .ltorg
-"""
-
-LOADS = ("ldrb w0", "ldrh w0", "ldr w0", "ldr x0")
-STORES = ("strb w2", "strh w2", "str w2", "str x2")
-
-
-def by_width(instructions: tuple[str, ...]) -> str:
-    """x0: address; x1: logarithm of the width."""
-    rows = "\n".join(f"    {instruction}, [x0]\n    ret" for instruction in instructions)
-    return f"    adr x3, 1f\n    add x3, x3, x1, lsl #3\n    br x3\n1:\n{rows}"
-
-
-VECTORS = "\n".join(f"    .balign 128\n{'    b walk_sync' if kind == SYNC else fault(kind)}" for kind in range(16))
-
-assembly(
-    f"""
-    .section .text.walk_access, "ax"
-    .global walk_load
-    .global walk_store
-walk_guarded:
-walk_load:
-{by_width(LOADS)}
-walk_store:
-{by_width(STORES)}
-walk_guarded_end:
-walk_sync:
-{HANDLER}
-    .balign 2048
-    .global walk_vectors
-walk_vectors:
-{VECTORS}
-""",
-    arch="aarch64",
-)
-
 VECTORS_AT = linker_symbol("walk_vectors")
-write_vbar_el1: Writer = writer("vbar_el1")
-read_skipped: Reader = reader("tpidrro_el0")
-write_skipped: Writer = writer("tpidrro_el0")
 
 
 @external("walk_load")
@@ -118,7 +53,7 @@ def guarded_writer(name: str, register: str) -> Any:
 @fn
 def vectors_own() -> None:
     """On each CPU, before anything else of this module."""
-    write_vbar_el1(u64(VECTORS_AT))
+    write_vectors(u64(usize(VECTORS_AT)))
     write_skipped(0)
     instruction_sync()
 

@@ -3,6 +3,7 @@
 from freestanding import View, fn, u8, u32, u64, zeroed
 from guests.runtime.gic import GIC, gic_redistributor
 from guests.runtime.machine import MACHINE
+from guests.runtime.registers import read_mpidr_el1
 from guests.walk.access import store, load
 from guests.walk.registers import (
     ALL,
@@ -20,7 +21,6 @@ from guests.walk.registers import (
     walk_zeros,
 )
 from guests.walk.report import Answer, Run, run_add, run_end, say2, say3, section
-from xenarm.arm64.registers import read_mpidr_el1
 from xenarm.gic.registers import Gicd
 from xenarm.gic.registers3 import Gicd3, Gicr
 

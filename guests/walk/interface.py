@@ -7,11 +7,11 @@ with which those of group 0 serve both (IHI 0048B 4.4, GICC_CTLR).
 from freestanding import fn, truncate, u8, u32, u64
 from guests.runtime.cpu import cpu_number
 from guests.runtime.gic import GIC, gic_own_target, gic_redistributor, gic_registers, gic_route
+from guests.runtime.registers import read_mpidr_el1
+from guests.walk.icc import Reader, Writer, icc_reader, icc_writer, read_isr, write_icc_sgi1r
 from xenarm.arm.instructions import data_sync_all, instruction_sync, mmio_read32, mmio_write8, mmio_write32
-from xenarm.arm64.registers import Reader, Writer, read_mpidr_el1, reader, writer
 from xenarm.gic.registers import Gicc, Gicd
-from xenarm.gic.registers3 import Gicr, read_icc_iar1, write_icc_bpr1, write_icc_ctlr, write_icc_dir, write_icc_eoir1, write_icc_igrpen1
-from xenarm.gic.registers3 import write_icc_pmr, write_icc_sgi1r, write_icc_sre_el1
+from xenarm.gic.registers3 import Gicr
 
 __all__ = [
     "BOTH",
@@ -42,15 +42,22 @@ __all__ = [
     "target",
 ]
 
-read_icc_iar0: Reader = reader("icc_iar0_el1")
-read_icc_hppir0: Reader = reader("icc_hppir0_el1")
-read_icc_hppir1: Reader = reader("icc_hppir1_el1")
-read_icc_rpr: Reader = reader("icc_rpr_el1")
-read_icc_ctlr: Reader = reader("icc_ctlr_el1")
-write_icc_eoir0: Writer = writer("icc_eoir0_el1")
-write_icc_bpr0: Writer = writer("icc_bpr0_el1")
-write_icc_igrpen0: Writer = writer("icc_igrpen0_el1")
-read_isr: Reader = reader("isr_el1")
+read_icc_iar0: Reader = icc_reader("icc_iar0_el1")
+read_icc_hppir0: Reader = icc_reader("icc_hppir0_el1")
+read_icc_hppir1: Reader = icc_reader("icc_hppir1_el1")
+read_icc_rpr: Reader = icc_reader("icc_rpr_el1")
+read_icc_ctlr: Reader = icc_reader("icc_ctlr_el1")
+write_icc_eoir0: Writer = icc_writer("icc_eoir0_el1")
+write_icc_bpr0: Writer = icc_writer("icc_bpr0_el1")
+write_icc_igrpen0: Writer = icc_writer("icc_igrpen0_el1")
+read_icc_iar1: Reader = icc_reader("icc_iar1_el1")
+write_icc_eoir1: Writer = icc_writer("icc_eoir1_el1")
+write_icc_bpr1: Writer = icc_writer("icc_bpr1_el1")
+write_icc_igrpen1: Writer = icc_writer("icc_igrpen1_el1")
+write_icc_ctlr: Writer = icc_writer("icc_ctlr_el1")
+write_icc_dir: Writer = icc_writer("icc_dir_el1")
+write_icc_pmr: Writer = icc_writer("icc_pmr_el1")
+write_icc_sre_el1: Writer = icc_writer("icc_sre_el1")
 
 SPURIOUS = 1023
 BOTH = 3

@@ -10,6 +10,7 @@ from guests.runtime.gic import GIC, gic_redistributor, gic_route, gic_sgi_value,
 from guests.runtime.link import MAX_CPUS
 from guests.runtime.machine import MACHINE, secondary_entry
 from guests.runtime.psci import psci_cpu_on
+from guests.runtime.registers import read_cntfrq_el0
 from guests.walk.access import vectors_own
 from guests.walk.interface import (
     BOTH,
@@ -27,7 +28,6 @@ from guests.walk.interface import (
 from guests.walk.registers import peek, poke
 from guests.walk.report import say1, say2, say3, say4, section
 from xenarm.arm.instructions import cpu_relax
-from xenarm.arm64.registers import read_cntfrq_el0
 from xenarm.gic.registers import Gicd
 from xenarm.gic.registers3 import Gicr
 

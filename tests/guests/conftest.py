@@ -120,12 +120,12 @@ def probe32_guest(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def boot_bare(request: pytest.FixtureRequest) -> Iterator[BootBare]:
-    """Starts a guest at EL1 of a machine without EL2, where QEMU itself answers PSCI by HVC."""
+    """Starts a guest at EL1, or in SVC mode, of a machine without EL2, where QEMU itself answers PSCI by HVC."""
     name = re.sub(r"[^\w.-]+", "_", request.node.name)
 
     @contextmanager
-    def start(image: Path, cpus: int = 1, count: bool = False, gic: int = 2, extra: tuple[str, ...] = ()) -> Iterator[Session]:
-        plain = replace(board(DEFAULT_BOARD), machine=f"virt,gic-version={gic}")
+    def start(image: Path, cpus: int = 1, count: bool = False, gic: int = 2, extra: tuple[str, ...] = (), name_of_board: str = DEFAULT_BOARD) -> Iterator[Session]:
+        plain = replace(board(name_of_board), machine=f"virt,gic-version={gic}")
         machine = Machine(plain, image, (), cpus, 256, count_instructions=count, extra=extra)
         with booted(compose(machine), name) as session:
             yield session

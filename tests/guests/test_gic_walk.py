@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-
-import pytest
 
 from tests.conftest import Boot
-from tests.guests.conftest import BootBare
+from tests.guests.conftest import BootBare, OwnGuest
 from tests.guests.walk_differences import DIFFERENT
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.machine import KIB, DomainSpec, ModuleKind, ModuleSpec
@@ -37,14 +34,14 @@ def walk(session: Session) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("gic", [2, 3])
-def test_the_whole_controller_is_the_machines(boot: Boot, boot_bare: BootBare, xenarm: Hypervisor, walk_guest: Path, gic: int) -> None:
+def test_the_whole_controller_is_the_machines(boot: Boot, boot_bare: BootBare, target: Hypervisor, own_guest: OwnGuest) -> None:
     """Line by line, but for what the specification leaves to an implementation, or QEMU's has wrong."""
-    with boot_bare(walk_guest, cpus=CPUS, gic=gic, extra=EXTRA.get(gic, ())) as session:
+    guest, gic = own_guest(target, "walk"), target.gic
+    with boot_bare(guest, cpus=CPUS, gic=gic, extra=EXTRA.get(gic, ()), name_of_board=target.board) as session:
         bare = walk(session)
         session.wait_off(SECONDS)
-    domain = DomainSpec("walk", 64 * KIB, (ModuleSpec(ModuleKind.KERNEL, walk_guest),), CPUS)
-    with boot(xenarm, domain, cpus=CPUS, gic=gic) as session:
+    domain = DomainSpec("walk", 64 * KIB, (ModuleSpec(ModuleKind.KERNEL, guest),), CPUS)
+    with boot(target, domain, cpus=CPUS) as session:
         virtual = walk(session)
         session.wait_off(SECONDS)
     assert sum(map(len, bare.values())) >= LEAST[gic]
