@@ -101,12 +101,6 @@ def notify_guest(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def walk_guest(request: pytest.FixtureRequest) -> Path:
-    """The guest that walks its interrupt controller."""
-    return _built(request, "walk")
-
-
-@pytest.fixture(scope="session")
 def granules_guest(request: pytest.FixtureRequest) -> Path:
     """The guest with pages of 16 KiB and 64 KiB."""
     return _built(request, "granules")
