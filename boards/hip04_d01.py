@@ -1,6 +1,6 @@
 """HiSilicon's D01 with a HiP04.
 
-Its interrupt controller is like a GICv2 for sixteen CPUs, with other places for targets and list registers.
+Its interrupt controller is a GICv2 for sixteen CPUs, with other places for targets and list registers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ BOARD = Board(
     name="hip04-d01",
     hardware=Hardware(
         soc="HiSilicon HiP04, sixteen Cortex-A15",
-        load_address=0x1200_0000,
+        load_address=0x1200_0000,  # ours: in RAM, above the boot wrapper at 0x10c00000
         serial="DesignWare UART0 at 0xe4007000",
         firmware="UEFI or U-Boot with a boot wrapper",
         cpu_start="HiP04: boot wrapper, system controller and fabric",

@@ -8,12 +8,12 @@ BOARD = Board(
     name="midway",
     hardware=Hardware(
         soc="Calxeda ECX-2000, four Cortex-A15",
-        load_address=0x0100_0000,
+        load_address=0x0100_0000,  # ours: in RAM, above U-Boot's own load address of 0x800000 (its configs/highbank_defconfig)
         serial="PL011 at 0xfff36000, over the management network (SOL)",
         firmware="its own, with PSCI 0.1",
         cpu_start="PSCI 0.1, function numbers from the tree",
         flash="SATA disk or network; in U-Boot: bootz",
-        storage="scsi 0:1",
+        storage="scsi 0:1",  # the first disk: its CONFIG_SCSI_AHCI
     ),
     ram_base=0,
     max_cpus=4,

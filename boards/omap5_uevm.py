@@ -8,12 +8,12 @@ BOARD = Board(
     name="omap5-uevm",
     hardware=Hardware(
         soc="TI OMAP5432, two Cortex-A15",
-        load_address=0x8200_0000,
+        load_address=0x8200_0000,  # kernel_addr_r of U-Boot's include/configs/ti_armv7_common.h
         serial="UART3 at 0x48020000, by the board's USB converter",
         firmware="U-Boot (SPL and main), HYP mode by the ROM's monitor",
         cpu_start="OMAP5: AUX_CORE_BOOT_0 and _1, then an event; HYP mode by the ROM's monitor",
         flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
-        storage="mmc 0:1",
+        storage="mmc 0:1",  # the card; mmc 1 is the eMMC (Linux's omap5-uevm.dts)
     ),
     ram_base=0x8000_0000,
     max_cpus=2,

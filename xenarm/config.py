@@ -83,6 +83,7 @@ class Config:
     SCHED_DEFAULT_ARINC653: bool
     GICV2: bool
     GICV3: bool
+    GIC_HIP04: bool
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int
     PPI_VIRTUAL_TIMER: int
@@ -96,6 +97,7 @@ class Config:
     SOC_RCAR_H2: bool
     SOC_VEXPRESS: bool
     SOC_ECX2000: bool
+    SOC_HIP04: bool
     SOC_XGENE: bool
     SOC_BCM2711: bool
     SOC: bool

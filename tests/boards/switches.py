@@ -63,6 +63,7 @@ SWITCHES: dict[str, Switch] = {
     "SCHED_ARINC653": Switch((*modules("core.sched.arinc653"), r"params\.windows"), (b"arinc653",)),
     "GICV2": Switch((*modules("gic.v2", "gic.vgicd"), r"(guest_irq|guest_sync|short_sync|guest_turn)_v2"), (b"arm,gic-400\0",)),
     "GICV3": Switch((*modules("gic.v3", "gic.vgicd3", "gic.vgicr"), r"_v3$", r"sgi_register"), (b"arm,gic-v3",)),
+    "GIC_HIP04": Switch((r"gic\.v2_layout\.LAYOUTS?$",), (b"hisilicon,hip04-intc",), board=ARM32),
     "GIC_HW_TIMER_LINK": Switch(),  # another way of the same functions
     "UART_PL011": Switch(modules("drivers.pl011"), board="zcu102"),  # its `compatible` is the virtual port's too
     "UART_NS16550": driver("ns16550", b"snps,dw-apb-uart", ARM64),
@@ -77,6 +78,7 @@ SWITCHES: dict[str, Switch] = {
     "SOC_RCAR_H2": soc(modules("soc.rcar_h2"), b"renesas,r8a7790"),
     "SOC_VEXPRESS": soc(modules("soc.vexpress"), b"arm,vexpress"),
     "SOC_ECX2000": soc((r"soc\.restarts\.ecx2000",), b"calxeda,ecx-2000"),
+    "SOC_HIP04": soc((*modules("soc.hip04"), r"cut_boot_wrapper"), b"hisilicon,hip04-d01"),
     "SOC_XGENE": soc((r"soc\.restarts\.xgene",), b"apm,xgene-storm", ARM64),
     "SOC_BCM2711": soc((r"soc\.restarts\.bcm2711",), b"brcm,bcm2711", ARM64),
     "CONSOLE_MUX": Switch((r"console\.put_shared", r"console\.(show|show_waiting|show_all_waiting)$", r"console\.owner_is_silent"), (b"CTRL-a",)),

@@ -17,7 +17,7 @@ from xenarm.arm import instructions
 from xenarm.arm32 import registers as cp15
 from xenarm.core.addresses import HostPhys
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
-from xenarm.soc import exynos5250, omap5, registers, table
+from xenarm.soc import exynos5250, hip04, omap5, registers, table
 from xenarm.soc.registers import Started
 from xenarm.tools.dtb import Tree
 from xenarm.tools.layout import source_dtb
@@ -66,8 +66,8 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(cp15, "MODEL", clock)
     CALLS.clear()
     table.CHOSEN.row = 0
-    for chip in (exynos5250.CHIP, omap5.CHIP, table.sunxi.CHIP, table.rcar_h2.CHIP, table.restarts.CHIP):
-        for name in ("pmu", "entry", "wugen", "prm", "cpucfg", "prcm", "watchdog", "rst", "apmu", "base"):
+    for chip in (exynos5250.CHIP, omap5.CHIP, table.sunxi.CHIP, table.rcar_h2.CHIP, table.restarts.CHIP, hip04.CHIP):
+        for name in ("pmu", "entry", "wugen", "prm", "cpucfg", "prcm", "watchdog", "rst", "apmu", "base", "sysctrl", "fabric", "area", "wrapper", "clusters"):
             if hasattr(chip, name):
                 setattr(chip, name, 0)
     yield
@@ -197,6 +197,23 @@ def test_bcm2711(monkeypatch: pytest.MonkeyPatch) -> None:
     begin(model, tree("raspi4"), monkeypatch)
     table.soc_restart()
     assert model.values == {0xFE10_0024: 0x5A00_000A, 0xFE10_001C: 0x5A00_0122}
+
+
+def test_hip04(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifteen of sixteen, in four clusters, each for itself; the piece of RAM that they begin in is not free."""
+    model, fdt = models.Hip04(), tree("hip04-d01")
+    begin(model, fdt, monkeypatch)
+    assert model.values[model.FABRIC + 0x0C] == 1, "the cluster that booted takes part"
+    others = [cluster << 8 | cpu for cluster in range(4) for cpu in range(4)][1:]
+    for mpidr in others:
+        assert table.soc_start(fdt, u64(mpidr), u64(ENTRY + mpidr)) == Started.WAKE
+        assert mpidr not in model.running, "it sleeps in the boot wrapper"
+        model.interrupt()
+        assert model.running[mpidr] == ENTRY + mpidr
+    assert sorted(model.running) == others and model.values[model.FABRIC + 0x0C] == 0xF
+    for mpidr in (0x4, 0x400):
+        assert table.soc_start(fdt, u64(mpidr), u64(ENTRY)) == Started.REFUSED
+    assert hip04.hip04_wrapper(fdt) == (0x10C0_0000, 0x1_0000)
 
 
 @pytest.mark.parametrize("name", table.ALL)

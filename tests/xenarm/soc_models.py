@@ -207,3 +207,43 @@ class Vexpress(SocModel):
     def interrupt(self) -> None:
         if self.flags:
             self.running[1] = self.flags
+
+
+class Hip04(SocModel):
+    """What Linux's platmcpm.c says of HiP04: a CPU runs once its core, NEON unit and debug logic are out of reset, in a cluster whose debug logic is, and
+    whose part of the fabric snoops; it waits in the boot wrapper for an interrupt, which sends it on by the relocation area."""
+
+    CONTROL, FABRIC, AREA, WRAPPER = 0xE3E0_0000, 0xE302_A000, 0xE000_0100, 0x10C0_0000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reset = [0x3FFF] * 4  # by cluster, as SC_CPU_RESET_STATUS has it
+        self.reset[0] &= ~(1 << 13 | 1 << 8 | 0x211)  # CPU 0 runs
+        self.waiting: set[int] = set()
+        self.register(self.FABRIC + 0x0C)
+        for word in range(4):
+            self.register(self.AREA + 4 * word, 0xBAD)
+        for cluster in range(4):
+            self.register(self.CONTROL + 0x524 + 8 * cluster, store=self.release(cluster))
+            self.register(self.CONTROL + 0x1520 + 8 * cluster, load=self.status(cluster))
+
+    def status(self, cluster: int) -> Callable[[], int]:
+        return lambda: self.reset[cluster]
+
+    def release(self, cluster: int) -> Callable[[int], None]:
+        def store(value: int) -> None:
+            was, self.reset[cluster] = self.reset[cluster], self.reset[cluster] & ~value
+            for cpu in range(4):
+                bits = 0x211 << cpu
+                if was & bits and not self.reset[cluster] & bits:
+                    assert not was & 1 << 13, "the cluster's debug logic is in reset"
+                    assert self.values[self.FABRIC + 0x0C] >> cluster & 1, "the cluster's caches are not coherent"
+                    assert self.values[self.AREA] == self.WRAPPER and self.values[self.AREA + 4] == 0xA5A5_A5A5
+                    self.waiting.add(cluster << 8 | cpu)
+
+        return store
+
+    def interrupt(self) -> None:
+        for mpidr in self.waiting:
+            self.running[mpidr] = self.values[self.AREA + 8]
+        self.waiting.clear()

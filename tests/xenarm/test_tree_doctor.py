@@ -138,7 +138,7 @@ def test_every_tree_that_debian_ships() -> None:
     assert good > 400, "most 64-bit boards have an interrupt controller and timers as they should be"
 
 
-@pytest.mark.parametrize(("board", "status", "says"), [("zcu102", 0, "0 errors, 0 warnings"), ("hip04-d01", 1, "hisilicon,hip04-intc")])
+@pytest.mark.parametrize(("board", "status", "says"), [("zcu102", 0, "0 errors, 0 warnings"), ("hip04-d01", 0, "HiP04's interrupt controller")])
 def test_the_verb(board: str, status: int, says: str) -> None:
     """With the configuration of the board."""
     result = subprocess.run([sys.executable, "-m", "xenarm.tools.examine", "--board", board], cwd=CHECKOUT, capture_output=True, text=True, check=False)

@@ -18,8 +18,7 @@ from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_cpus, fdt_parent
 from xenarm.devicetree.values import fdt_raw_reg, fdt_status_okay, fdt_string
-from xenarm.gic.controller import gic_most
-from xenarm.gic.host import gic_cpu_init, gic_is_v3, gic_wake_others
+from xenarm.gic.host import gic_cpu_init, gic_is_v3, gic_most_cpus, gic_wake_others
 from xenarm.p2m.stage2 import stage2_enable
 from xenarm.psci.host import host_cpu_on
 from xenarm.soc.registers import Started
@@ -48,7 +47,7 @@ def cpus_start(fdt: Fdt) -> None:
     data_sync_all()
     own = read_mpidr_el1() & MPIDR_AFFINITY
     for node in fdt_children(fdt, cpus):
-        if is_cpu(fdt, node) and CPUS.online.load() < gic_most(MAX_CPUS):
+        if is_cpu(fdt, node) and CPUS.online.load() < gic_most_cpus(MAX_CPUS):
             reg = fdt_raw_reg(fdt, cpus, node, 0)
             if reg.result == Result.OK and reg.base != own and not start(fdt, node, reg.base):
                 return

@@ -13,6 +13,7 @@ from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
 from xenarm.core.static_memory import shared_id, shared_nodes, shared_place, static_memory
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_children, fdt_chosen, fdt_cpus, fdt_initial, fdt_name, fdt_property, fdt_reserve_entry, fdt_reserved_memory
+from xenarm.soc.hip04 import hip04_wrapper
 from xenarm.soc.spin_table import spin_release, spins
 from xenarm.devicetree.values import Range, fdt_compatible, fdt_path, fdt_raw_reg, list_contains, name_matches
 
@@ -479,6 +480,14 @@ def cut_spin_table(fdt: Fdt) -> None:
 
 
 @fn
+def cut_boot_wrapper(fdt: Fdt) -> None:
+    """The piece of HiP04's firmware that its CPUs begin in; Linux's tree for the board does not reserve it."""
+    base, size = hip04_wrapper(fdt)
+    if size != 0:
+        span_cut(page_of(base), page_of(base + size - 1) + PAGE_SIZE)
+
+
+@fn
 def find_claims(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> bool:
     return (
         claim(ClaimKind.IMAGE, NO_NODE, 0, u64(image), image_size)
@@ -506,6 +515,8 @@ def memory_init(fdt: Fdt, dtb: HostPhys, image: HostPhys, image_size: u64) -> Re
     cut_claims(False)
     if CONFIG.SPIN_TABLE:
         cut_spin_table(fdt)
+    if CONFIG.SOC_HIP04:
+        cut_boot_wrapper(fdt)
     window_pages_from(page_alloc)
     printk(f"memory: {memory_bytes() // KIB} KiB, {memory_free() // KIB} KiB of it free")
     return Result.OK

@@ -59,7 +59,7 @@ GIC = zeroed(Gic)
 
 
 GICV2_CPUS = 8
-"""A GICv2, virtual ones too, has a bit for each CPU in registers of eight."""
+"""A virtual GICv2 has a bit for each vCPU in registers of eight."""
 
 
 @fn(inline=True)
@@ -70,5 +70,5 @@ def gic_is_v3() -> bool:
 
 @fn
 def gic_most(cpus: u32) -> u32:
-    """So many CPUs of a machine, or vCPUs of a domain, as the interrupt controller has room for."""
+    """So many vCPUs of a domain as its interrupt controller has room for."""
     return cpus if gic_is_v3() else min(cpus, u32(GICV2_CPUS))

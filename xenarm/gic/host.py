@@ -11,6 +11,7 @@ from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, Node, fdt_nodes
 from xenarm.devicetree.values import fdt_by_phandle, fdt_status_okay, fdt_u32
 from xenarm.gic.controller import GIC, gic_is_v3
+from xenarm.gic.v2_layout import layout
 from xenarm.gic.v2 import (
     v2_acknowledge,
     v2_compatible,
@@ -67,6 +68,7 @@ __all__ = [
     "gic_lists_empty",
     "gic_lists_ended",
     "gic_lists_reset",
+    "gic_most_cpus",
     "gic_read_lr",
     "gic_region",
     "gic_region_count",
@@ -115,6 +117,12 @@ def gic_cpu_init(cpu: u32) -> Result:
         return v3_cpu_init(cpu)
     v2_cpu_init(cpu)
     return Result.OK
+
+
+@fn
+def gic_most_cpus(cpus: u32) -> u32:
+    """So many CPUs of the machine as its controller has room for."""
+    return cpus if CONFIG.GICV3 and gic_is_v3() else min(cpus, layout().cpus)
 
 
 @fn

@@ -5,7 +5,7 @@ Priority drop and deactivation are split (EOImode), so that an interrupt can sta
 
 from collections.abc import Callable
 
-from freestanding import Array, Struct, array, fn, truncate, u8, u32, u64, wrapping_add, zeroed
+from freestanding import Array, Struct, array, fn, truncate, u8, u16, u32, u64, wrapping_add, zeroed
 
 from xenarm.arm.instructions import (
     data_sync_inner_stores,
@@ -13,6 +13,7 @@ from xenarm.arm.instructions import (
     mmio_read32_of,
     mmio_reader32,
     mmio_write8,
+    mmio_write16,
     mmio_write32,
     mmio_write32_of,
     mmio_writer32,
@@ -24,7 +25,7 @@ from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
-from xenarm.devicetree.values import Range, Regs, fdt_compatible, fdt_interrupt, fdt_regs, regs_entry
+from xenarm.devicetree.values import Range, Regs, fdt_interrupt, fdt_regs, regs_entry
 from xenarm.gic.controller import (
     GIC,
     PPI_HYP_TIMER,
@@ -37,8 +38,9 @@ from xenarm.gic.controller import (
     SGI_POST,
     SGI_STOP,
 )
-from xenarm.gic.registers import SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd, Gich, GichControl
+from xenarm.gic.registers import Gicc, GiccControl, Gicd, Gich, GichControl
 from xenarm.gic.state import LIST_REGISTERS
+from xenarm.gic.v2_layout import InterfaceBit, layout, layout_choose
 
 __all__ = [
     "INTERFACES",
@@ -79,7 +81,7 @@ ARM = 0x43B
 class Interfaces(Struct):
     """Each CPU's bit in GICD_ITARGETSR and GICD_SGIR."""
 
-    bit: Array[u8] = array(u8, MAX_CPUS)
+    bit: Array[InterfaceBit] = array(InterfaceBit, MAX_CPUS)
 
 
 INTERFACES = zeroed(Interfaces)
@@ -90,12 +92,32 @@ gicc_write_eoir: Callable[[u64, u64], None] = mmio_writer32(Gicc.EOIR)
 gicc_write_dir: Callable[[u64, u64], None] = mmio_writer32(Gicc.DIR)
 gicd_write_sgir: Callable[[u64, u64], None] = mmio_writer32(Gicd.SGIR)  # of GIC.gicd
 gich_read_vmcr: Callable[[u64], u64] = mmio_reader32(Gich.VMCR)  # of GIC.gich
-gich_read_apr: Callable[[u64], u64] = mmio_reader32(Gich.APR)
 gich_read_elrsr: Callable[[u64], u64] = mmio_reader32(Gich.ELRSR0)
 gich_write_hcr: Callable[[u64, u64], None] = mmio_writer32(Gich.HCR)
 gich_write_vmcr: Callable[[u64, u64], None] = mmio_writer32(Gich.VMCR)
-gich_write_lr0: Callable[[u64, u64], None] = mmio_writer32(Gich.LR0)
-gich_write_apr: Callable[[u64, u64], None] = mmio_writer32(Gich.APR)
+
+
+@fn(inline=True)
+def read_apr_found(gich: u64) -> u64:
+    return u64(mmio_read32(gich + u64(layout().apr)))
+
+
+@fn(inline=True)
+def write_apr_found(gich: u64, value: u64) -> None:
+    mmio_write32(gich + u64(layout().apr), truncate(u32, value))
+
+
+@fn(inline=True)
+def write_lr0_found(gich: u64, value: u64) -> None:
+    mmio_write32(GIC.lists, truncate(u32, value))
+
+
+FIXED: tuple[Callable[[u64], u64], Callable[[u64, u64], None], Callable[[u64, u64], None]] = (
+    mmio_reader32(Gich.APR),
+    mmio_writer32(Gich.APR),
+    mmio_writer32(Gich.LR0),
+)
+gich_read_apr, gich_write_apr, gich_write_lr0 = (read_apr_found, write_apr_found, write_lr0_found) if CONFIG.GIC_HIP04 else FIXED
 
 
 @fn(inline=True)
@@ -174,8 +196,8 @@ def v2_load_interface(v: Vcpu) -> None:
 
 @fn
 def v2_compatible(fdt: Fdt, node: Node) -> bool:
-    """Whether a node of the device tree is a GICv2 with virtualization."""
-    return fdt_compatible(fdt, node, b"arm,cortex-a15-gic") or fdt_compatible(fdt, node, b"arm,gic-400")
+    """Whether a node of the device tree is a GICv2 with virtualization, or what this image drives as one."""
+    return layout_choose(fdt, node)
 
 
 @fn
@@ -218,7 +240,7 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
     GIC.gich = mmu_map_small_device(HostPhys(gich.base), CONTROL)
     GIC.machine_gicd = gicd.base
     GIC.machine_gicc = gicc.base + skipped
-    GIC.lists = GIC.gich + Gich.LR0
+    GIC.lists = GIC.gich + u64(layout().lists)
     GIC.gicv = HostPhys(gicv.base + skipped)
     GIC.gicv_size = gicv.size - skipped
     GIC.maintenance_ppi = maintenance.intid if maintenance.result == Result.OK else PPI_MAINTENANCE
@@ -230,8 +252,8 @@ def v2_init(fdt: Fdt, node: Node) -> Result:
 def distributor_init() -> None:
     """Every SPI off, inactive, level-sensitive, of middle priority and aimed at no CPU; then forwarding on."""
     gicd_write(Gicd.CTLR, 0)
-    words = (gicd_read(Gicd.TYPER) & 0x1F) + 1
-    GIC.intids = words * 32
+    GIC.intids = min(((gicd_read(Gicd.TYPER) & 0x1F) + 1) * 32, layout().intids)
+    words = (GIC.intids + 31) // 32
     for word in range(u32(1), words):
         gicd_write(Gicd.ICENABLER + word * 4, 0xFFFF_FFFF)
         gicd_write(Gicd.ICPENDR + word * 4, 0xFFFF_FFFF)
@@ -242,7 +264,8 @@ def distributor_init() -> None:
     targets = GIC.gicd + Gicd.ITARGETSR
     for four in range(u64(8), u64(words) * 8):
         mmio_write32_of(priorities, four, PRIORITIES_DEFAULT)
-        mmio_write32_of(targets, four, 0)
+        for part in range(u64(layout().target_size)):
+            mmio_write32_of(targets, four * u64(layout().target_size) + part, 0)
     gicd_write(Gicd.CTLR, DISTRIBUTOR_ENABLE)
 
 
@@ -257,7 +280,7 @@ def v2_cpu_init(cpu: u32) -> None:
     ours = u32(1 << SGI_KICK | 1 << SGI_STOP | 1 << SGI_POST | 1 << PPI_HYP_TIMER | 1 << PPI_VIRTUAL_TIMER)
     gicd_write(Gicd.ISENABLER, ours | u32(1) << GIC.maintenance_ppi)
     INTERFACES.bit[cpu] = own_interface()
-    SCHED_CPUS[cpu].doorbell = u64(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_POST
+    SCHED_CPUS[cpu].doorbell = u64(sgir(cpu) | SGI_POST)
     gicc_write(Gicc.PMR, PRIORITY_MASK_ALL)
     gicc_write(Gicc.BPR, 0)
     gicc_write(Gicc.CTLR, CONTROL_RUN)
@@ -265,10 +288,16 @@ def v2_cpu_init(cpu: u32) -> None:
 
 
 @fn
-def own_interface() -> u8:
+def own_interface() -> InterfaceBit:
     """This CPU's bit: what ITARGETSR0 reads as. A GIC with one CPU interface reads zero there, and takes bit 0."""
-    bit = truncate(u8, gicd_read(Gicd.ITARGETSR))
-    return u8(1) if bit == 0 else bit
+    bit = truncate(InterfaceBit, gicd_read(Gicd.ITARGETSR) & ((u32(1) << layout().cpus) - 1))
+    return InterfaceBit(1) if bit == 0 else bit
+
+
+@fn(inline=True)
+def sgir(cpu: u32) -> u32:
+    """GICD_SGIR for one CPU and interrupt 0."""
+    return u32(INTERFACES.bit[cpu]) << layout().sgir_targets
 
 
 @fn
@@ -277,9 +306,19 @@ def v2_lists_reset() -> None:
     GIC.list_mask = (u32(1) << GIC.list_registers) - 1
     for index in range(GIC.list_registers):
         v2_write_lr(index, 0)
-    gich_write(Gich.APR, 0)
+    gich_write_apr(GIC.gich, 0)
     gich_write(Gich.VMCR, 0)
     gich_write(Gich.HCR, HCR_RUN)
+
+
+@fn
+def target(intid: u32, bit: InterfaceBit) -> None:
+    """Let a shared interrupt go to one CPU."""
+    at = GIC.gicd + u64(Gicd.ITARGETSR + intid * layout().target_size)
+    if layout().target_size == 2:
+        mmio_write16(at, u16(bit))
+    else:
+        mmio_write8(at, truncate(u8, bit))
 
 
 @fn
@@ -290,7 +329,7 @@ def v2_enable_spi(intid: u32, cpu: u32, level: bool) -> None:
     config = Gicd.ICFGR + (intid >> 4) * 4
     edge = u32(2) << ((intid & 15) * 2)
     gicd_write(config, gicd_read(config) & ~edge if level else gicd_read(config) | edge)
-    mmio_write8(GIC.gicd + u64(Gicd.ITARGETSR + intid), INTERFACES.bit[cpu])
+    target(intid, INTERFACES.bit[cpu])
     gicd_write(Gicd.ISENABLER + (intid >> 5) * 4, u32(1) << (intid & 31))
 
 
@@ -326,7 +365,7 @@ def v2_deactivate(intid: u32) -> None:
 def v2_kick(cpu: u32) -> None:
     """Make another CPU leave its guest, or its wait, and look at its mail. Memory written before is seen there."""
     data_sync_inner_stores()
-    gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_KICK)
+    gicd_write(Gicd.SGIR, sgir(cpu) | SGI_KICK)
 
 
 @fn(inline=True)
@@ -346,4 +385,4 @@ def v2_wake_others() -> None:
 def v2_stop(cpu: u32) -> None:
     """Make another CPU stop for good."""
     data_sync_inner_stores()
-    gicd_write(Gicd.SGIR, u32(INTERFACES.bit[cpu]) << SGIR_TARGETS_SHIFT | SGI_STOP)
+    gicd_write(Gicd.SGIR, sgir(cpu) | SGI_STOP)

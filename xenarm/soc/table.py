@@ -7,7 +7,7 @@ from freestanding import Struct, View, fn, table, u8, u32, u64, zeroed
 from xenarm.config import CONFIG
 from xenarm.devicetree.reader import ROOT, Fdt
 from xenarm.devicetree.values import fdt_compatible
-from xenarm.soc import exynos5250, omap5, rcar_h2, restarts, sunxi, vexpress
+from xenarm.soc import exynos5250, hip04, omap5, rcar_h2, restarts, sunxi, vexpress
 from xenarm.soc.registers import Started, nothing
 
 __all__ = ["ALL", "SOCS", "Soc", "soc_from_reset", "soc_init", "soc_off", "soc_restart", "soc_start"]
@@ -36,6 +36,7 @@ ALL: dict[str, tuple[Soc, tuple[tuple[str, str], ...]]] = {
         Soc(b"calxeda,ecx-2000", restarts.ecx2000_prepare, restarts.no_start, False, restarts.ecx2000_off, restarts.ecx2000_restart),
         restarts.ECX2000_KEPT,
     ),
+    "HIP04": (Soc(b"hisilicon,hip04-d01", hip04.hip04_prepare, hip04.hip04_start, False, nothing, nothing), hip04.KEPT),
     "XGENE": (Soc(b"apm,xgene-storm", restarts.xgene_prepare, restarts.no_start, False, nothing, restarts.xgene_restart), restarts.XGENE_KEPT),
     "BCM2711": (Soc(b"brcm,bcm2711", restarts.bcm2711_prepare, restarts.no_start, False, nothing, restarts.bcm2711_restart), restarts.BCM2711_KEPT),
 }

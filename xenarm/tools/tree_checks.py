@@ -22,7 +22,8 @@ from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, FdtError, Node, fdt_compatibles, fdt_name, fdt_open, fdt_parent, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_find, fdt_interrupt, fdt_raw_reg, fdt_reg, fdt_status_okay, fdt_stdout, fdt_string, fdt_u32
 from xenarm.drivers.serial import SERIAL_DRIVERS, SERIAL_SIZE
-from xenarm.gic.controller import PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, gic_most
+from xenarm.gic.controller import PPI_HYP_TIMER, PPI_VIRTUAL_TIMER
+from xenarm.gic.v2_layout import ARCHITECTURE, HIP04
 from xenarm.gic.v3 import v3_compatible
 from xenarm.soc.spin_table import spin_release
 from xenarm.soc.table import ALL
@@ -47,7 +48,14 @@ SERIAL_SYMBOLS = {
     "renesas,hscif": "UART_SCIF",
     "renesas,scifa": "UART_SCIF",
 }
-GICS = (b"arm,gic-v3", b"arm,gic-400", b"arm,cortex-a15-gic")
+GICS = {
+    b"arm,gic-v3": ("GICv3", "GICV3"),
+    b"arm,gic-400": ("GICv2", "GICV2"),
+    b"arm,cortex-a15-gic": ("GICv2", "GICV2"),
+    b"hisilicon,hip04-intc": ("HiP04's interrupt controller", "GIC_HIP04"),
+}
+"""What the hypervisor drives, what each is called, and its driver's symbol."""
+ANY_NUMBER = 1 << 32
 TIMERS = (b"arm,armv8-timer", b"arm,armv7-timer")
 PSCI = (b"arm,psci-1.0", b"arm,psci-0.2", b"arm,psci")
 ALIGNMENT = IMAGE_ALIGN if CONFIG.ARM64 else 0x1000
@@ -297,18 +305,18 @@ def check_port(fdt: Fdt, node: Node, report: Report) -> None:
 
 def check_gic(fdt: Fdt, report: Report) -> None:
     """The interrupt controller, with what virtualization needs of it."""
-    node = first(fdt, GICS)
+    node = first(fdt, tuple(GICS))
     if node == NO_NODE:
-        other = next((found[0] for name, found in INDEX.compatible.items() if b"gic" in name or b"hip04-intc" in name), NO_NODE)
+        other = next((found[0] for name, found in INDEX.compatible.items() if b"gic" in name), NO_NODE)
         where = "/" if other == NO_NODE else path(fdt, other)
         kind = "no GIC" if other == NO_NODE else ", ".join(compatibles(fdt, other))
         report.error(where, f"compatible: no interrupt controller that the hypervisor drives ({kind})", "it needs a GICv2 with virtualization or a GICv3")
         return
     here, v3 = path(fdt, node), bool(v3_compatible(fdt, node))
-    report.say("interrupt controller", f"{here}: GICv{3 if v3 else 2}")
-    symbol = "GICV3" if v3 else "GICV2"
+    kind, symbol = next(GICS[name.encode()] for name in compatibles(fdt, node) if name.encode() in GICS)
+    report.say("interrupt controller", f"{here}: {kind}")
     if not getattr(CONFIG, symbol):
-        report.error(here, f"compatible: this image has no driver for a GICv{3 if v3 else 2}", f"CONFIG_{symbol}=y")
+        report.error(here, f"compatible: this image has no driver for {kind}", f"CONFIG_{symbol}=y")
     names = ("distributor", "redistributors") if v3 else ("distributor", "CPU interface", "virtual interface", "virtual CPU interface")
     for index, name in enumerate(names):
         part = fdt_reg(fdt, node, index)
@@ -353,9 +361,18 @@ def check_cpus(fdt: Fdt, report: Report) -> None:
     report.say("CPUs", f"{len(used)}{f', {len(all_cpus) - len(used)} disabled' if len(used) < len(all_cpus) else ''}")
     ways = {way_of(fdt, cpus, node, psci, report) for node in used[1:]}
     report.say("CPUs", f"start by {', '.join(sorted(way for way in ways if way)) or 'nothing: there is one'}")
-    most = gic_most(CONFIG.MAX_CPUS) if CONFIG.GICV2 and not CONFIG.GICV3 else CONFIG.MAX_CPUS
+    room = room_of_gic(fdt)
+    most = min(CONFIG.MAX_CPUS, room)
     if len(used) > most:
-        report.warn("/cpus", f"reg: {len(used)} CPUs, of which this image uses {most}", "raise CONFIG_MAX_CPUS" if most == CONFIG.MAX_CPUS else "a GICv2 has room for eight")
+        report.warn("/cpus", f"reg: {len(used)} CPUs, of which this image uses {most}", "raise CONFIG_MAX_CPUS" if most < room else f"the interrupt controller has room for {room}")
+
+
+def room_of_gic(fdt: Fdt) -> int:
+    """So many CPUs as the controller can have."""
+    node = first(fdt, tuple(GICS))
+    if node == NO_NODE or v3_compatible(fdt, node):
+        return ANY_NUMBER
+    return int((HIP04 if fdt_compatible(fdt, node, b"hisilicon,hip04-intc") else ARCHITECTURE).cpus)
 
 
 def check_psci(fdt: Fdt, psci: Node, report: Report) -> None:
