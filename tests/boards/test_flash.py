@@ -217,7 +217,7 @@ def test_a_refused_write_says_what_u_boot_said(case64: Case) -> None:
 
 
 class Recorder(uboot.UBoot):
-    """A U-Boot that does all it is told: QEMU's virt has no SPI flash that the real one could write."""
+    """A U-Boot that does all it is told. A real one, on another board, is in test_spi_flash.py."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

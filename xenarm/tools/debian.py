@@ -279,6 +279,31 @@ def _fetch_locked(port: Port, say: Callable[[str], None]) -> DebianFiles:
     return files
 
 
+def fetch_package(package: str, architecture: str, say: Callable[[str], None] = print) -> Path:
+    """The directory with a further package's files, fetched when they are not here; one process at a time."""
+    fetch(say, architecture)  # apt's lists
+    port = PORTS[architecture]
+    with (port.directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        final = port.directory / architecture / package
+        if not final.exists():
+            say(f"fetching {package}")
+            partial = final.with_name(f"{package}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            unpack(_download_newest(Apt(architecture), package), partial)
+            partial.rename(final)
+    return final
+
+
+def _download_newest(apt: Apt, package: str) -> Path:
+    """With lists that may be older than the archive."""
+    try:
+        return apt.download(package)
+    except ToolError:
+        apt.update()
+        return apt.download(package)
+
+
 def main() -> None:
     """Fetch, and say what is there."""
     parser = argparse.ArgumentParser(prog="debian", description="fetch Debian's kernel, busybox and Xen")
