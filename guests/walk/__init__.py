@@ -11,6 +11,7 @@ from guests.runtime.link import LINKER_SCRIPT
 from guests.runtime.machine import FDT, MACHINE, machine_init
 from guests.runtime.psci import psci_init, psci_system_off
 from guests.walk.access import vectors_own
+from guests.walk.crowd import walk_crowd
 from guests.walk.gicv2 import walk_registers_v2, walk_sizes_v2
 from guests.walk.gicv3 import walk_registers_v3, walk_sizes_v3
 from guests.walk.gicv3_cpu import walk_interface_v3
@@ -32,6 +33,7 @@ def walk_all() -> None:
         walk_registers_v2()
         walk_sizes_v2()
     walk_rules()
+    walk_crowd()
     walk_processors()
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "BOTH",
     "SPURIOUS",
     "acknowledge",
+    "active_of",
     "binary_point",
     "common_point",
     "configure",
@@ -240,6 +241,12 @@ def line_bit(register: u32, intid: u32) -> u32:
 def state_of(intid: u32) -> u32:
     """Bit 0: pending; bit 4: active; bit 8: enabled."""
     return line_bit(Gicd.ISPENDR, intid) | line_bit(Gicd.ISACTIVER, intid) << 4 | line_bit(Gicd.ISENABLER, intid) << 8
+
+
+@fn
+def active_of(intid: u32) -> u32:
+    """Which are active of the 32 that an interrupt is one of."""
+    return mmio_read32(at(Gicd.ISACTIVER, intid))
 
 
 @fn

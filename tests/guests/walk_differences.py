@@ -51,6 +51,20 @@ def came(which: str, *cpus: str) -> list[str]:
     return [which, *(f"{n:#x} {what}" for n, what in enumerate(cpus or ["0x0"] * 4))]
 
 
+def by_stores(deactivated: bool) -> list[str]:
+    """Twelve from 40 on, all active by split ends: ICACTIVER of each, in another order; all active by ISACTIVER, each second one pending too; then GICC_DIR of each."""
+    active, lines = 0xFFF, []
+    for n in range(12):
+        active &= ~(1 << n * 5 % 12)
+        lines.append(f"0x100 {active << 8:#x}")
+    lines.append("0xfff00 0x0 0x3ff")
+    for n in range(12):
+        left = 0xFFF >> n + 1 << n + 1 if deactivated else 0xFFF
+        state = (0x100 if deactivated else 0x110) | n & 1
+        lines.append(f"{state:#x} {left << 8:#x} " + (f"0x2 {40 + n:#x}" if n & 1 else "0x0 0x3ff"))
+    return [*lines, f"0x3ff {0 if deactivated else 0xFFF00:#x}"]
+
+
 V2 = {
     "distributor.typer": Difference(["0x8 0x3"], ["0x7 0x3"], "how many interrupts there are is the implementation's (IHI 0048B 4.3.2): 288, and CONFIG_VGIC_INTIDS"),
     "distributor.iidr": Difference(["0x43b"], ["0x200043b"], "so is who made it (4.3.3): QEMU names no product, ours is the GIC-400 that PIDR tells of"),
@@ -86,6 +100,11 @@ V2 = {
         groups(**V2_BOTH, on21="0x0 0x28 0x28", on22="0x0 0x28 0x28", on23="0x0 0x28 0x28"),
         groups(**V2_BOTH, on21="0x0 0x29 0x29", on22="0x2 0x29 0x29", on23="0x2 0x29 0x29"),
         "what is in a group that the distributor does not forward hides nothing (4.3.1; 4.4, GICC_HPPIR): QEMU's group 0 hides the less urgent of group 1",
+    ),
+    "crowd.many-stores": Difference(
+        by_stores(False),
+        by_stores(True),
+        "GICC_DIR deactivates an interrupt, whoever made it active (4.4.15): QEMU keeps for each CPU whether an SPI is active, GICD_ISACTIVER sets it for all and GICC_DIR clears it for one",
     ),
     "processors.spi-moves": Difference(
         ["0x101", "0x0 0x0", *came("0x0"), "0x1 0x0", *came("0x1")],

@@ -5,6 +5,8 @@ from freestanding import fn, table, u32, u64
 from xenarm.arm.aarch32 import CoprocessorSyndrome, WideSyndrome
 from xenarm.arm.hw import read_actlr_el1, read_midr_el1
 from xenarm.arm.trapped_registers import (
+    EL0,
+    ICC_ROWS,
     Handler,
     Row,
     interface_enable,
@@ -14,6 +16,7 @@ from xenarm.arm.trapped_registers import (
     physical_timer_value,
     raz_read_only,
     raz_wi,
+    row_forbids,
     set_way,
     sgi_register,
     write_ignored,
@@ -68,15 +71,15 @@ def l2_control(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
 
 
 def exact(opc1: int, crn: int, crm: int, opc2: int, handler: Handler, pl0: bool = False) -> Row:
-    return Row(EXACT, coprocessor_key(opc1, crn, crm, opc2), pl0, handler)
+    return Row(EXACT | EL0 * pl0, coprocessor_key(opc1, crn, crm, opc2), handler)
 
 
 def any_of(mask: int, opc1: int, crn: int, crm: int, opc2: int, handler: Handler) -> Row:
-    return Row(mask, coprocessor_key(opc1, crn, crm, opc2) & mask, False, handler)
+    return Row(mask, coprocessor_key(opc1, crn, crm, opc2) & mask, handler)
 
 
 def wide(opc1: int, crm: int, handler: Handler, pl0: bool = False) -> Row:
-    return Row(WIDE_EXACT, int(WideSyndrome(OPC1=opc1, CRM=crm)), pl0, handler)
+    return Row(WIDE_EXACT | EL0 * pl0, int(WideSyndrome(OPC1=opc1, CRM=crm)), handler)
 
 
 ARMV8_ROWS: list[Row] = [
@@ -95,6 +98,7 @@ CP15_ROWS = table(
         exact(0, 7, 14, 2, set_way),  # DCCISW
         exact(1, 9, 0, 2, l2_control),  # L2CTLR
         exact(1, 9, 0, 3, raz_wi),  # L2ECTLR
+        *([exact(0, *encoding, handler) for encoding, handler in ICC_ROWS] if CONFIG.GICV3 else []),
         any_of(NOT_OPC2, 0, 9, 12, 0, raz_wi),  # PMCR, PMCNTENSET/CLR, PMOVSR, PMSWINC, PMSELR, PMCEID0/1
         any_of(NOT_OPC2, 0, 9, 13, 0, raz_wi),  # PMCCNTR, PMXEVTYPER, PMXEVCNTR
         any_of(NOT_OPC2, 0, 9, 14, 0, raz_wi),  # PMUSERENR, PMINTENSET/CLR, PMOVSSET
@@ -167,7 +171,7 @@ def cp15_access(v: Vcpu, iss: u32, at_pl0: bool, value: u64) -> tuple[bool, u64]
         return True, aarch32_id(syndrome.CRM * 8 + syndrome.OPC2)
     for row in CP15_ROWS:
         if iss & row.mask == row.key:
-            if at_pl0 and not row.el0:
+            if row_forbids(row, at_pl0):
                 return False, 0
             return row.handler(v, syndrome.READ, value)
     return False, 0
@@ -178,7 +182,7 @@ def cp15_wide_access(v: Vcpu, iss: u32, at_pl0: bool, value: u64) -> tuple[bool,
     """The same of MCRR and MRRC."""
     for row in WIDE_ROWS:
         if iss & row.mask == row.key:
-            if at_pl0 and not row.el0:
+            if row_forbids(row, at_pl0):
                 return False, 0
             return row.handler(v, iss & 1 != 0, value)
     return False, 0
@@ -190,7 +194,7 @@ def cp14_access(v: Vcpu, iss: u32, at_pl0: bool, value: u64) -> tuple[bool, u64]
     read = iss & 1 != 0
     for row in CP14_ROWS:
         if iss & row.mask == row.key:
-            if at_pl0 and not row.el0:
+            if row_forbids(row, at_pl0):
                 return False, 0
             return row.handler(v, read, value)
     return False, 0

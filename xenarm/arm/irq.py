@@ -16,7 +16,7 @@ from xenarm.core.log import log_warning
 from xenarm.core.trace import trace_irq
 from xenarm.core.tracing import tracing_continue
 from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, SGI_KICK, SGI_POST, SGI_STOP
-from xenarm.gic.host import gic_acknowledge, gic_drop, gic_end
+from xenarm.gic.host import gic_acknowledge, gic_drop, gic_end, gic_lists_control
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_raise_own
 
@@ -76,6 +76,8 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
     elif intid == GIC.maintenance_ppi:
         if v.domain is not None:
             vgic_maintenance(v)
+        else:
+            gic_lists_control(0)  # of a vCPU that has gone; the next one's is loaded with it
     elif intid == console_interrupt():
         console_irq()
     else:

@@ -43,12 +43,12 @@ FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else SHORT_WAY + tuple(
 )
 """What is compiled for speed: by CONFIG_OPTIMIZE_SPEED what guests' short exits and switches go through, and what most of the boot's time goes to. All else is compiled for size, inlined in it or not."""
 
-GICV3_ENTRIES = ("xenarm.gic.vgicr.vgicr_access", "xenarm.gic.vgicd3.vgicd3_access", "xenarm.gic.vgicd3.vgic_send_sgi")
+GICV3_ENTRIES = ("xenarm.gic.vgicr", "xenarm.gic.vgicd3.vgicd3_access", "xenarm.gic.vgicd3.vgic_send_sgi")
 SEPARATE = (
     ("null", ("xenarm.core.sched.null",)),
     ("events", ("xenarm.core.event_ops.event_channel_op", *(f"xenarm.core.guest_interface.{name}_op" for name in ("hvm", "memory", "vcpu")))),
     *((name, (f"xenarm.core.sched.{name}",)) for name in ("rr", "credit2", "rtds", "arinc653")),
-    ("gicv3", ("xenarm.gic.v3", *GICV3_ENTRIES, *(f"{name}_v3" for name in ("short_sync", "short_irq", "guest_waits", "guest_waited", "guest_yielded", "vcpu_return")))),
+    ("gicv3", ("xenarm.gic.v3", *GICV3_ENTRIES, *(f"{name}_v3" for name in ("short_sync", "short_irq", "short_post", "guest_waits", "guest_waited", "guest_yielded", "vcpu_return")))),
 )
 """Code that one machine or boot argument needs and another does not, in the image's order: what is not chosen is free memory after the boot (`once.py`)."""
 

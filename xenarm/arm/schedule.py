@@ -31,7 +31,7 @@ from xenarm.core.sched.state import STOP_WAITS, SchedCpu, SchedVcpu
 from xenarm.core.trace import trace_schedule, trace_wake
 from xenarm.gic.context import vgic_finished, vgic_load, vgic_save
 from xenarm.gic.host import gic_kick
-from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend
+from xenarm.gic.vgic import cpus_kick, vcpu_has_interrupt, vgic_attend, vgic_leaves
 
 __all__ = [
     "domain_runs",
@@ -122,6 +122,8 @@ def unload_extra(v: Vcpu, c: SchedCpu) -> None:
         aarch32_leaves(v)
     if v.extra & Extra.STRAYS != 0:
         strays_unload(v)
+    if v.extra & Extra.SPILLED != 0:
+        vgic_leaves(v)
     timers_unload(v, c)
 
 

@@ -18,10 +18,13 @@ from xenarm.arm.timer import (
 )
 from xenarm.core.domain import Vcpu
 from xenarm.gic.host import gic_is_v3
+from xenarm.gic.vgicc import icc_control, icc_deactivate, icc_mask, icc_running
 from xenarm.gic.vgicd3 import vgic_send_sgi
 
 __all__ = [
+    "ICC_ROWS",
     "Handler",
+    "EL0",
     "Row",
     "interface_enable",
     "os_lock_status",
@@ -30,6 +33,7 @@ __all__ = [
     "physical_timer_value",
     "raz_read_only",
     "raz_wi",
+    "row_forbids",
     "set_way",
     "sgi_register",
     "write_ignored",
@@ -42,13 +46,29 @@ OSLSR_IMPLEMENTED = 1 << 3  # OS lock implemented, not locked
 SYSTEM_REGISTERS = 7  # ICC_SRE_EL1: SRE, DFB, DIB
 
 
+EL0 = 1 << 31  # of `Row.mask`, beyond the encoding: EL0 may access it
+
+
 class Row(Struct, frozen=True):
     """Registers whose encoding under `mask` is `key`."""
 
     mask: u32
     key: u32
-    el0: bool  # EL0 may access it
     handler: Callable[[Vcpu, bool, u64], tuple[bool, u64]]
+
+
+@fn(inline=True)
+def row_forbids(row: Row, at_el0: bool) -> bool:
+    return at_el0 and row.mask & EL0 == 0
+
+
+ICC_ROWS: tuple[tuple[tuple[int, int, int], Handler], ...] = (
+    ((12, 11, 1), icc_deactivate),  # ICC_DIR
+    ((12, 12, 4), icc_control),  # ICC_CTLR
+    ((12, 11, 3), icc_running),  # ICC_RPR
+    ((4, 6, 0), icc_mask),  # ICC_PMR
+)
+"""What may trap of a GICv3's CPU interface, by CRn, CRm and op2: in both execution states they are the same."""
 
 
 @fn

@@ -9,6 +9,8 @@ from freestanding import Struct, fn, table, u32, u64
 
 from xenarm.arm.trapped_registers import (
     Handler,
+    EL0,
+    ICC_ROWS,
     Row,
     interface_enable,
     os_lock_status,
@@ -17,6 +19,7 @@ from xenarm.arm.trapped_registers import (
     physical_timer_value,
     raz_read_only,
     raz_wi,
+    row_forbids,
     set_way,
     sgi_register,
     write_ignored,
@@ -43,11 +46,11 @@ def actlr(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
 
 
 def exact(op0: int, op1: int, crn: int, crm: int, op2: int, handler: Handler, el0: bool = False) -> Row:
-    return Row(EXACT, sysreg_key(op0, op1, crn, crm, op2), el0, handler)
+    return Row(EXACT | EL0 * el0, sysreg_key(op0, op1, crn, crm, op2), handler)
 
 
 def any_of(mask: int, key: int, handler: Handler) -> Row:
-    return Row(mask, key & mask, False, handler)
+    return Row(mask, key & mask, handler)
 
 
 ROWS = table(
@@ -61,6 +64,7 @@ ROWS = table(
         exact(1, 0, 7, 14, 2, set_way),  # DC CISW
         exact(3, 0, 1, 0, 1, actlr),  # ACTLR_EL1
         exact(3, 0, 12, 12, 5, interface_enable),  # ICC_SRE_EL1
+        *([exact(3, 0, *encoding, handler) for encoding, handler in ICC_ROWS] if CONFIG.GICV3 else []),
         *([exact(3, 0, 12, 11, op2, sgi_register(op2 == 5)) for op2 in (5, 6, 7)] if CONFIG.GICV3 else []),  # ICC_SGI1R, ASGI1R, SGI0R_EL1
         # Debug (op0 = 2)
         exact(2, 0, 1, 0, 0, raz_read_only),  # MDRAR_EL1
@@ -150,7 +154,7 @@ def sysreg_access(v: Vcpu, iss: u32, at_el0: bool, value: u64) -> tuple[bool, u6
         return True, id_register(syndrome.CRM * 8 + syndrome.OP2)
     for row in ROWS:
         if iss & row.mask == row.key:
-            if at_el0 and not row.el0:
+            if row_forbids(row, at_el0):
                 return False, 0
             return row.handler(v, syndrome.READ, value)
     return False, 0

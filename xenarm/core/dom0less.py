@@ -5,7 +5,7 @@ from xenarm.abi.layout import GUEST_GICD3_SIZE, GUEST_GICD_SIZE, GUEST_GICR_FRAM
 from xenarm.arch import arch_vcpu_boot, arch_vcpu_stop, icache_invalidate, vcpu_assign, vcpus_left, vcpus_release, window_claim
 from xenarm.arm.schedule import vcpu_breathe
 from xenarm.config import CONFIG
-from xenarm.core.addresses import KIB, GuestPhys
+from xenarm.core.addresses import KIB, PAGE_SIZE, GuestPhys
 from xenarm.core.console import console_domain_restarts, console_start, vpl011_mmio
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, WINDOW_ALIGN, Domain, DomainState, domain_create, domain_discard, domain_name, domain_next
 from xenarm.core.event_channel import channels_create, channels_release, channels_reset
@@ -32,6 +32,7 @@ from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_chose
 from xenarm.devicetree.values import fdt_compatible
 from xenarm.gic.host import gic_is_v3
 from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables, vgic_vcpu_forget
+from xenarm.gic.vgicc import GICC_DIR_PAGE, vgicc_access
 from xenarm.gic.vgicd import vgicd_access
 from xenarm.gic.vgicd3 import vgicd3_access
 from xenarm.gic.vgicr import vgicr_access
@@ -137,10 +138,12 @@ def load(d: Domain, plan: Plan) -> Result:
 
 @fn
 def add_gic_v2(d: Domain) -> Result:
-    """The distributor; stage 2 shows the CPU interface."""
+    """The distributor; stage 2 shows the CPU interface, but for the page of GICC_DIR."""
     result = vgic_map_cpu_interface(d)
     if result == Result.OK:
         result = mmio_register(d, GuestPhys(d.layout.gicd), GUEST_GICD_SIZE, vgicd_access)
+    if result == Result.OK:
+        result = mmio_register(d, GuestPhys(d.layout.gicc + GICC_DIR_PAGE), u64(PAGE_SIZE), vgicc_access)
     return result
 
 

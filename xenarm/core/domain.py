@@ -123,6 +123,7 @@ class Extra:
     PTIMER = 8  # its physical timer is set and has not expired
     AARCH32 = 16  # under EL2 of AArch64 its guest is AArch32's, for ever; see `Aarch32State`
     ALONE = 32  # no switch: its CPU runs no other, and waits with it
+    SPILLED = 128  # it has acknowledged interrupts that no list register holds (xenarm/gic/overflow.py)
     STRAYS = 64  # it may write registers that the switch leaves out, see `feature_controls.py` (AArch64)
 
 

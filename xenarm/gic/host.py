@@ -20,12 +20,14 @@ from xenarm.gic.v2 import (
     v2_drop,
     v2_enable_spi,
     v2_end,
+    v2_ends_split,
     v2_init,
     v2_kick,
     v2_lists_control,
     v2_lists_empty,
     v2_lists_ended,
     v2_lists_reset,
+    v2_lists_status,
     v2_read_lr,
     v2_stop,
     v2_wake_others,
@@ -39,12 +41,14 @@ from xenarm.gic.v3 import (
     v3_drop,
     v3_enable_spi,
     v3_end,
+    v3_ends_split,
     v3_init,
     v3_kick,
     v3_lists_control,
     v3_lists_empty,
     v3_lists_ended,
     v3_lists_reset,
+    v3_lists_status,
     v3_read_lr,
     v3_region,
     v3_region_count,
@@ -60,6 +64,7 @@ __all__ = [
     "gic_drop",
     "gic_enable_spi",
     "gic_end",
+    "gic_ends_split",
     "gic_init",
     "gic_is_v3",
     "gic_kick",
@@ -68,6 +73,7 @@ __all__ = [
     "gic_lists_empty",
     "gic_lists_ended",
     "gic_lists_reset",
+    "gic_lists_status",
     "gic_most_cpus",
     "gic_read_lr",
     "gic_region",
@@ -251,6 +257,18 @@ def gic_lists_control(value: u32) -> None:
         v3_lists_control(value)
     else:
         v2_lists_control(value)
+
+
+@fn
+def gic_lists_status() -> u32:
+    """The same, with what it has counted."""
+    return v3_lists_status() if CONFIG.GICV3 and gic_is_v3() else v2_lists_status()
+
+
+@fn
+def gic_ends_split() -> bool:
+    """Whether the guest has chosen that its ends drop the priority only (EOImode)."""
+    return v3_ends_split() if CONFIG.GICV3 and gic_is_v3() else v2_ends_split()
 
 
 @fn

@@ -1,7 +1,8 @@
 """List registers: how a vCPU's pending interrupts reach the hardware that shows them to the guest (ARM IHI 0048B, chapter 5).
 
 Everything here runs on the CPU that runs the vCPU. An interrupt is in at most one list register; an SGI with several senders
-is listed for one of them at a time, and its end brings the next. Functions named `shared_*` need the distributor's lock.
+is listed for one of them at a time, and its end brings the next. Functions named `shared_*` need the distributor's lock. What is to be
+done where there are too few: `overflow.py`.
 """
 
 from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
@@ -14,20 +15,19 @@ from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord, VcpuTag
 
 __all__ = [
-    "HCR_RUN",
     "forget_requests",
+    "free_index",
     "lists_collect",
     "lists_index",
     "lists_known",
     "lists_lowered",
     "lists_publish",
-    "lists_refill",
     "lists_states",
-    "own_flush",
     "own_list",
     "own_list_sgi",
     "own_ready",
     "own_strip",
+    "own_unlist",
     "release",
     "route_target",
     "shared_list",
@@ -37,10 +37,6 @@ __all__ = [
 
 CPUID_SHIFT = 10
 WORD_MASK = INTID_MASK & ~31
-HCR_RUN = int(GichControl(EN=True))
-HCR_RUN_SHORT = int(GichControl(EN=True, UIE=True))
-WORST_PRIORITY = 0xFF
-NOTHING = 0xFFFF_FFFF
 
 
 @fn(inline=True)
@@ -117,9 +113,9 @@ def lists_known(v: Vcpu, intid: u32) -> u32:
 
 @fn(inline=True)
 def own_ready(v: Vcpu) -> u32:
-    """Own interrupts that belong into a list register: pending and on, or active. What is listed and high waits for its end."""
+    """Own interrupts that belong into a list register: pending and on. What is listed and high waits for its end."""
     own = v.vgic.own
-    return (own.pending | (own.level & ~own.edge & ~v.vgic.listed)) & own.on | (own.active & ~v.vgic.listed)
+    return (own.pending | (own.level & ~own.edge & ~v.vgic.listed)) & own.on
 
 
 @fn
@@ -138,18 +134,14 @@ def sgi_value(v: Vcpu, sgi: u32) -> u32:
 
 @fn
 def own_value(v: Vcpu, intid: u32) -> u32:
-    """What to write for an own interrupt that becomes listed; it leaves the pending and active words."""
+    """What to write for a ready own interrupt that becomes listed; it leaves the pending word."""
     own = v.vgic.own
     bit = u32(1) << intid
-    active = LrState.ACTIVE if own.active & bit != 0 else u32(0)
-    own.active &= ~bit
-    if own.on & bit == 0 or (own.pending | (own.level & ~own.edge)) & bit == 0:
-        return own.template[intid] | active
     if intid < SGIS:
-        return sgi_value(v, intid) | active
+        return sgi_value(v, intid)
     own.pending &= ~bit
     end = LrState.EOI if own.level & ~own.edge & bit != 0 else u32(0)
-    return own.template[intid] | active | LrState.PENDING | end
+    return own.template[intid] | LrState.PENDING | end
 
 
 @fn
@@ -218,22 +210,6 @@ def own_list_sgi(v: Vcpu, sgi: u32, sender: u32) -> bool:
 
 
 @fn
-def own_flush(v: Vcpu) -> None:
-    """List everything of the vCPU's own that is ready; what finds no room waits for the maintenance interrupt."""
-    ready = own_ready(v)
-    again = ready & v.vgic.listed
-    ready &= ~again
-    while again != 0:  # these need no room
-        own_list(v, ctz(again))
-        again &= again - 1
-    while ready != 0:
-        if not own_list(v, ctz(ready)):
-            lists_refill(v)
-            return
-        ready &= ready - 1
-
-
-@fn
 def own_unlist(v: Vcpu, intid: u32, value: u32) -> None:
     """The pending state of a list register's value goes back to the vCPU's words."""
     v.vgic.own.pending |= u32(1) << intid
@@ -281,8 +257,8 @@ def route_target(route: u32) -> u32:
 
 @fn(inline=True)
 def shared_ready(w: IrqWord) -> u32:
-    """Shared interrupts that are pending and on, or active outside a list register."""
-    return (w.pending | (w.level & ~w.edge)) & w.on | w.active
+    """Shared interrupts that are pending and on."""
+    return (w.pending | (w.level & ~w.edge)) & w.on
 
 
 @fn
@@ -299,19 +275,10 @@ def lists_index(v: Vcpu, intid: u32) -> u32:
 
 @fn
 def shared_value(w: IrqWord, bit_index: u32) -> u32:
-    """What to write for a shared interrupt that becomes listed. A high level asks for a maintenance interrupt at its end."""
+    """What to write for a ready shared interrupt that becomes listed. A high level asks for a maintenance interrupt at its end."""
     bit = u32(1) << bit_index
-    value = w.template[bit_index]
-    if w.active & bit != 0:
-        value |= LrState.ACTIVE
-    if w.on & bit != 0:
-        if w.level & ~w.edge & bit != 0:
-            value |= LrState.PENDING | LrState.EOI
-        if w.pending & bit != 0:
-            value |= LrState.PENDING
-        w.pending &= ~bit
-    w.active &= ~bit
-    return value
+    w.pending &= ~bit
+    return w.template[bit_index] | LrState.PENDING | (LrState.EOI if w.level & ~w.edge & bit != 0 else u32(0))
 
 
 @fn
@@ -380,92 +347,3 @@ def lists_lowered(v: Vcpu, index: u32) -> None:
         strip(v, index, LrState.PENDING)
     elif value & LrState.EOI != 0:
         put(v, index, value & ~u32(LrState.EOI | LrState.PENDING))
-
-
-# ---- more pending than list registers ---------------------------------------------------------------------------------
-
-
-@fn
-def best_of(w: IrqWord, ready: u32, first: u32, best: u32, priority: u32) -> tuple[u32, u32]:
-    """The most urgent of the ready interrupts of a word and of what was found before; a lower number is more urgent."""
-    rest = ready
-    while rest != 0:
-        bit_index = ctz(rest)
-        rest &= rest - 1
-        if u32(w.priority[bit_index]) < priority or best == NOTHING:
-            best = first + bit_index
-            priority = u32(w.priority[bit_index])
-    return best, priority
-
-
-@fn
-def free_of_others(v: Vcpu, w: IrqWord, ready: u32) -> u32:
-    """Of a shared word's ready interrupts those that this vCPU is to have."""
-    rest = ready
-    mine = u32(0)
-    while rest != 0:
-        bit_index = ctz(rest)
-        rest &= rest - 1
-        if w.holder[bit_index] == 0 and route_target(w.route[bit_index]) == v.id:
-            mine |= u32(1) << bit_index
-    return mine
-
-
-@fn
-def most_urgent(d: Domain, v: Vcpu) -> tuple[u32, u32]:
-    """(intid, priority) of what should be listed next; NOTHING when all is."""
-    best, priority = best_of(v.vgic.own, own_ready(v) & ~v.vgic.listed, u32(0), u32(NOTHING), u32(WORST_PRIORITY))
-    for n in range(u32(SHARED_WORDS)):
-        w = d.vgic.words[n]
-        ready = shared_ready(w)
-        if ready != 0:
-            best, priority = best_of(w, free_of_others(v, w, ready), n * 32 + 32, best, priority)
-    return best, priority
-
-
-@fn
-def evict(d: Domain, v: Vcpu, priority: u32) -> bool:
-    """Make room by taking back the least urgent pending interrupt, if it is less urgent than `priority`."""
-    worst = priority >> 3
-    victim = u32(32)
-    for index in range(GIC.list_registers):
-        value = gic_read_lr(index)
-        if value & LrState.MASK == LrState.PENDING and (value >> 23) & 0x1F > worst:
-            worst = (value >> 23) & 0x1F
-            victim = index
-    if victim >= 32:
-        return False
-    value = strip(v, victim, LrState.PENDING)
-    intid = value & INTID_MASK
-    if intid < 32:
-        own_unlist(v, intid, value)
-    else:
-        d.vgic.words[(intid >> 5) - 1].pending |= u32(1) << (intid & 31)
-    return True
-
-
-@fn
-def refill_one(d: Domain, v: Vcpu) -> bool:
-    """List the most urgent interrupt there is; True when one was, and there may be more."""
-    intid, priority = most_urgent(d, v)
-    if intid == NOTHING:
-        v.vgic.short = False
-        return False
-    v.vgic.short = True
-    if free_index(v) >= 32 and not evict(d, v, priority):
-        return False
-    if intid < 32:
-        return own_list(v, intid)
-    return shared_list(v, d.vgic.words[(intid >> 5) - 1], intid)
-
-
-@fn
-def lists_refill(v: Vcpu) -> None:
-    """List by priority, taking less urgent ones back; while some find no room, ask to be told when list registers become empty."""
-    d = vcpu_domain(v)
-    with d.vgic.lock:
-        for _ in range(GIC.list_registers + 1):
-            if not refill_one(d, v):
-                break
-    v.vgic.control = HCR_RUN_SHORT if v.vgic.short else u32(HCR_RUN)
-    gic_lists_control(v.vgic.control)

@@ -10,6 +10,7 @@ __all__ = [
     "Gicd",
     "Gich",
     "GichControl",
+    "GichMachineControl",
     "GichType",
     "ListRegister",
     "LrState",
@@ -84,8 +85,15 @@ class GichControl(Bits, type=u32):
 
     EN: bool = bits(0)
     UIE: bool = bits(1)  # underflow: none or one list register is in use
-    LRENPIE: bool = bits(2)
-    NPIE: bool = bits(3)
+    LRENPIE: bool = bits(2)  # EOI_COUNT is not 0
+    NPIE: bool = bits(3)  # no list register is pending
+    EOI_COUNT: u32 = bits(31, 27)  # ends of what no list register holds
+
+
+class GichMachineControl(Bits, type=u32):
+    """GICH_VMCR, and in the same places ICH_VMCR_EL2: what the guest has stored to its CPU interface."""
+
+    SPLIT_ENDS: bool = bits(9)  # GICC_CTLR.EOImode
 
 
 class GichType(Bits, type=u32):

@@ -7,7 +7,7 @@ from freestanding import Bits, bits, operation, u32, u64
 
 from xenarm.arm64.registers import MODEL, Reader, Writer, reader, writer
 
-__all__ = ["AFFINITY", "ICC_SGI_AFF1_SHIFT", "Gicd3", "GicdControl", "Gicr", "GicrType", "GicrWaker", "IccControl", "IccSgi", "IchType", "Typer3"]
+__all__ = ["AFFINITY", "ICC_SGI_AFF1_SHIFT", "Gicd3", "GicdControl", "Gicr", "GicrType", "GicrWaker", "IccControl", "IccSgi", "IchControl", "IchType", "Typer3"]
 
 AFFINITY = 0xFF_00FF_FFFF  # of MPIDR_EL1, and as GICD_IROUTER<n> has it
 
@@ -77,6 +77,10 @@ class IccControl(Bits, type=u64):
 
     CBPR: bool = bits(0)
     EOIMODE: bool = bits(1)
+    PRIORITY_BITS: u32 = bits(10, 8)  # less one
+    ID_BITS: u32 = bits(13, 11)
+    SEIS: bool = bits(14)
+    A3V: bool = bits(15)
     RSS: bool = bits(18)
 
 
@@ -100,7 +104,19 @@ class IchType(Bits, type=u64):
     """ICH_VTR_EL2."""
 
     LIST_REGS: u32 = bits(4, 0)  # less one
+    TDS: bool = bits(19)  # ICC_DIR_EL1 can be trapped alone
+    A3V: bool = bits(21)
+    SEIS: bool = bits(22)
+    ID_BITS: u32 = bits(25, 23)
     PREEMPTION: u32 = bits(28, 26)  # bits of priority that preempt, less one
+    PRIORITY_BITS: u32 = bits(31, 29)  # less one
+
+
+class IchControl(Bits, type=u64):
+    """ICH_HCR_EL2 beyond `GichControl`."""
+
+    TC: bool = bits(10)  # ICC_CTLR, ICC_DIR, ICC_PMR, ICC_RPR and the SGI registers trap
+    TDIR: bool = bits(14)  # ICC_DIR_EL1 traps
 
 
 read_icc_iar1: Reader = reader("icc_iar1_el1")
@@ -116,6 +132,7 @@ write_icc_sre_el2: Writer = writer("icc_sre_el2")
 read_ich_vtr: Reader = reader("ich_vtr_el2")
 read_ich_elrsr: Reader = reader("ich_elrsr_el2")
 read_ich_eisr: Reader = reader("ich_eisr_el2")
+read_ich_hcr: Reader = reader("ich_hcr_el2")
 write_ich_hcr: Writer = writer("ich_hcr_el2")
 read_ich_vmcr: Reader = reader("ich_vmcr_el2")
 write_ich_vmcr: Writer = writer("ich_vmcr_el2")

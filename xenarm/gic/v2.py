@@ -38,7 +38,7 @@ from xenarm.gic.controller import (
     SGI_POST,
     SGI_STOP,
 )
-from xenarm.gic.registers import Gicc, GiccControl, Gicd, Gich, GichControl
+from xenarm.gic.registers import Gicc, GiccControl, Gicd, Gich, GichControl, GichMachineControl
 from xenarm.gic.state import LIST_REGISTERS
 from xenarm.gic.v2_layout import InterfaceBit, layout, layout_choose
 
@@ -51,12 +51,14 @@ __all__ = [
     "v2_drop",
     "v2_enable_spi",
     "v2_end",
+    "v2_ends_split",
     "v2_init",
     "v2_kick",
     "v2_lists_control",
     "v2_lists_empty",
     "v2_lists_ended",
     "v2_lists_reset",
+    "v2_lists_status",
     "v2_load_interface",
     "v2_read_lr",
     "v2_ring",
@@ -69,6 +71,7 @@ __all__ = [
 
 CONTROL_RUN = int(GiccControl(ENABLE=True, EOIMODE=True))
 HCR_RUN = int(GichControl(EN=True))
+SPLIT_ENDS = int(GichMachineControl(SPLIT_ENDS=True))
 DISTRIBUTOR_ENABLE = 1
 OTHERS = 1 << 24
 ALIASED = 64 * KIB
@@ -173,6 +176,16 @@ def v2_lists_ended() -> u32:
 @fn(inline=True)
 def v2_lists_control(value: u32) -> None:
     gich_write(Gich.HCR, value)
+
+
+@fn(inline=True)
+def v2_lists_status() -> u32:
+    return gich_read(Gich.HCR)
+
+
+@fn(inline=True)
+def v2_ends_split() -> bool:
+    return gich_read(Gich.VMCR) & SPLIT_ENDS != 0
 
 
 @fn(inline=True)
@@ -304,6 +317,7 @@ def sgir(cpu: u32) -> u32:
 def v2_lists_reset() -> None:
     GIC.list_registers = min((gich_read(Gich.VTR) & 0x3F) + 1, u32(LIST_REGISTERS))
     GIC.list_mask = (u32(1) << GIC.list_registers) - 1
+    GIC.lists_run = HCR_RUN
     for index in range(GIC.list_registers):
         v2_write_lr(index, 0)
     gich_write_apr(GIC.gich, 0)

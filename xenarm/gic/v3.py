@@ -31,7 +31,7 @@ from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt_u32, fdt_u64
 from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MAINTENANCE, PRIORITY_MASK_ALL, SGI_KICK, SGI_POST, SGI_STOP
-from xenarm.gic.registers import Gicd, GichControl
+from xenarm.gic.registers import Gicd, GichControl, GichMachineControl
 from xenarm.gic.registers3 import (
     AFFINITY,
     Gicd3,
@@ -40,12 +40,14 @@ from xenarm.gic.registers3 import (
     GicrType,
     GicrWaker,
     IccControl,
+    IchControl,
     IchType,
     read_icc_iar1,
     read_ich_ap0r,
     read_ich_ap1r,
     read_ich_eisr,
     read_ich_elrsr,
+    read_ich_hcr,
     read_ich_lr,
     read_ich_vmcr,
     read_ich_vtr,
@@ -76,12 +78,14 @@ __all__ = [
     "v3_enable_spi",
     "v3_find",
     "v3_end",
+    "v3_ends_split",
     "v3_init",
     "v3_kick",
     "v3_lists_control",
     "v3_lists_empty",
     "v3_lists_ended",
     "v3_lists_reset",
+    "v3_lists_status",
     "v3_load_interface",
     "v3_read_lr",
     "v3_read_lr_inline",
@@ -104,7 +108,9 @@ CONTROL_RUN = int(GicdControl(ENABLE_LOW=True, ENABLE_GROUP1=True, ARE=True))
 CONTROL_ARE = int(GicdControl(ARE=True))
 RWP = int(GicdControl(RWP=True))
 REDISTRIBUTOR_RWP = 1 << 3
-HCR_RUN = int(GichControl(EN=True))
+HCR_RUN = int(GichControl(EN=True)) | int(IchControl(TDIR=True))
+HCR_RUN_COMMON = int(GichControl(EN=True)) | int(IchControl(TC=True))  # where ICC_DIR_EL1 does not trap by itself
+SPLIT_ENDS = int(GichMachineControl(SPLIT_ENDS=True))
 EOIMODE = int(IccControl(EOIMODE=True))
 SYSTEM_REGISTERS = 7  # ICC_SRE_EL1 and _EL2: SRE, DFB, DIB. EL2's Enable stays clear: EL1's accesses to ICC_SRE_EL1 trap
 CHILDREN_ASLEEP = int(GicrWaker(CHILDREN_ASLEEP=True))
@@ -483,6 +489,16 @@ def v3_lists_control(value: u32) -> None:
     write_ich_hcr(u64(value))
 
 
+@fn(inline=True)
+def v3_lists_status() -> u32:
+    return truncate(u32, read_ich_hcr())
+
+
+@fn(inline=True)
+def v3_ends_split() -> bool:
+    return read_ich_vmcr() & SPLIT_ENDS != 0
+
+
 @fn
 def v3_lists_reset() -> None:
     kind = IchType.from_raw(read_ich_vtr())
@@ -495,7 +511,8 @@ def v3_lists_reset() -> None:
         write_ich_ap0r(n, 0)
         write_ich_ap1r(n, 0)
     write_ich_vmcr(0)
-    write_ich_hcr(HCR_RUN)
+    GIC.lists_run = u32(HCR_RUN) if kind.TDS else u32(HCR_RUN_COMMON)
+    write_ich_hcr(u64(GIC.lists_run))
 
 
 @fn(inline=True)

@@ -6,28 +6,26 @@ are raised under the distributor's lock, from any CPU.
 
 from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 
-from xenarm.abi.layout import GUEST_GICC_SIZE, GUEST_TIMER_VIRT_PPI
+from xenarm.abi.layout import GUEST_TIMER_VIRT_PPI
 from xenarm.arm.cpu import SHARING, this_vcpu
 from xenarm.arm.instructions import cpu_relax, data_memory_barrier
 from xenarm.arm.hw import read_cntpct_el0
 from xenarm.config import CONFIG
-from xenarm.core.addresses import GuestPhys
-from xenarm.core.domain import Domain, Power, Vcpu, vcpu_domain
+from xenarm.core.addresses import PAGE_SIZE, GuestPhys
+from xenarm.core.domain import Domain, Extra, Power, Vcpu, vcpu_domain
 from xenarm.core.result import Result
-from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed
+from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed, sched_wake
 from xenarm.core.sched.state import STOP_WAITS
 from xenarm.core.trace import trace_kick, trace_kicks, trace_on_schedule, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
-from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
-    HCR_RUN,
     forget_requests,
     lists_collect,
     lists_index,
     lists_lowered,
     lists_publish,
-    lists_refill,
-    own_flush,
+    lists_states,
     own_list,
     own_list_sgi,
     own_ready,
@@ -37,6 +35,7 @@ from xenarm.gic.lists import (
     shared_ready,
     shared_strip,
 )
+from xenarm.gic.overflow import EOI_COUNT, end_spilled, free_holders, lists_ends, lists_refill, own_flush, vgic_update_on
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
 from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT, GicrWaker
 from xenarm.gic.state import LOOK, SGI_BITS, SGIS, SHARED_WORDS, VGIC_INTIDS, Errand, IrqWord, Wish
@@ -52,6 +51,7 @@ __all__ = [
     "vcpu_kick",
     "vgic_attend",
     "vgic_init",
+    "vgic_leaves",
     "vgic_look",
     "vgic_maintenance",
     "vgic_map_cpu_interface",
@@ -72,8 +72,6 @@ __all__ = [
 
 WAKER_ASLEEP = int(GicrWaker(PROCESSOR_SLEEP=True, CHILDREN_ASLEEP=True))
 CPUID_SHIFT = 10
-GROUP0 = 1
-GROUP1 = 2
 
 
 # ---- state ------------------------------------------------------------------------------------------------------------
@@ -159,7 +157,8 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     v.vgic.lr_used = 0
     v.vgic.lr_shared = 0
     v.vgic.short = False
-    v.vgic.control = HCR_RUN
+    v.vgic.control = GIC.lists_run
+    v.extra &= ~u32(Extra.SPILLED)
     _ = v.vgic.kicked.fetch_and(LOOK)
     v.vgic.mail_flags.store(0)
     v.vgic.attention.store(0)
@@ -171,8 +170,8 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
 
 @fn
 def vgic_map_cpu_interface(d: Domain) -> Result:
-    """Show the hardware's virtual CPU interface where the guest's tree says that its CPU interface is."""
-    return p2m_map(d.p2m, GuestPhys(d.layout.gicc), GIC.gicv, min(GIC.gicv_size, u64(GUEST_GICC_SIZE)), MemoryKind.DEVICE)
+    """Show the hardware's virtual CPU interface where the guest's tree says that its CPU interface is, but for the page of GICC_DIR (`vgicc.py`)."""
+    return p2m_map(d.p2m, GuestPhys(d.layout.gicc), GIC.gicv, u64(PAGE_SIZE), MemoryKind.DEVICE)
 
 
 @fn
@@ -180,7 +179,7 @@ def vgic_tables(d: Domain) -> u64:
     """Pages of stage-2 tables that showing it takes at most. A GICv3's is no memory."""
     if gic_is_v3():
         return 0
-    return p2m_tables_for(d.layout.gicc, u64(GIC.gicv), min(GIC.gicv_size, u64(GUEST_GICC_SIZE)))
+    return p2m_tables_for(d.layout.gicc, u64(GIC.gicv), u64(PAGE_SIZE))
 
 
 @fn
@@ -190,21 +189,12 @@ def vgic_park(v: Vcpu) -> None:
     own_strip(v, 0xFFFF_FFFF, LrState.MASK, False)
     with d.vgic.lock:
         for n in range(u32(SHARED_WORDS)):
+            w = d.vgic.words[n]
             for i in range(u32(32)):
-                if u32(d.vgic.words[n].holder[i]) == v.id + 1:
-                    shared_strip(v, d.vgic.words[n], n * 32 + 32 + i, LrState.MASK, True)
+                if u32(w.holder[i]) == v.id + 1:
+                    shared_strip(v, w, n * 32 + 32 + i, LrState.MASK, True)
+                    end_spilled(d, w, u32(1) << i)
         vgic_vcpu_forget(v)
-
-
-@fn
-def vgic_update_on(w: IrqWord, ctlr: u32) -> None:
-    """Rebuild `on` after a change of enables, groups or GICD_CTLR."""
-    forwarded = u32(0)
-    if ctlr & GROUP0 != 0:
-        forwarded |= ~w.group1
-    if ctlr & GROUP1 != 0:
-        forwarded |= w.group1
-    w.on = w.enabled & forwarded
 
 
 @fn
@@ -361,8 +351,9 @@ def run_errand(v: Vcpu) -> None:
     own.enabled = own.enabled & ~e.enabled.clear | e.enabled.set
     clear_own_pending(v, e.pending.clear)
     set_own_pending(v, e.pending.set)
-    own.active = own.active & ~e.active.clear | e.active.set & ~v.vgic.listed
+    free_holders(own, e.active.clear)
     own_strip(v, e.active.clear, LrState.ACTIVE, False)
+    own.active |= e.active.set & ~lists_states(v, 0, LrState.ACTIVE)
     if e.refresh:
         for i in range(u32(32)):
             word_update_template(own, 0, i)
@@ -528,6 +519,9 @@ def take_back(v: Vcpu, w: IrqWord, first: u32) -> None:
             continue
         if (w.recall | w.drop) & bit != 0:
             shared_strip(v, w, first + bit_index, LrState.PENDING, w.drop & bit == 0)
+            if w.active & bit != 0 and lists_index(v, first + bit_index) < 32:  # acknowledged before another CPU's ISACTIVER got here
+                w.active &= ~bit
+                vgic_update_on(w, vcpu_domain(v).vgic.ctlr)
         if w.deactivate & bit != 0:
             shared_strip(v, w, first + bit_index, LrState.ACTIVE, False)
         forget_requests(w, bit_index)
@@ -539,6 +533,7 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
     with d.vgic.lock:
         if gic_is_v3() and v.vgic.errand.waits:
             run_errand(v)
+        lists_ends(d, v)
         vgic_update_on(v.vgic.own, d.vgic.ctlr)
         own_strip(v, ~v.vgic.own.on, LrState.PENDING, True)
         lists_collect(v)
@@ -618,6 +613,16 @@ def refill_if_short() -> None:
     v = this_vcpu()
     if v.vgic.short and v.domain is not None:
         lists_refill(v)
+
+
+@fn
+def vgic_leaves(v: Vcpu) -> None:
+    """The vCPU's list registers are about to leave this CPU, and it has spilled interrupts: ends that have been counted are remembered as a kick."""
+    v.vgic.control = gic_lists_status()
+    if v.vgic.control & EOI_COUNT != 0:
+        v.vgic.attention.store(1)
+        _ = v.vgic.kicked.fetch_or(LOOK)
+        cpus_kick(sched_wake(v.sched, read_cntpct_el0()))
 
 
 @fn

@@ -6,7 +6,8 @@ from freestanding import Struct, ctz, fn, table, truncate, u8, u32, u64, wrappin
 
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
-from xenarm.gic.lists import own_flush, own_strip
+from xenarm.gic.lists import own_strip
+from xenarm.gic.overflow import own_flush
 from xenarm.gic.registers import Gicd, LrState, Typer
 from xenarm.gic.state import VGIC_INTIDS
 from xenarm.gic.vgic import refill_if_short, vgic_raise_sgi

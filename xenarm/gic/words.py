@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from freestanding import ctz, fn, truncate, u8, u32
 
-from xenarm.core.domain import Domain, Vcpu
+from xenarm.core.domain import Domain, Extra, Vcpu
 from xenarm.gic.host import gic_is_v3
-from xenarm.gic.lists import forget_requests, lists_known, lists_states, own_flush, own_strip, shared_strip
+from xenarm.gic.lists import forget_requests, lists_known, lists_states, own_strip, shared_strip
+from xenarm.gic.overflow import free_holders, own_flush, vgic_update_on
 from xenarm.gic.registers import LrState
 from xenarm.gic.state import SGI_BITS, SHARED_WORDS, VGIC_INTIDS, IrqWord
-from xenarm.gic.vgic import clear_own_pending, refill_if_short, set_own_pending, shared_deliver, vcpu_kick, vgic_sample, vgic_update_on, word_update_template
+from xenarm.gic.vgic import clear_own_pending, refill_if_short, set_own_pending, shared_deliver, vcpu_kick, vgic_look, vgic_sample, word_update_template
 
 __all__ = [
     "ALL",
@@ -296,25 +297,35 @@ def clear_pending(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
 
 
 @fn
+def ends_settle(d: Domain, v: Vcpu) -> None:
+    """Ends that have been counted so far, of interrupts that no list register holds, come before what the guest does next."""
+    if v.extra & Extra.SPILLED != 0:
+        vgic_look(v)
+
+
+@fn
 def read_active(d: Domain, v: Vcpu, n: u32) -> u32:
     if n >= WORDS:
         return 0
-    return word_of(d, v, n).active | lists_states(v, n, LrState.ACTIVE) | remote_states(d, v, n, LrState.ACTIVE)
+    ends_settle(d, v)
+    listed = lists_states(v, n, LrState.ACTIVE) | remote_states(d, v, n, LrState.ACTIVE)
+    return listed | word_of(d, v, n).active
 
 
 @fn
 def set_active(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
-    """ISACTIVER: such an interrupt is listed as active, so that the guest can end it."""
+    """ISACTIVER: nobody has acknowledged such an interrupt, only ICACTIVER or a split end deactivates it."""
     if n >= WORDS:
         return
-    fresh = value & ~lists_states(v, n, LrState.ACTIVE)
+    ends_settle(d, v)
+    fresh = value & ~lists_states(v, n, LrState.ACTIVE) & ~remote_states(d, v, n, LrState.ACTIVE)
     if n == 0:
-        v.vgic.own.active |= fresh & ~v.vgic.listed
-        own_flush(v)
+        v.vgic.own.active |= fresh
+        own_on_changed(d, v)
         return
     with d.vgic.lock:
-        d.vgic.words[n - 1].active |= fresh & ~remote_listed(d, v, n)
-        shared_deliver(d, n - 1, fresh)
+        d.vgic.words[n - 1].active |= fresh
+        shared_on_changed(d, v, n - 1)
     refill_if_short()
 
 
@@ -323,16 +334,18 @@ def clear_active(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
     """ICACTIVER."""
     if n >= WORDS:
         return
+    ends_settle(d, v)
     if n == 0:
-        v.vgic.own.active &= ~value
+        free_holders(v.vgic.own, value)
         own_strip(v, value, LrState.ACTIVE, False)
-        own_flush(v)
+        own_on_changed(d, v)
         return
     with d.vgic.lock:
         w = d.vgic.words[n - 1]
-        w.active &= ~value
+        free_holders(w, value)
         w.deactivate |= value
         tell_holders(d, v, n - 1, value)
+        shared_on_changed(d, v, n - 1)
     refill_if_short()
 
 
