@@ -95,6 +95,11 @@ V2 = {
         sizes((1, BYTES), (2, ABORT), (4, ANSWER), (8, ABORT)),
         "what becomes of other sizes is not the architecture's to say (4.1.4): QEMU takes them apart or together, we abort; no state changes",
     ),
+    "sizes.size-interface": Difference(
+        sizes(*((width, ["0x0-0x1fff answer"]) for width in (1, 2, 4, 8))),
+        sizes(*((width, ["0x0-0x1fff answer"]) for width in (1, 2, 4)), (8, ["0x0-0xfff answer", "0x1000-0x1fff abort"])),
+        "the same; GICC_DIR's page is ours",
+    ),
     "rules.equals": EQUALS,
     "rules.groups": Difference(
         groups(**V2_BOTH, on21="0x0 0x28 0x28", on22="0x0 0x28 0x28", on23="0x0 0x28 0x28"),

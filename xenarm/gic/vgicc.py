@@ -38,7 +38,9 @@ def deactivate(v: Vcpu, intid: u32) -> None:
 
 @fn
 def vgicc_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
-    """The page of GICC_DIR, of which all else is reserved. It reads as zero."""
+    """The page of GICC_DIR, of which all else is reserved. It reads as zero. FORBIDDEN: 64 bits, which AArch32 cannot say anyway (IHI 0048B 4.1.4)."""
+    if a.width == 8:
+        return Outcome.FORBIDDEN, 0
     if a.write and a.width == 4 and u64(a.address) & (GICC_DIR_PAGE - 1) == 0:
         deactivate(v, truncate(u32, a.value) & INTID_MASK)
     return Outcome.HANDLED, 0
