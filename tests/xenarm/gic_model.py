@@ -21,6 +21,7 @@ from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_
 
 GICH = 0x0803_0000
 GICD = 0x0800_0000
+TDS = 1 << 19  # of ICH_VTR_EL2
 
 
 class VirtualInterface:
@@ -29,6 +30,8 @@ class VirtualInterface:
     def __init__(self, lists: int) -> None:
         self.lr = [0] * lists
         self.hcr = 1
+        self.vmcr = 0
+        self.running: set[int] = set()  # active priorities, GICH_APR
         self.kicked = False
         self.posted = False
 
@@ -50,10 +53,16 @@ class VirtualInterface:
 
     def maintenance(self) -> bool:
         underflow = bool(self.hcr & 2) and len(self.used()) <= 1
-        return underflow or bool(self.ended_status())
+        counted = bool(self.hcr & 4) and self.hcr >> 27 != 0
+        none_pending = bool(self.hcr & 8) and not any(v & LrState.MASK == LrState.PENDING for v in self.lr)
+        return underflow or counted or none_pending or bool(self.ended_status())
+
+    def split(self, on: bool) -> None:
+        """EOImode."""
+        self.vmcr = 1 << 9 if on else 0
 
     def running_priority(self) -> int:
-        return min((ListRegister.from_raw(v).PRIORITY for v in self.lr if v & LrState.ACTIVE), default=0x20)
+        return min(self.running, default=0x20)
 
     def acknowledge(self) -> tuple[int, int] | None:
         """GICV_IAR: (intid, sender) of the most urgent pending interrupt that may preempt; None is spurious."""
@@ -63,14 +72,24 @@ class VirtualInterface:
         index = min(pending)[1]
         self.lr[index] = self.lr[index] & ~LrState.MASK | LrState.ACTIVE
         fields = ListRegister.from_raw(self.lr[index])
+        self.running.add(fields.PRIORITY)
         return fields.VIRTUAL_ID, fields.CPUID
 
     def end(self, intid: int) -> None:
-        """GICV_EOIR without the split mode."""
+        """GICV_EOIR: the priority drops; without split ends the interrupt is deactivated, or counted when no list register has it.
+
+        A GICv3 counts it in either mode (IHI 0069, VirtualWriteEOIR0).
+        """
+        if not self.running:
+            return
+        self.running.remove(min(self.running))
+        split = bool(self.vmcr >> 9 & 1)
         for i, value in enumerate(self.lr):
             if value & LrState.ACTIVE and value & 0x3FF == intid:
-                self.lr[i] = value & ~LrState.ACTIVE
+                self.lr[i] = value if split else value & ~LrState.ACTIVE
                 return
+        if not split or GIC.v3:
+            self.hcr = self.hcr + (1 << 27) & 0xFFFF_FFFF
 
 
 class Bus(instructions.ModelBus):
@@ -88,6 +107,10 @@ class Bus(instructions.ModelBus):
         offset = address - GICH
         if offset == Gich.VTR:
             return len(self.current.lr) - 1
+        if offset == Gich.HCR:
+            return self.current.hcr
+        if offset == Gich.VMCR:
+            return self.current.vmcr
         if offset == Gich.ELRSR0:
             return self.current.empty_status()
         if offset == Gich.EISR0:
@@ -100,6 +123,8 @@ class Bus(instructions.ModelBus):
         offset = address - GICH
         if offset == Gich.HCR:
             self.current.hcr = value
+        elif offset == Gich.VMCR:
+            self.current.vmcr = value
         elif 0 <= offset - Gich.LR0 < 0x100:
             self.current.lr[(offset - Gich.LR0) // 4] = value
         elif address == GICD + 0xF00:
@@ -135,7 +160,11 @@ class SystemRegisters(dict[str, int]):
         if name.startswith("ich_lr"):
             return ich_lr(interface.lr[int(name[6:-4])])
         if name == "ich_vtr_el2":
-            return 4 << 26 | len(interface.lr) - 1
+            return 4 << 29 | 4 << 26 | TDS | len(interface.lr) - 1
+        if name == "ich_hcr_el2":
+            return interface.hcr
+        if name == "ich_vmcr_el2":
+            return interface.vmcr
         if name == "ich_elrsr_el2":
             return interface.empty_status()
         if name == "ich_eisr_el2":
@@ -147,6 +176,8 @@ class SystemRegisters(dict[str, int]):
             self.bus.current.lr[int(name[6:-4])] = gich_lr(value)
         elif name == "ich_hcr_el2":
             self.bus.current.hcr = value
+        elif name == "ich_vmcr_el2":
+            self.bus.current.vmcr = value
         elif name == "icc_sgi1r_el1":
             for cpu, interface in enumerate(self.bus.interfaces):
                 if value >> cpu & 1:
