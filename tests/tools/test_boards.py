@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import boards
 from boards import BOARDS, board
 from tests.xenarm.trees import parse
 from xenarm.tools import boards as listing
 from xenarm.tools import kconfig
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError
-from xenarm.tools.layout import source_dtb
+from xenarm.tools.layout import machine_dtb, source_dtb
+from xenarm.tools.machine import Machine
 from xenarm.tools.paths import BOARDS as SOURCES
+from xenarm.tools.paths import ROOT
 from xenarm.tools.qemu import machine_command
 from xenarm.tools.tree_checks import SERIAL_SYMBOLS
 
@@ -67,3 +72,42 @@ def test_a_tree_with_holes_is_read() -> None:
     read = parse(Tree(bytes(blob)).blob())
     assert "cpu@3" in [node.name for node in read.walk()]
     assert len(read.properties) == len(parse(source_dtb(SOURCES / "zcu102.dts")).properties) - 1
+
+
+def test_the_page_on_adding_a_board_has_the_files_that_are_there() -> None:
+    """What a reader types by it is the description, and the configuration, of the board that was added by it."""
+    page = (ROOT / "docs" / "boards.md").read_text().partition("## Adding a board")[2]
+    typed = "\n".join(line[7:] for line in page.splitlines() if line.startswith("       "))
+    description, _, defconfig = typed.partition("\nCONFIG_")
+    made: dict[str, object] = {}
+    exec(description, made)
+    assert made["BOARD"] == BOARDS["xlnx-versal-virt"]
+    lines = {line.partition("#")[0].strip() or line for line in f"CONFIG_{defconfig}".splitlines() if line}
+    theirs = set(kconfig.defconfig_path("xlnx-versal-virt").read_text().splitlines())
+    assert lines - {"CONFIG_BOARD_CUSTOM_64=y"} == theirs, "64 bits are the default"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("from xenarm.tools.machine import Board\n\nBOARD = Bord()\n", r"boards/broken_one\.py:3: name 'Bord' is not defined: correct the description; docs/boards\.md"),
+        ("BOARD = (\n", r"boards/broken_one\.py:1: '\(' was never closed \(broken_one\.py, line 1\): correct"),
+        ("BORD = 1\n", r"boards/broken_one\.py: has no BOARD: docs/boards\.md"),
+        ("BOARD = 1\n", r"boards/broken_one\.py: its BOARD is not that of 'broken-one': a board's name is its file's"),
+        ("from boards.arndale import BOARD\n", r"boards/broken_one\.py: its BOARD is not that of 'broken-one'"),
+    ],
+)
+def test_a_mistake_in_a_description_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str) -> None:
+    (tmp_path / "broken_one.py").write_text(text)
+    monkeypatch.setattr(boards, "__path__", [str(tmp_path)])
+    try:
+        with pytest.raises(ToolError, match=f"^{says}"):
+            len(boards.Boards())
+    finally:
+        sys.modules.pop("boards.broken_one", None)
+
+
+def test_the_tree_that_doctor_sees_has_what_a_start_has() -> None:
+    """QEMU's Versal has PSCI only with something to start."""
+    found = board("xlnx-versal-virt")
+    assert any(node.name == "psci" for node in parse(machine_dtb(Machine(found, SOURCES / "none", (), found.max_cpus))).walk())

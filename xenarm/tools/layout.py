@@ -158,8 +158,10 @@ def machine_dtb(machine: Machine) -> bytes:
         return source_dtb(machine.tree or BOARDS / board.tree)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "board.dtb"
+        kernel = path.with_name("kernel")  # some machines have PSCI only where they have something to start
+        kernel.write_bytes(bytes(4 * KIB))
         command = [board.qemu, *board.machine_options(f"dumpdtb={path}")]
-        command += ["-smp", str(board.smp or machine.cpus), "-m", str(machine.memory_mib), "-display", "none", "-nic", "none"]
+        command += ["-smp", str(board.smp or machine.cpus), "-m", str(machine.memory_mib), "-display", "none", "-nic", "none", "-kernel", str(kernel)]
         result = run(command, board.qemu)
         if not path.exists():
             raise ToolError(f"QEMU refuses this machine: {result.stderr.decode().strip()}")
