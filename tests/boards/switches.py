@@ -78,7 +78,7 @@ SWITCHES: dict[str, Switch] = {
     "SOC_RCAR_H2": soc(modules("soc.rcar_h2"), b"renesas,r8a7790"),
     "SOC_VEXPRESS": soc(modules("soc.vexpress"), b"arm,vexpress"),
     "SOC_ECX2000": soc((r"soc\.restarts\.ecx2000",), b"calxeda,ecx-2000"),
-    "SOC_HIP04": soc((*modules("soc.hip04"), r"cut_boot_wrapper"), b"hisilicon,hip04-d01"),
+    "SOC_HIP04": soc(modules("soc.hip04"), b"hisilicon,hip04-d01"),
     "SOC_XGENE": soc((r"soc\.restarts\.xgene",), b"apm,xgene-storm", ARM64),
     "SOC_BCM2711": soc((r"soc\.restarts\.bcm2711",), b"brcm,bcm2711", ARM64),
     "CONSOLE_MUX": Switch((r"console\.put_shared", r"console\.(show|show_waiting|show_all_waiting)$", r"console\.owner_is_silent"), (b"CTRL-a",)),
