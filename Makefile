@@ -37,6 +37,8 @@ STAMP := $(VENV)/.requirements-$(shell cksum requirements.txt | tr ' ' - | cut -
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
+# One target after the other, as in 'make arndale_defconfig build'; -j is for the images that a build consists of.
+.NOTPARALLEL:
 
 .PHONY: help
 help: ## list the targets
@@ -93,7 +95,7 @@ bench-language: $(STAMP) ## measure the language against C by the same compiler
 	@$(PY) -m bench.language
 
 .PHONY: build
-build: $(STAMP) ## build build/<board>/xenarm (the default target) and the files that carry a deployment: DEPLOY=<name>, V=1 shows the commands
+build: $(STAMP) ## build build/<board>/xenarm (the default target) and the files that carry a deployment: DEPLOY=<name>, V=1 shows the commands, -j<n> builds as many at once
 	@$(PY) -m xenarm.tools.build --board $(board) $(if $(filter 1,$(V)),--verbose)
 	@$(PY) -m xenarm.tools.image --board $(board) --no-build $(if $(DEPLOY),--deploy '$(DEPLOY)')
 
@@ -148,8 +150,8 @@ clean: ## remove what was built, but not what was downloaded
 distclean: ## remove everything that is not in the repository
 	rm -rf build $(VENV) .mypy_cache .pytest_cache .hypothesis
 
-# Errors of doctor are the one line to read, so make adds none of its own.
-$(STAMP): requirements.txt
+# Errors of doctor are the one line to read, so make adds none of its own. What the requirements say is in the stamp's name.
+$(STAMP):
 	@$(PYTHON) -m xenarm.tools.doctor build --quiet
 	@echo "preparing $(VENV) from requirements.txt (once, about 130 MB)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import own_output
 from xenarm.tools import build, kconfig
+from xenarm.tools.errors import ToolError
 from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.machine import Architecture
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT
 
-BUILT = ("xenarm", "xenarm.elf", "xenarm.c")
+CARRIERS = ("host.dtb", "xenarm.itb", "boot.scr", "xenarm.uimg", "sdcard.img", "flash.img")
 
 
 def make(directory: Path, *words: str) -> str:
@@ -31,17 +34,34 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_same_bytes_in_another_directory_and_what_is_said(tmp_path: Path, xenarm: Hypervisor) -> None:
-    """Another checkout, out of tree and with -j, against the plain build."""
-    copy = tmp_path / "a copy with a longer name"
+def files(directory: Path) -> dict[str, str]:
+    """What was built there, by relative name; but for notes of when to build again, and for placement.txt, which says where the files lie."""
+    return {str(path.relative_to(directory)): digest(path) for path in sorted(directory.rglob("*")) if path.is_file() and path.suffix != ".made" and path.name != "placement.txt"}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another checkout."""
+    copy = tmp_path_factory.mktemp("checkout") / "a copy with a longer name"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("build", ".venv", ".git", "__pycache__", ".config"))
     (copy / ".venv").symlink_to(ROOT / ".venv")
-    said = make(copy, "-j4", f"O={tmp_path / 'out'}")
-    assert not (copy / "build").exists()
-    made = tmp_path / "out" / DEFAULT_BOARD
-    plain = xenarm.image.parent
-    assert [digest(made / name) for name in BUILT] == [digest(plain / name) for name in BUILT]
-    check_quiet(said, (made / "xenarm").stat().st_size)
+    return copy
+
+
+@pytest.mark.parametrize("image", ["xenarm", "xenarm32"])
+def test_the_same_bytes_in_another_directory_and_what_is_said(tmp_path: Path, request: pytest.FixtureRequest, elsewhere: Path, image: str) -> None:
+    """Another checkout, out of tree and with -j, against the plain build: the image, for 32 bits packed, and what carries a deployment."""
+    plain: Hypervisor = request.getfixturevalue(image)
+    board = plain.machine.name
+    said = make(elsewhere, "-j4", f"O={tmp_path / 'out'}", f"board={board}")
+    assert not (elsewhere / "build").exists()
+    with own_output(tmp_path / "own", board) as own:
+        subprocess.run([sys.executable, "-m", "xenarm.tools.image", "--board", board, "--no-build"], cwd=ROOT, check=True, timeout=300)
+        here = files(own)
+    assert {"xenarm.elf", "xenarm.c", *(f"deploy/hello/{name}" for name in CARRIERS)} <= set(here)
+    there = files(tmp_path / "out" / board)
+    assert {name: there[name] for name in here} == here
+    check_quiet(said, (tmp_path / "out" / board / "xenarm").stat().st_size, plain)
 
 
 def test_the_commands_are_shown_when_asked_for(tmp_path: Path) -> None:
@@ -70,6 +90,25 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(build, "compile_module", compile_module)
     monkeypatch.setattr(build, "ROOT", tmp_path)
     return asked
+
+
+@pytest.mark.parametrize(("flags", "at_once"), [("", 1), ("s -j3 --jobserver-auth=3,4", 3), (" -j2", 2), ("w -- board=-j9", 1), (" -j", os.cpu_count())])
+def test_as_many_at_once_as_make_allows(monkeypatch: pytest.MonkeyPatch, flags: str, at_once: int) -> None:
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    assert build.jobs_at_once() == at_once
+
+
+def test_nothing_is_begun_after_what_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MAKEFLAGS", raising=False)
+    begun: list[str] = []
+
+    def make_one(job: build.Job) -> float:
+        begun.append(job.module)
+        raise ToolError("no")
+
+    with pytest.raises(ToolError):
+        build.all_of(make_one, [build.Job("first", tmp_path), build.Job("second", tmp_path)])
+    assert begun == ["first"]
 
 
 def again(tmp_path: Path, verbose: bool = False) -> None:
@@ -107,15 +146,18 @@ def kconfig_text() -> str:
     return "".join(symbol.config_string for symbol in kconfig.loaded(kconfig.defconfig_path(DEFAULT_BOARD)).unique_defined_syms)
 
 
-def check_quiet(text: str, size: int) -> None:
+def check_quiet(text: str, size: int, plain: Hypervisor) -> None:
     """One line for each step, then the summary."""
     lines = text[text.index("  CONFIG"):].splitlines()
     steps = [line.split()[0] for line in lines if line.startswith("  ")]
     assert steps[:4] == ["CONFIG", "BUILD", "BUILD", "BUILD"] and set(steps[4:]) <= {"BUILD", "IMAGE"}
     summary = {line[:13].strip(): line[13:].strip() for line in lines if not line.startswith("  ")}
     assert list(summary) == ["board", "architecture", "features", "sections", "image", "load address"]
-    assert summary["architecture"] == "arm64"
-    assert summary["image"].endswith(f" {size:,} bytes")
-    assert {"GICv2", "GICv3", "PL011", "null*", "tracing"} <= set(summary["features"].split(", "))
-    assert "text 1" in summary["sections"]
-    assert "0x40200000" in summary["load address"]
+    assert re.search(rf" {size:,} bytes(, unpacked [\d,]+)?$", summary["image"])
+    assert {"GICv2", "PL011", "null*", "tracing"} <= set(summary["features"].split(", "))
+    assert re.match(r"text \d", summary["sections"])
+    wide = plain.machine.architecture is Architecture.ARM64
+    assert summary["architecture"] == ("arm64" if wide else "arm32")
+    assert ("0x40200000" if wide else "any page") in summary["load address"]
+    assert ("GICv3" in summary["features"]) == wide
+    assert ("compressed" in summary["features"]) != wide

@@ -87,6 +87,39 @@ def test_what_the_board_selects_cannot_be_left_out(dot: Path) -> None:
         kconfig.up_to_date("zcu102")
 
 
+CONTRADICTIONS = [
+    ("CONFIG_GICV2=y", "# CONFIG_GICV2 is not set", r"CONFIG_GICV2: .*\.config says n, board zcu102 needs y, as BOARD_ZCU102 selects it"),
+    ("CONFIG_MAX_CPUS=8", "CONFIG_MAX_CPUS=4000", r"CONFIG_MAX_CPUS: .*\.config says 4000, board zcu102 needs 8, as it has to be from 1 to \d+"),
+    ("CONFIG_CONSOLE_MUX=y", "# CONFIG_CONSOLE_MUX is not set", "CONFIG_CONSOLE_MUX: .*says n, board zcu102 needs y, as it can be chosen only with MAX_DOMAINS = 1"),
+    ("CONFIG_TRACE=y", "CONFIG_TRACE=maybe", r"\.config:\d+: 'maybe' is not a valid value for the bool symbol TRACE: correct it, or .*olddefconfig"),
+    ("CONFIG_MAX_MODULES=32", "CONFIG_MAX_MODULES=many", r"\.config: the value 'many' is invalid for MAX_MODULES, which has type int: correct it"),
+    ("CONFIG_TRACE=y", "CONFIG_TRACE", r"\.config:\d+: ignoring malformed line 'CONFIG_TRACE': correct it"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), CONTRADICTIONS)
+def test_a_line_that_the_files_own_board_cannot_have_is_refused(dot: Path, old: str, new: str, says: str) -> None:
+    kconfig.from_defconfig("zcu102")
+    change(dot, old, new)
+    with pytest.raises(ToolError, match=says):
+        kconfig.up_to_date("zcu102")
+    with pytest.raises(ToolError, match=says):
+        kconfig.up_to_date(BOARD)
+    kconfig.olddefconfig("zcu102")
+    assert kconfig.up_to_date("zcu102")
+
+
+def test_a_line_without_effect_is_noted(dot: Path) -> None:
+    kconfig.from_defconfig("zcu102")
+    change(dot, "CONFIG_EVENT_CHANNELS=y", "# CONFIG_EVENT_CHANNELS is not set\nCONFIG_SOC_SUN7I=y\nCONFIG_GONE=y")
+    assert "# CONFIG_EVENT_CHANNELS is not set" in built_with("zcu102")
+    gone, kept_off = kconfig.notes()
+    assert re.fullmatch(r"CONFIG_GONE in .*\.config is not in Kconfig .*'make olddefconfig' drops it", gone)
+    assert re.fullmatch(r"CONFIG_SOC_SUN7I=y in .*\.config has no effect, as it depends on ARM32", kept_off)
+    kconfig.olddefconfig("zcu102")
+    assert kconfig.notes() == []
+
+
 def test_a_file_can_be_named(dot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = tmp_path / "mine"
     monkeypatch.setenv("KCONFIG_CONFIG", str(named))
@@ -188,6 +221,14 @@ def test_make_builds_for_the_board_of_dot_config(dot: Path) -> None:
     assert "tools.build --board qemu-virt-arm64" in make("O=/nonexistent")
     assert "--verbose" in make("O=/nonexistent", "V=1")
     assert "kconfig defconfig --board tiny" in make("tiny_defconfig")
+
+
+def test_make_does_one_target_after_the_other(dot: Path) -> None:
+    """A build finds the .config that the target before it wrote, with -j too."""
+    assert [line for line in (ROOT / "Makefile").read_text().splitlines() if line == ".NOTPARALLEL:"]
+    first, second, _ = make("-j4", f"O={dot.parent}", "zcu102_defconfig", "build").splitlines()
+    assert "kconfig defconfig --board zcu102" in first
+    assert "tools.build" in second
 
 
 def test_the_reference_has_every_switch_that_can_be_chosen() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from freestanding.elf import Image
 from freestanding.errors import CHECK_KINDS
 from xenarm.config import Config, parse
 from xenarm.tools.errors import ToolError, run_tool
-from xenarm.tools.kconfig import up_to_date, user_path
+from xenarm.tools.kconfig import notes, up_to_date, user_path
 from xenarm.tools.machine import Architecture
 from xenarm.tools.pack import pack
 from xenarm.tools.paths import DEFAULT_BOARD, ROOT, board_dir, shown
@@ -165,12 +168,28 @@ def build(board: str, guests: tuple[str, ...] = GUESTS, quiet: bool = False, ver
         raise ToolError(f"there is no board '{board}'; the boards are: {', '.join(sorted(TARGETS))}")
     config = up_to_date(board)
     step("CONFIG", config, quiet)
-    taken = build_job(board, hypervisor_job(board), config, quiet, verbose)
-    for guest in guests:
-        build_job(board, guest_job(board, guest), config, quiet, verbose)
+    for note in [] if quiet else notes():
+        print(f"note: {note}", flush=True)
+    jobs = [hypervisor_job(board), *(guest_job(board, guest) for guest in guests)]
+    taken = all_of(lambda job: build_job(board, job, config, quiet, verbose), jobs)
     if not quiet:
         print(summary(board, config))
-    return taken
+    return taken[0]
+
+
+def all_of(make: Callable[[Job], float], jobs: list[Job]) -> list[float]:
+    """Do them one after the other, so that none begins after one that fails; or with make's -j several at once."""
+    at_once = jobs_at_once()
+    if at_once == 1:
+        return [make(job) for job in jobs]
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(make, jobs))
+
+
+def jobs_at_once() -> int:
+    """As make's -j says; without its number as many as there are CPUs."""
+    found = re.search(r"(?:^| )-j(\d*)(?: |$)", os.environ.get("MAKEFLAGS", ""))
+    return int(found[1] or os.cpu_count() or 1) if found else 1
 
 
 def build_job(board: str, job: Job, config: Path, quiet: bool, verbose: bool) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,11 @@ import kconfiglib
 
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.paths import CONFIGS, DEFAULT_BOARD, KCONFIG, board_dir, out_dir, shown
+
+
+UNDEFINED = "to the undefined symbol "
+IGNORED = r"warning: | \(defined at [^)]*\)|(\.| --) [Aa]ssignment ignored\.?"
+"""Parts of what kconfiglib says."""
 
 
 def user_path() -> Path:
@@ -110,20 +116,27 @@ def grant(kconfig: kconfiglib.Kconfig, wish: Wish) -> None:
         symbol.set_value(wish.value)
 
 
-def refuse(board: str, source: str, symbol: kconfiglib.Symbol, wish: Wish) -> ToolError:
-    """Both sides, and what the board's side comes from."""
-    why = ""
+def reason(symbol: kconfiglib.Symbol) -> str:
+    """What a symbol's value comes from, where it is not what was asked for."""
     if symbol.rev_dep is not symbol.kconfig.n and kconfiglib.expr_value(symbol.rev_dep):
         selecting = sorted(item.name for item in kconfiglib.expr_items(symbol.rev_dep) if isinstance(item, kconfiglib.Symbol) and item.tri_value)
-        why = f", as {' and '.join(selecting)} selects it"
-    elif kconfiglib.expr_value(symbol.direct_dep) == 0:
-        why = f", as it depends on {kconfiglib.expr_str(symbol.direct_dep)}"
-    elif symbol.ranges:
+        return f", as {' and '.join(selecting)} selects it"
+    if kconfiglib.expr_value(symbol.direct_dep) == 0:
+        return f", as it depends on {kconfiglib.expr_str(symbol.direct_dep)}"
+    if not symbol.visibility:
+        asked = next(node.prompt[1] for node in symbol.nodes if node.prompt)
+        return f", as it can be chosen only with {kconfiglib.expr_str(asked)}"
+    if symbol.ranges:
         low, high = next((low.str_value, high.str_value) for low, high, when in symbol.ranges if kconfiglib.expr_value(when))
-        why = f", as it has to be from {low} to {high}"
+        return f", as it has to be from {low} to {high}"
+    return ""
+
+
+def refuse(board: str, source: str, symbol: kconfiglib.Symbol, wish: Wish, otherwise: str = "build for another board") -> ToolError:
+    """Both sides, and what the board's side comes from."""
     return ToolError(
-        f"CONFIG_{wish.name}: {source} says {wish.value}, board {board} needs {symbol.str_value or 'none'}{why}: "
-        f"change it with 'make menuconfig board={board}', or build for another board"
+        f"CONFIG_{wish.name}: {source} says {wish.value}, board {board} needs {symbol.str_value or 'none'}{reason(symbol)}: "
+        f"change it with 'make menuconfig board={board}', or {otherwise}"
     )
 
 
@@ -139,6 +152,37 @@ def tailored(board: str, chosen: list[Wish], source: str) -> kconfiglib.Kconfig:
     return kconfig
 
 
+def unheeded(user: kconfiglib.Kconfig) -> list[Wish]:
+    """Values that a file, written by hand, gives symbols of its own board, and that they do not have."""
+    said = {s: {0: "n", 2: "y"}.get(s.user_value, s.user_value) for s in user.unique_defined_syms if promptable(s) and s.choice is None}
+    return [Wish(symbol.name, value) for symbol, value in said.items() if value not in (None, symbol.str_value)]
+
+
+def refuse_contradictions(user: kconfiglib.Kconfig, source: str) -> None:
+    """A line that means nothing, a switch that cannot be off, a number out of range. Raises ToolError."""
+    for warning in user.warnings:
+        if UNDEFINED not in warning:
+            what = re.sub(IGNORED, "", warning).replace(str(user_path()), source)
+            raise ToolError(f"{'' if what.startswith(source) else source + ': '}{what}: correct it, or let 'make olddefconfig' drop it")
+    for wish in unheeded(user):
+        symbol = user.syms[wish.name]
+        if wish.value == "n" or (symbol.visibility and symbol.orig_type in (kconfiglib.INT, kconfiglib.HEX)):
+            raise refuse(board_of(user), source, symbol, wish, "let 'make olddefconfig' do it")
+
+
+def notes() -> list[str]:
+    """What stands in the user's file to no effect: switches that others keep off, symbols that are gone."""
+    if not user_path().exists():
+        return []
+    user, source = loaded(user_path(), tolerant=True), shown(user_path())
+    gone = [warning.partition(UNDEFINED)[2] for warning in user.warnings if UNDEFINED in warning]
+    off = [user.syms[wish.name] for wish in unheeded(user) if wish.value == "y"]
+    return [
+        *(f"CONFIG_{name} in {source} is not in Kconfig (any more); 'make olddefconfig' drops it" for name in gone),
+        *(f"CONFIG_{symbol.name}=y in {source} has no effect{reason(symbol)}" for symbol in off),
+    ]
+
+
 def up_to_date(board: str) -> Path:
     """The board's complete configuration, written anew from its defconfig and the user's `.config`."""
     source = user_path()
@@ -147,6 +191,7 @@ def up_to_date(board: str) -> Path:
             raise ToolError(f"there is no {shown(source)}, which KCONFIG_CONFIG names: make it with 'make menuconfig', or leave that out")
         return write(loaded(defconfig_path(board)), config_path(board))
     user = loaded(source, tolerant=True)
+    refuse_contradictions(user, shown(source))
     if board_of(user) == board:
         return write(user, config_path(board))
     return write(tailored(board, wishes(user), shown(source)), config_path(board))
