@@ -1,5 +1,6 @@
-"""Configurations by chance build, hold nothing of what they leave out, and boot a guest where QEMU can show it. A few in the suite; `make test-long` takes
-XENARM_CONFIGURATIONS more, over all boards, and says of each what became of it."""
+"""Configurations by chance, and every switch off or on, build, hold nothing of what they leave out, and boot a guest where QEMU can show it.
+
+A few in the suite; `make test-long` takes XENARM_CONFIGURATIONS more, over all boards, and says of each what became of it."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from kconfiglib import Kconfig
 
 from boards import BOARDS
 from boards import board as board_named
@@ -16,7 +18,7 @@ from tests.boards.switches import SWITCHES, Built, left_of, read
 from tests.conftest import BOARD32
 from xenarm.config import Config, parse
 from xenarm.tools import build, doctor
-from xenarm.tools.kconfig import defconfig_path, loaded, randomised, write
+from xenarm.tools.kconfig import defconfig_path, loaded, randomised, uniform, write
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, MIB, Board, DomainSpec, Machine, ModuleKind, ModuleSpec, Value
 from xenarm.tools.paths import DEFAULT_BOARD
@@ -26,7 +28,7 @@ SECONDS = 60
 FIRST = int(os.environ.get("XENARM_SEED", "1"))
 COUNT = int(os.environ.get("XENARM_CONFIGURATIONS", "0"))
 EMULATED, OTHERS = ([name for name, found in BOARDS.items() if bool(found.qemu) is known] for known in (True, False))
-SAMPLE = [(DEFAULT_BOARD, 1), (DEFAULT_BOARD, 2), (BOARD32, 3)]
+SAMPLE = [(DEFAULT_BOARD, 1), (BOARD32, 3)]
 WINDOW: Mapping[str, Value] = {"xen,arinc653-windows": (0, 0, 1000)}
 FRAME: Mapping[str, Value] = {"xen,arinc653-major-frame-us": 2000}
 
@@ -95,10 +97,10 @@ def leftovers(values: Config, built: Built) -> dict[str, list[str]]:
     return {name: left for name, left in found.items() if left}
 
 
-@pytest.mark.parametrize(("board", "seed"), [drawn(seed) for seed in range(FIRST, FIRST + COUNT)] or SAMPLE)
-def test_a_configuration_by_chance(scratch: Path, board: str, seed: int) -> None:
+def show(scratch: Path, board: str, kconfig: Kconfig, name: str) -> None:
+    """Build it, boot it where that can be seen, and look for what should not be there."""
     doctor.provide("test")
-    config = write(randomised(board, seed), scratch / "config")
+    config = write(kconfig, scratch / "config")
     values = parse(config.read_text(), str(config))
     job = build.Job(build.HYPERVISOR, scratch / "xenarm")
     build.compile_job(board, job, config)
@@ -106,7 +108,19 @@ def test_a_configuration_by_chance(scratch: Path, board: str, seed: int) -> None
     unseen = why_not(values, found)
     if not unseen:
         made = machine(values, found, job.output, scratch)
-        with booted(compose(made), f"by-chance-{board}-{seed}") as session:
+        with booted(compose(made), f"{name}-{board}") as session:
             expect_life(session, values, found)
-    print(f"{board}, seed {seed}, {scheduler(values)}: builds, " + (f"not booted: {unseen}" if unseen else "boots"), flush=True)
+    print(f"{board}, {name}, {scheduler(values)}: builds, " + (f"not booted: {unseen}" if unseen else "boots"), flush=True)
     assert leftovers(values, read(job.output)) == {}
+
+
+@pytest.mark.parametrize(("board", "seed"), [drawn(seed) for seed in range(FIRST, FIRST + COUNT)] or SAMPLE)
+def test_a_configuration_by_chance(scratch: Path, board: str, seed: int) -> None:
+    show(scratch, board, randomised(board, seed), f"seed-{seed}")
+
+
+@pytest.mark.parametrize("value", [0, 2], ids=["off", "on"])
+@pytest.mark.parametrize("board", [DEFAULT_BOARD, BOARD32] if COUNT else [DEFAULT_BOARD])
+def test_every_switch(scratch: Path, board: str, value: int) -> None:
+    """As allnoconfig and allyesconfig have it."""
+    show(scratch, board, uniform(board, value), "all-on" if value else "all-off")

@@ -208,7 +208,7 @@ def build_guest(board: str, guest: str) -> None:
 
 def step(word: str, path: Path, quiet: bool) -> None:
     if not quiet:
-        print(f"  {word:<8} {shown(path)}", flush=True)
+        print(f"  {word:<8} {shown(path)}\n", end="", flush=True)  # whole, where several build at once
 
 
 # ---- the summary ---------------------------------------------------------------------------------------------------------

@@ -290,13 +290,13 @@ def board_symbol(board: str) -> str:
     return "BOARD_" + board.upper().replace("-", "_")
 
 
-def all_set(board: str, value: int) -> None:
-    """Every switch on or off, as far as the board and the other switches let it be; numbers and choices keep their defaults."""
+def uniform(board: str, value: int) -> kconfiglib.Kconfig:
+    """Every switch on (2) or off (0), as far as the board and the other switches let it be; numbers and choices keep their defaults."""
     kconfig = for_board(board)
     for symbol in kconfig.unique_defined_syms:
         if symbol.orig_type == kconfiglib.BOOL and promptable(symbol) and symbol.choice is None:
             symbol.set_value(value)
-    save(kconfig)
+    return kconfig
 
 
 def randomised(board: str, seed: int) -> kconfiglib.Kconfig:
@@ -339,8 +339,8 @@ def listnewconfig(board: str) -> None:
 
 
 VERBS: dict[str, Callable[[str], None]] = {
-    "allnoconfig": lambda board: all_set(board, 0),
-    "allyesconfig": lambda board: all_set(board, 2),
+    "allnoconfig": lambda board: save(uniform(board, 0)),
+    "allyesconfig": lambda board: save(uniform(board, 2)),
     "defconfig": from_defconfig,
     "guiconfig": guiconfig,
     "listnewconfig": listnewconfig,
