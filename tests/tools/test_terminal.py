@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,24 @@ def test_characters_may_come_in_pieces() -> None:
     assert formatter.feed(b"x" + euro[:1], "t")[0] + formatter.feed(euro[1:] + b"\xff\n", "t")[0] == "x€\ufffd\r\n"
 
 
+def accepted(listener: socket.socket) -> socket.socket:
+    """The board's end of the line; nothing waits on it without end."""
+    listener.settimeout(SECONDS)
+    board, _ = listener.accept()
+    board.settimeout(SECONDS)
+    return board
+
+
+def received(board: socket.socket, end: bytes) -> bytes:
+    """What is typed to the board, up to and with `end`."""
+    got = b""
+    while not got.endswith(end):
+        piece = board.recv(100)
+        assert piece, f"the line closed after {got!r}"
+        got += piece
+    return got
+
+
 @contextmanager
 def terminal(connect: Callable[[], UnixPort], formatter: Formatter, again: bool = True) -> Iterator[tuple[Terminal, int, io.StringIO]]:
     """One that runs; its keys come from a pipe."""
@@ -108,11 +127,9 @@ def test_keys_reach_the_line_and_the_own_key_does_not(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "line"))
         listener.listen()
         with terminal(lambda: UnixPort(tmp_path / "line"), plain()) as (_, typing, _):
-            board, _ = listener.accept()
+            board = accepted(listener)
             os.write(typing, b"ls\x01\r\x1ds\x1d\x1d!")
-            got = b""
-            while not got.endswith(b"!"):
-                got += board.recv(100)
+            got = received(board, b"!")
             board.close()
     assert got == b"ls\x01\r\x01\x01\x01\x1d!"
 
@@ -127,16 +144,17 @@ def test_a_line_that_went_comes_back(tmp_path: Path) -> None:
         return listener
 
     with listening() as listener, terminal(lambda: UnixPort(path), plain()) as (made, _, screen):
-        board, _ = listener.accept()
+        board = accepted(listener)
         listener.close()
         path.unlink()
         board.sendall(b"before\r\n")
         board.close()
         with listening() as back:
-            board, _ = back.accept()
+            board = accepted(back)
             board.sendall(b"after\r\n")
+            deadline = time.monotonic() + SECONDS
             while made.log is not None and "after" not in made.log.getvalue():  # type: ignore[attr-defined]
-                pass
+                assert time.monotonic() < deadline, screen.getvalue()
             board.close()
     text = screen.getvalue()
     waiting = text.index("the line closed; waiting for it to come back")
@@ -152,17 +170,14 @@ def test_the_verb_on_a_terminal_with_a_log(tmp_path: Path) -> None:
         process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
         os.close(theirs)
         person = Console(os.fdopen(ours, "r+b", buffering=0))
-        board, _ = board_end.accept()
+        board = accepted(board_end)
         try:
             person.expect(r"CTRL-\] and then: x quit", SECONDS)
             board.sendall(TWO + b"\r\n(beta) prompt> ")
             person.expect(r"\[\d\d:\d\d:\d\d\.\d{3}\] \x1b\[36m\(beta\) there\x1b\[0m\r\n", SECONDS)
             person.expect(r"\(beta\) prompt> ", SECONDS)
             person.send("reboot\r")
-            got = b""
-            while not got.endswith(b"\r"):
-                got += board.recv(100)
-            assert got == b"reboot\r"
+            assert received(board, b"\r") == b"reboot\r"
             person.send(b"\x1dx")
             assert process.wait(SECONDS) == 0
         finally:

@@ -32,6 +32,8 @@ def target_of(board: str, given: str | None) -> str:
     if given:
         return given
     path = gdb_socket(board)
+    if not path.is_socket() and not board_named(board).qemu:
+        raise ToolError(f"QEMU has no model of {board}, so 'make run' has none running: name its gdb server, such as a JTAG probe's, by TARGET=host:port")
     if not path.is_socket():
         raise ToolError(f"no {board} is running here: 'make run board={board}' in another terminal starts one, or name another gdb server by TARGET=host:port")
     return str(path)

@@ -305,6 +305,8 @@ def main() -> None:
     try:
         port = connect()
     except (serial.SerialException, ValueError, OSError) as error:
+        if not arguments.port and not board_named(arguments.board).qemu:
+            raise ToolError(f"QEMU has no model of {arguments.board}: name the board's serial port by PORT=, such as /dev/ttyUSB0") from error
         where = arguments.port or f"the machine {arguments.board}"
         raise ToolError(
             f"{where} cannot be reached ({error}): 'make run board={arguments.board} CONSOLE=1' in another terminal starts one, or name a serial port by PORT="
