@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unicorn import arm64_const, arm_const
 
-from freestanding import zeroed
+from freestanding import u32, zeroed
 from tests.engines.engines import EmulatedEngine, Unit
 from tests.xenarm.gic_model import Machine, machine
 from tests.xenarm.test_stage2 import RAM, TABLE_BYTES, TABLES, fresh, leaves, reset, tables
 from xenarm.abi.errno import Errno
-from xenarm.abi.hypercall import HYPERCALL_TAG
+from xenarm.abi.hypercall import HYPERCALL_TAG, Hypercall, MemoryOp
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_RAM0_BASE
 from xenarm.abi.psci import PSCI_BASE, PsciFunction
 from xenarm.arm64 import guest, registers, switch, vectors
@@ -38,17 +38,18 @@ from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.domain import DOMAINS, SLOTS, Domain, Extra, Power
-from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_place, guest_memory_scrub
+from xenarm.core.domain import DOMAINS, SLOTS, Domain, DomainState, Extra, Power, ShutdownReason
+from xenarm.core.guest_memory import guest_memory_create, guest_memory_first_scrub, guest_memory_map, guest_memory_place, guest_memory_scrub
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import ALLOWANCES, guest_message_allowed
 from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
 from xenarm.core.sched.state import SCHED_CPUS
+from xenarm.core.shutdown import domain_shutdown, domain_vcpu_left
 from xenarm.gic.registers import Gicd
 from xenarm.gic.vgic import vgic_attend, vgic_maintenance, vgic_park, vgic_set_spi_level, vgic_vcpu_reset
 from xenarm.gic.vgicd import vgicd_access, vgicd_read, vgicd_write
-from xenarm.p2m.stage2 import ROOT_PAGES, MemoryKind, p2m_clear, p2m_init, p2m_map, p2m_translate, p2m_unmap
+from xenarm.p2m.stage2 import ROOT_PAGES, MemoryKind, p2m_clear, p2m_discard, p2m_init, p2m_map, p2m_translate, p2m_unmap
 from xenarm.p2m.state import P2m, Vmid
 from xenarm.psci.guest import psci_call
 
@@ -417,6 +418,41 @@ def test_xsa_245_memory_is_cleared_when_its_owner_ends() -> None:
     pieces = [(int(p.base) - TABLES, int(p.size)) for p in DOMAINS[0].memory.pieces[: DOMAINS[0].memory.count]]
     assert sum(size for _, size in pieces) == MIB // 2
     assert not any(any(RAM[at : at + size]) for at, size in pieces)
+
+
+def test_xsa_147_memory_goes_back_once_and_after_the_last_vcpu_has_left() -> None:
+    """A domain's end came upon pages that another domain's call was giving back, and stopped the host. Here the last vCPU alone gives back, once."""
+    d, other = heir(False), DOMAINS[1]
+    tables = ROOT_PAGES + 8
+    assert p2m_init(d.p2m, Vmid(1), tables) == Result.OK and guest_memory_map(d) == Result.OK
+    with machine(2) as m:
+        other.state.store(u32(DomainState.RUNNING))  # else the machine ends with it
+        kept = memory_free()
+        for number in (0, 1):
+            domain_shutdown(d, ShutdownReason.POWEROFF)
+            domain_vcpu_left(d)
+            assert memory_free() == kept and d.state.load() == DomainState.DYING
+            m.vcpus[number].power.store(u32(Power.OFF))
+        for _ in range(2):
+            domain_vcpu_left(d)
+            assert memory_free() == kept + MIB // 2 + 8 * PAGE_SIZE and d.state.load() == DomainState.DEAD
+            domain_shutdown(d, ShutdownReason.POWEROFF)
+    other.state.store(u32(DomainState.UNUSED))
+    p2m_discard(d.p2m)
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_xsa_383_a_domain_has_what_its_node_says_and_cannot_ask_for_more(channels: bool) -> None:
+    """Domains from the device tree were given no limit of memory, and could take all that there was. Here no command gives or takes any."""
+    d = heir(False)
+    free, count = memory_free(), int(d.memory.count)
+    with machine() as m:
+        d.channels.on = channels
+        for command in set(range(64)) - {MemoryOp.ADD_TO_PHYSMAP, MemoryOp.REMOVE_FROM_PHYSMAP}:
+            m.vcpus[0].regs[16], m.vcpus[0].regs[0], m.vcpus[0].regs[1] = int(Hypercall.MEMORY_OP), command, int(GUEST_RAM0_BASE)
+            assert hypercall(m.vcpus[0]) == Errno.ENOSYS, command
+        d.channels.on = False
+    assert (memory_free(), d.memory.count) == (free, count)
 
 
 def test_xsa_393_nothing_stays_mapped_after_an_unmap() -> None:
