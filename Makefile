@@ -86,9 +86,9 @@ soak: $(STAMP) ## Debian's checksums beside guests that misbehave, for a long ti
 	@$(PY) -m xenarm.tools.soak --board $(board) --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: bench
-bench: $(STAMP) ## measure against Debian's Xen in one run
+bench: $(STAMP) ## measure against Debian's Xen, arm64 and ARM32 in one run; with board=NAME that board alone
 	@$(PY) -m xenarm.tools.doctor run --quiet
-	@$(PY) -m xenarm.tools.bench --board $(board)
+	@$(PY) -m xenarm.tools.bench $(if $(filter command line,$(origin board)),--board $(board))
 
 .PHONY: bench-language
 bench-language: $(STAMP) ## measure the language against C by the same compiler

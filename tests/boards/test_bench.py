@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from boards import board
 from tests.guests.conftest import bench_guest
 from xenarm.tools import bench
 from xenarm.tools.bench import Figures, Row, measure, verdict
 from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.machine import Architecture
 
 __all__ = ["bench_guest"]
 
@@ -104,3 +106,20 @@ def test_a_verdict_needs_our_figure_and_a_target() -> None:
     assert verdict(Row("x", None, 300)) == verdict(Row("x", None, None, limit=1)) == "not measured"
     assert verdict(Row("x", 100, None)) == "no target"
     assert verdict(Row("x", 100, None, limit=100)) == "reached" and verdict(Row("x", 101, None, limit=100)) == "MISSED"
+
+
+def test_a_figure_of_another_measurement_is_marked_and_judges_nothing() -> None:
+    assert bench.cells(Row("x", 200, None, 300, elsewhere=100)) == ("x", "200", "100*", "2.000*", "300", "reached")
+    assert bench.cells(Row("x", 200, None, 300)) == ("x", "200", "-", "-", "300", "reached")
+    assert bench.cells(Row("x", 100, 400, 300)) == ("x", "100", "400", "0.250", "133", "reached")
+    assert set(bench.REMOTE_ELSEWHERE) == set(bench.REMOTE)
+
+
+@pytest.mark.parametrize(("words", "boards"), [([], bench.BOARDS), (["--board", "qemu-virt-arm32"], ("qemu-virt-arm32",))])
+def test_both_architectures_are_measured_unless_a_board_is_named(monkeypatch: pytest.MonkeyPatch, words: list[str], boards: tuple[str, ...]) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr("sys.argv", ["bench", *words])
+    monkeypatch.setattr(bench, "compare", lambda board, built, terminal: compared.append(board))
+    bench.main()
+    assert tuple(compared) == boards
+    assert {board(name).architecture for name in bench.BOARDS} == set(Architecture)
