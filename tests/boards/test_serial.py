@@ -1,26 +1,24 @@
-"""The serial line on a whole board: several domains share it, and Linux's drivers accept the one that a domain sees."""
+"""The serial line on whole boards: several domains share it, and Linux's drivers accept the one that a domain sees."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from boards import board
 from tests.boards.loads import Load, run
-from tests.conftest import Boot
-from tests.guests.conftest import load_guest
+from tests.conftest import Boot, on_first_target
+from tests.guests.conftest import OwnGuest, own_guest
 from xenarm.tools.console import Console
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import DomainSpec, Machine
-from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain
 
-__all__ = ["load_guest"]
+__all__ = ["own_guest"]
 
 BOOT_SECONDS = 240
 ANSWER_SECONDS = 60
@@ -31,10 +29,11 @@ def lines(console: Console) -> list[str]:
     return console.text().replace("\r", "").split("\n")
 
 
-def test_two_domains_share_the_line(boot: Boot, xenarm: Hypervisor) -> None:
+def test_two_domains_share_the_line(boot: Boot, target: Hypervisor) -> None:
     """Each line says whose it is, prompts show without a line feed, and CTRL-a three times moves the input."""
-    domains = [debian_domain(name=name, memory_mib=192) for name in ("east", "west")]
-    with boot(xenarm, *domains, cpus=2, memory_mib=MACHINE_MIB) as session:
+    architecture = board(target.board).architecture
+    domains = [debian_domain(name=name, memory_mib=192, architecture=architecture) for name in ("east", "west")]
+    with boot(target, *domains, cpus=2, memory_mib=MACHINE_MIB) as session:
         console = session.console
         console.expect("input goes to east", ANSWER_SECONDS)
         for _ in domains:
@@ -62,10 +61,10 @@ FLOOD_LINE = "abcdefghijklmno"
 NAMES = ("north", "east", "south", "west")
 
 
-def test_lines_of_four_floods_never_mix(xenarm: Hypervisor, load_guest: Path) -> None:
+def test_lines_of_four_floods_never_mix(target: Hypervisor, own_guest: OwnGuest) -> None:
     """They take turns on one CPU, cut off in the middle of lines: each line is one domain's; one that is cut is said again, whole."""
     loads = [Load(name, "console") for name in NAMES]
-    text = run(xenarm, load_guest, "rr", *loads, name="four-floods", seconds=0.2)
+    text = run(target, own_guest(target, "load"), "rr", *loads, name="four-floods", seconds=0.2)
     said: dict[str, list[str]] = {name: [] for name in NAMES}
     for line in text[text.index("] start\n") :].splitlines()[1:]:
         whose = re.fullmatch(r"\((north|east|south|west)\) (.*)|\(xenarm\) .*|", line)
@@ -79,11 +78,12 @@ def test_lines_of_four_floods_never_mix(xenarm: Hypervisor, load_guest: Path) ->
     assert min(counts) > 500 and max(counts) < 1.2 * min(counts), counts
 
 
-def test_a_flood_costs_another_no_character(boot: Boot, xenarm: Hypervisor, load_guest: Path) -> None:
+def test_a_flood_costs_another_no_character(boot: Boot, target: Hypervisor, own_guest: OwnGuest) -> None:
     """Debian's driver is told when its port is full, and all of what it says arrives, in order."""
     last = 2000
-    flood = Load("flood", "console").domain(load_guest, 0, 100_000_000)
-    with boot(replace(xenarm, bootargs="sched=credit2"), debian_domain(), flood, cpus=2) as session:
+    flood = Load("flood", "console").domain(own_guest(target, "load"), 0, 100_000_000)
+    debian = debian_domain(architecture=board(target.board).architecture)
+    with boot(replace(target, bootargs="sched=credit2"), debian, flood, cpus=2) as session:
         console = session.console
         console.expect("debian# ", BOOT_SECONDS)
         console.send(f"seq 1 {last}; echo do''ne\r")
@@ -97,12 +97,13 @@ def test_a_flood_costs_another_no_character(boot: Boot, xenarm: Hypervisor, load
 
 def blob_with(hypervisor: Hypervisor, domain: DomainSpec, name: str, value: bytes) -> bytes:
     """The machine's tree, with a property of the domain's node set."""
-    machine = Machine(board(DEFAULT_BOARD), hypervisor.image, (domain,), 1, MACHINE_MIB)
+    machine = Machine(hypervisor.machine, hypervisor.image, (domain,), 1, MACHINE_MIB)
     tree = Tree(compose(machine).dtb)
     tree.set_bytes(f"/chosen/{domain.name}", name, value)
     return tree.blob()
 
 
+@on_first_target
 @pytest.mark.parametrize(
     ("kind", "driver"),
     [
@@ -111,13 +112,13 @@ def blob_with(hypervisor: Hypervisor, domain: DomainSpec, name: str, value: byte
     ],
     ids=["sbsa", "primecell"],
 )
-def test_linux_accepts_the_port(boot: Boot, xenarm: Hypervisor, kind: bytes, driver: str) -> None:
+def test_linux_accepts_the_port(boot: Boot, target: Hypervisor, kind: bytes, driver: str) -> None:
     """Early console by the tree's stdout-path alone, the driver proper, input by interrupt."""
     domain = debian_domain()
     kernel, ramdisk = domain.modules
     # No address, no console=: all of it is in the tree.
     domain = replace(domain, modules=(replace(kernel, bootargs="earlycon"), ramdisk))
-    with boot(xenarm, domain, memory_mib=MACHINE_MIB, dtb=blob_with(xenarm, domain, "vpl011", kind)) as session:
+    with boot(target, domain, memory_mib=MACHINE_MIB, dtb=blob_with(target, domain, "vpl011", kind)) as session:
         console = session.console
         console.expect(r"earlycon: pl11 at MMIO 0x0000000022000000", BOOT_SECONDS)
         console.expect(driver, BOOT_SECONDS)
