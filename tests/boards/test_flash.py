@@ -270,6 +270,21 @@ def test_a_port_that_is_not_there_is_one_error() -> None:
         flash.open_port("/dev/nosuch", 115200)
 
 
+@pytest.mark.parametrize("board", ["arndale", "zcu102"])
+def test_a_real_boards_port_is_asked_for_before_anything_is_built(board: str, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XENARM_O", str(tmp_path))
+        done = verb("flash", "--board", board)
+    says = f"error: {board} has no flash file: name the board's serial port by PORT=; 'make board={board} DEPLOY=NAME' makes sdcard.img, to copy onto a card\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", says)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_without_nor_does_not_start_from_it() -> None:
+    done = verb("run", "--board", "zcu102", "--flash")
+    assert done.stderr == "error: zcu102 has no flash that it starts from: leave out FLASH=1; 'make run board=zcu102 DEPLOY=NAME' boots a deployment\n"
+
+
 def verb(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", f"xenarm.tools.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from boards import board as board_named
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.kconfig import up_to_date
-from xenarm.tools.layout import source_dtb
+from xenarm.tools.layout import FDT_MAGIC, source_dtb
 from xenarm.tools.machine import Board
 from xenarm.tools.paths import BOARDS, board_dir, shown
 
@@ -22,7 +22,10 @@ def tree_of(board: Board, path: Path | None) -> bytes:
     if path is not None and not path.exists():
         raise ToolError(f"there is no {shown(path)}: give DTB= a device tree, source or blob")
     if path is not None:
-        return source_dtb(path)
+        blob = source_dtb(path)
+        if not blob.startswith(FDT_MAGIC):
+            raise ToolError(f"{shown(path)} is no device tree blob: give DTB= one that dtc made, or a source, whose name does not end in .dtb")
+        return blob
     if board.tree:
         return source_dtb(BOARDS / board.tree)
     from xenarm.tools.layout import machine_dtb

@@ -209,9 +209,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=CATCH_SECONDS, help="how long to wait for the prompt")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
-    hardware = board_named(arguments.board).hardware
+    board = board_named(arguments.board)
+    hardware = board.hardware
     storage = arguments.storage or hardware.storage
     check_storage(storage)
+    if not arguments.port and board.nor is None:
+        raise ToolError(
+            f"{board.name} has no flash file: name the board's serial port by PORT=; 'make board={board.name} DEPLOY=NAME' makes sdcard.img, to copy onto a card"
+        )
     console = open_port(arguments.port, arguments.baud or hardware.baud) if arguments.port else None  # before anything is built
     deployment, layout, written = image.make(arguments.deploy, arguments.board, not arguments.no_build)
     deploy.show(deployment, layout)
@@ -222,10 +227,8 @@ def main() -> None:
             console.close()
         print(f"xenarm is up; 'make console board={arguments.board} PORT={arguments.port}' shows what it says")
         return
-    made = [path for path in written if path.name == image.FLASH]
-    if not made:
-        raise ToolError(f"{arguments.board} has no flash file: name the board's serial port by PORT=, or copy {shown(written[-1])} onto a card")
-    path = write_file(arguments.board, deployment, layout, made[0])
+    made = next(path for path in written if path.name == image.FLASH)
+    path = write_file(arguments.board, deployment, layout, made)
     print(f"wrote and verified {shown(path)}; 'make run board={arguments.board} FLASH=1' starts from it")
 
 

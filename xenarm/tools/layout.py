@@ -20,6 +20,7 @@ from xenarm.tools.paths import BOARDS, shown
 
 BOOT_STUB = 4 * KIB  # the few instructions with which QEMU enters the image
 DTB_ROOM = 2 * MIB
+FDT_MAGIC = b"\xd0\x0d\xfe\xed"  # that a blob begins with
 ZIMAGE_OFFSET = 64 * KIB  # above the base of RAM: QEMU does not look at a zImage's header
 ZIMAGE_ROOM = 2 * MIB  # the most that ours takes with its stacks
 MODULE_ALIGNMENT = 2 * MIB  # so that a kernel can be mapped where it lies
@@ -142,12 +143,17 @@ def run(command: list[str], installs: str) -> subprocess.CompletedProcess[bytes]
 
 
 def source_dtb(source: Path) -> bytes:
-    """A device tree from its source, or as it is."""
-    if source.suffix == ".dtb":
-        return source.read_bytes()
+    """A device tree from its source, or as it is. Raises ToolError with dtc's first line."""
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise ToolError(f"{shown(source)} cannot be read ({error.strerror}): name a device tree, source or blob") from error
+    if source.suffix == ".dtb" or data.startswith(FDT_MAGIC):
+        return data
     result = run(["dtc", "-q", "-I", "dts", "-O", "dtb", str(source)], "dtc")
     if result.returncode:
-        raise ToolError(f"{shown(source)}: {result.stderr.decode().strip()}")
+        said = result.stderr.decode(errors="backslashreplace").strip().splitlines() or ["dtc refuses it"]
+        raise ToolError(f"{shown(source)} is no device tree ({said[0].removeprefix('Error: ')}): correct it, or name another, source or blob")
     return result.stdout
 
 

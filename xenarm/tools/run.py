@@ -94,6 +94,8 @@ def replace_by(command: list[str], what: str, board: str, to_socket: bool) -> No
 def flash_machine(board: str) -> tuple[str, list[str]]:
     """What 'make flash' has written."""
     found = board_named(board)
+    if found.nor is None:
+        raise ToolError(f"{board} has no flash that it starts from: leave out FLASH=1; 'make run board={board} DEPLOY=NAME' boots a deployment")
     doctor.provide("run")
     about = flash.flashed(board)
     command = flash_command(found.with_gic(about.gic), about.cpus, about.memory_mib, flash.flash_path(board))

@@ -25,6 +25,8 @@ from xenarm.drivers.serial import SERIAL_DRIVERS, SERIAL_SIZE
 from xenarm.gic.controller import PPI_HYP_TIMER, PPI_VIRTUAL_TIMER
 from xenarm.gic.v2_layout import ARCHITECTURE, HIP04
 from xenarm.gic.v3 import v3_compatible
+from xenarm.soc.rcar_h2 import bit_of
+from xenarm.soc.restarts import no_start
 from xenarm.soc.spin_table import spin_release
 from xenarm.soc.table import ALL
 
@@ -56,6 +58,7 @@ GICS = {
 }
 """What the hypervisor drives, what each is called, and its driver's symbol."""
 ANY_NUMBER = 1 << 32
+BEYOND = f"there is no remedy: its own {'47' if CONFIG.ARM64 else '32'}-bit addresses end there; guests get the memory below"
 TIMERS = (b"arm,armv8-timer", b"arm,armv7-timer")
 PSCI = (b"arm,psci-1.0", b"arm,psci-0.2", b"arm,psci")
 ALIGNMENT = IMAGE_ALIGN if CONFIG.ARM64 else 0x1000
@@ -242,7 +245,7 @@ def check_banks(fdt: Fdt, report: Report) -> None:
                 given += bank.size
                 if bank.base + bank.size > MACHINE_END:
                     beyond = bank.base + bank.size - max(bank.base, MACHINE_END)
-                    report.warn(path(fdt, node), f"reg: {beyond // MIB} MiB lie beyond {MACHINE_END:#x}, which the hypervisor does not use", "nothing to do")
+                    report.warn(path(fdt, node), f"reg: {beyond // MIB} MiB lie beyond {MACHINE_END:#x}, which the hypervisor does not use", BEYOND)
     for i in range(MEMORY.bank_count):
         report.say("memory", f"[{MEMORY.banks[i].base:#x}, {MEMORY.banks[i].end:#x})  {(MEMORY.banks[i].end - MEMORY.banks[i].base) // MIB} MiB")
     if MEMORY.bank_count == 0:
@@ -310,7 +313,7 @@ def check_gic(fdt: Fdt, report: Report) -> None:
         other = next((found[0] for name, found in INDEX.compatible.items() if b"gic" in name), NO_NODE)
         where = "/" if other == NO_NODE else path(fdt, other)
         kind = "no GIC" if other == NO_NODE else ", ".join(compatibles(fdt, other))
-        report.error(where, f"compatible: no interrupt controller that the hypervisor drives ({kind})", "it needs a GICv2 with virtualization or a GICv3")
+        report.error(where, f"compatible: no interrupt controller that the hypervisor drives ({kind})", "name the GICv2 with virtualization (arm,gic-400) or the GICv3 (arm,gic-v3); on a machine that has neither there is no remedy")
         return
     here, v3 = path(fdt, node), bool(v3_compatible(fdt, node))
     kind, symbol = next(GICS[name.encode()] for name in compatibles(fdt, node) if name.encode() in GICS)
@@ -359,12 +362,15 @@ def check_cpus(fdt: Fdt, report: Report) -> None:
     all_cpus = [node for node in children(cpus) if text(fdt_string(fdt, node, b"device_type")[1]) == "cpu"]
     used = [node for node in all_cpus if fdt_status_okay(fdt, node)]
     report.say("CPUs", f"{len(used)}{f', {len(all_cpus) - len(used)} disabled' if len(used) < len(all_cpus) else ''}")
-    ways = {way_of(fdt, cpus, node, psci, report) for node in used[1:]}
-    report.say("CPUs", f"start by {', '.join(sorted(way for way in ways if way)) or 'nothing: there is one'}")
+    ways = [way for node in used[1:] if (way := way_of(fdt, cpus, node, psci, report))]
+    if ways or len(used) < 2:
+        report.say("CPUs", f"start by {', '.join(sorted(set(ways))) or 'nothing: there is one'}")
+    if used and len(ways) + 1 < len(used):
+        report.say("CPUs", f"{len(ways) + 1} of the {len(used)} run, the others stay off")
     room = room_of_gic(fdt)
     most = min(CONFIG.MAX_CPUS, room)
     if len(used) > most:
-        report.warn("/cpus", f"reg: {len(used)} CPUs, of which this image uses {most}", "raise CONFIG_MAX_CPUS" if most < room else f"the interrupt controller has room for {room}")
+        report.warn("/cpus", f"reg: {len(used)} CPUs, of which this image uses {most}", "raise CONFIG_MAX_CPUS" if most < room else f"there is no remedy: the interrupt controller has room for {room}")
 
 
 def room_of_gic(fdt: Fdt) -> int:
@@ -402,10 +408,25 @@ def way_of(fdt: Fdt, cpus: Node, node: Node, psci: Node, report: Report) -> str:
     if psci != NO_NODE:
         return "PSCI"
     for symbol, (soc, _) in ALL.items():
-        if fdt_compatible(fdt, ROOT, soc.compatible) and getattr(CONFIG, f"SOC_{symbol}"):
-            return f"the SoC's own way ({text(soc.compatible)})"
+        if fdt_compatible(fdt, ROOT, soc.compatible) and getattr(CONFIG, f"SOC_{symbol}") and soc.start is not no_start:
+            return way_of_soc(fdt, cpus, node, symbol, report)
     report.warn(path(fdt, node), f"enable-method: '{name}': this image has no way to start the CPU, and there is no PSCI", "use firmware with PSCI, or add the SoC to xenarm/soc")
     return ""
+
+
+def way_of_soc(fdt: Fdt, cpus: Node, node: Node, symbol: str, report: Report) -> str:
+    """How the SoC's driver starts a CPU, with the first of the tree as the one that boots."""
+    compatible = text(ALL[symbol][0].compatible)
+    if symbol != "RCAR_H2":
+        return f"the SoC's own way ({compatible})"
+    mpidr = u64(fdt_raw_reg(fdt, cpus, node, 0).base)
+    of_clusters = [bit_of(fdt, apmu, mpidr)[0] for apmu in INDEX.compatible.get(b"renesas,apmu", [])]
+    if not any(of_clusters):
+        report.warn(path(fdt, node), "reg: no renesas,apmu lists the CPU; it stays off", "list it in the cpus of its cluster's APMU")
+        return ""
+    boots = u64(fdt_raw_reg(fdt, cpus, children(cpus)[0], 0).base)
+    same = any(there and bit_of(fdt, apmu, boots)[0] for there, apmu in zip(of_clusters, INDEX.compatible[b"renesas,apmu"], strict=True))
+    return f"the SoC's own way ({compatible}), in the cluster that boots, taken to be {path(fdt, children(cpus)[0])}'s" if same else ""
 
 
 # ---- domains ---------------------------------------------------------------------------------------------------------
