@@ -29,7 +29,7 @@ CFLAGS += () if CONFIG.LINES else ("-fomit-frame-pointer",)  # nothing follows t
 ONCE = ("boot_first_cpu",)
 """What only this reaches is in the image's `.once` sections. It never returns; `boot_end`, the last that it calls, stays."""
 
-SHORT_WAY = ("xenarm.arm.short", "xenarm.arm.hw", "xenarm.arm.instructions", "xenarm.gic.words.read_enabled", "xenarm.psci.guest")
+SHORT_WAY = ("xenarm.arm.short", "xenarm.arm64.short32", "xenarm.arm.hw", "xenarm.arm.instructions", "xenarm.gic.words.read_enabled", "xenarm.psci.guest")
 FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else SHORT_WAY + tuple(
     f"xenarm.{name}"
     for name in (
@@ -48,7 +48,7 @@ SEPARATE = (
     ("null", ("xenarm.core.sched.null",)),
     ("events", ("xenarm.core.event_ops.event_channel_op", *(f"xenarm.core.guest_interface.{name}_op" for name in ("hvm", "memory", "vcpu")))),
     *((name, (f"xenarm.core.sched.{name}",)) for name in ("rr", "credit2", "rtds", "arinc653")),
-    ("gicv3", ("xenarm.gic.v3", *GICV3_ENTRIES, *(f"{name}_v3" for name in ("short_sync", "short_irq", "short_post", "guest_waits", "guest_waited", "guest_yielded", "vcpu_return")))),
+    ("gicv3", ("xenarm.gic.v3", *GICV3_ENTRIES, *(f"{name}_v3" for name in ("short_sync", "short_sync32", "short_irq", "short_post", "guest_waits", "guest_waited", "guest_yielded", "vcpu_return")))),
 )
 """Code that one machine or boot argument needs and another does not, in the image's order: what is not chosen is free memory after the boot (`once.py`)."""
 

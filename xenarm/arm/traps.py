@@ -43,7 +43,8 @@ from xenarm.gic.vgicd3 import distributor_read, distributor_write
 from xenarm.psci.guest import psci_call
 
 if CONFIG.ARM64:
-    import xenarm.arm64.turns  # noqa: F401  # for the vectors
+    import xenarm.arm64.short32  # noqa: F401  # for the vectors
+    import xenarm.arm64.turns  # noqa: F401
     from xenarm.arm64.system_traps import CONDITIONAL, SYSTEM_TRAPS
 else:
     from xenarm.arm32.system_traps import CONDITIONAL, SYSTEM_TRAPS

@@ -115,7 +115,8 @@ def vector_table(label: str, part: str, gic: str, harden: str = "") -> str:
     """The table for a machine with that controller, a part of the image of its own: EL2's own faults, AArch64, AArch32."""
     others = [short_call(f"short_irq_{gic}", f"guest_irq_{gic}", harden), rare_call("fiq", harden), rare_call("serror", harden)]
     short = short_call(f"short_sync_{gic}", f"guest_sync_{gic}", harden)
-    entries = 8 * [own_fault()] + [short, *others, f"{SAVE}{harden}\n    b guest_full", *others]
+    short32 = short_call(f"short_sync32_{gic}", f"guest_sync32_{gic}", harden) if CONFIG.AARCH32_GUESTS else f"{SAVE}{harden}\n    b guest_full"
+    entries = 8 * [own_fault()] + [short, *others, short32, *others]
     return table_part(label, part, [vector(body) for body in entries])
 
 
@@ -129,9 +130,21 @@ def hardened_tables() -> str:
     )
 
 
+def beyond_short32(gic: str) -> str:
+    """The same of AArch32."""
+    return f"""
+guest_sync32_{gic}:
+{move_pairs("stp", MORE)}
+    tbnz x0, #{YIELDS_BIT}, guest_yield_{gic}
+    tbnz x0, #{WAITS_BIT}, guest_wait_{gic}
+    tbz x0, #{SENDS_BIT}, guest_full
+    b guest_send
+"""
+
+
 def beyond_short(gic: str) -> str:
     """What the short way left."""
-    return f"""
+    return f"""{beyond_short32(gic) if CONFIG.AARCH32_GUESTS else ""}
 guest_sync_{gic}:
 {move_pairs("stp", MORE)}
     tbnz x0, #{YIELDS_BIT}, guest_yield_{gic}

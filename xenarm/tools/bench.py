@@ -28,6 +28,7 @@ from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, ImageHeader
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir
 from xenarm.tools.session import Session, booted
 
+ARM32_BOARD = "qemu-virt-arm32"
 GUEST_RAM = 0x4000_0000  # of every domain, by Xen's public guest memory map
 GUEST_MEMORY_KIB = 64 * KIB
 MACHINE_MIB = 1024
@@ -281,6 +282,26 @@ def unpacked_rows(hypervisor: Hypervisor) -> list[Row]:
     return [Row("the same unpacked, bytes", plain, None)] if plain != hypervisor.image.stat().st_size else []
 
 
+def measure_aarch32(board: str, hypervisor: Hypervisor, kernel: Path, gic: int = 2) -> dict[str, int]:
+    """The counts of the benchmark guest in AArch32 on a 64-bit hypervisor."""
+    with booted(compose(machine(board, hypervisor, kernel, count=True, gic=gic)), f"bench-aarch32-{hypervisor.name}-v{gic}") as session:
+        return read_operations(session)
+
+
+def aarch32_kernel() -> Path:
+    """The guest as the 32-bit board's."""
+    job = build.guest_job(ARM32_BOARD, "bench")
+    build.compile_job(ARM32_BOARD, job)
+    return job.output
+
+
+def aarch32_rows(board: str, mine: Hypervisor, xen: Hypervisor, say: Callable[[str], None]) -> list[Row]:
+    say("counting instructions of a 32-bit guest")
+    kernel = aarch32_kernel()
+    figures, xen_figures = (measure_aarch32(board, hypervisor, kernel) for hypervisor in (mine, xen))
+    return [Row(f"32-bit: {what}", figures.get(name), xen_figures.get(name)) for name, what in OPERATIONS.items()]
+
+
 def counts(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, gic: int, say: Callable[[str], None]) -> list[Row]:
     """What both have cost in instructions, with one version of the interrupt controller; one machine at a time."""
     say(f"counting instructions on xenarm, GICv{gic}")
@@ -313,6 +334,7 @@ def rows(board: str, mine: Hypervisor, xen: Hypervisor, kernel: Path, say: Calla
     say("comparing memory")
     return [
         *table,
+        *(aarch32_rows(board, mine, xen, say) if target else []),
         Row("the same, memory cleared", measure_scrubbed(board, mine, kernel), measure_scrubbed(board, xen, kernel)),
         Row("image, bytes", mine.image.stat().st_size, xen.image.stat().st_size, limit=image_limit),
         *unpacked_rows(mine),
