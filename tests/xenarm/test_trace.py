@@ -585,6 +585,13 @@ def test_the_command(rings: list[Ring], tmp_path: Path) -> None:
         check_format(json.loads(out.read_text()))
 
 
+def test_the_command_without_a_file() -> None:
+    """What `make trace` runs when FILE= is left out: one line, with the remedy."""
+    result = subprocess.run([sys.executable, "-m", "xenarm.tools.trace"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: no file") and "FILE=" in result.stderr
+
+
 def test_a_file_without_a_trace(tmp_path: Path) -> None:
     source = tmp_path / "log"
     source.write_bytes(b"nothing here")

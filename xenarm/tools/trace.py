@@ -545,9 +545,11 @@ def main() -> None:
         epilog="On the console, after CTRL-a three times: T switches tracing on and off, y says the newest events, Y all of them. "
         "In QEMU's monitor, 'pmemsave ADDRESS SIZE FILE' or 'dump-guest-memory FILE' saves the memory.",
     )
-    parser.add_argument("file", type=Path, help="a console's log, or a dump of the machine's memory")
+    parser.add_argument("file", type=Path, nargs="?", help="a console's log, or a dump of the machine's memory")
     parser.add_argument("-o", "--output", type=Path, help="where the JSON goes (default: FILE.json)")
     arguments_ = parser.parse_args()
+    if arguments_.file is None:
+        raise ToolError("no file to read: name a console's log or a dump of the machine's memory, with make by FILE=<file>")
     trace = read(arguments_.file)
     output = arguments_.output or arguments_.file.with_name(arguments_.file.name + ".json")
     try:
