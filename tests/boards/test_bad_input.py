@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from boards import board
 from tests.boards import beacon
 from tests.conftest import Boot
+from xenarm.config import CONFIG
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
@@ -116,6 +118,17 @@ def test_nothing_but_bad_domains_ends_the_machine(boot: Boot, xenarm: Hypervisor
     with boot(xenarm, bad(scratch, memory_kib=0), memory_mib=MACHINE_MIB) as session:
         session.wait_off(SECONDS)
         assert len(complaints(session)) == 1
+
+
+def test_more_domains_than_there_is_room_for(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+    """The first ones run; each of the others is refused by its name."""
+    domains = [replace(beacon.domain(scratch, f"d{n}"), memory_kib=8 * KIB) for n in range(CONFIG.MAX_DOMAINS + 2)]
+    with boot(replace(xenarm, bootargs="sched=credit2"), *domains, cpus=2, memory_mib=MACHINE_MIB) as session:
+        session.wait_off(SECONDS)
+        text = session.console.text()
+    refused = re.findall(r"(\w+) does not start: /chosen/(\w+): compatible: (\d+) domains exist already; raise CONFIG_MAX_DOMAINS", text)
+    assert refused == [(d.name, d.name, str(CONFIG.MAX_DOMAINS)) for d in domains[CONFIG.MAX_DOMAINS :]]
+    assert set(re.findall(rf"\((\w+)\) {beacon.TEXT}", text)) == {d.name for d in domains[: CONFIG.MAX_DOMAINS]}
 
 
 def sound_blob(hypervisor: Hypervisor, directory: Path) -> bytes:
