@@ -360,6 +360,27 @@ def test_another_cpus_states_are_read_as_its_guest_left_them(version: int, monke
         assert states == [(1, 0), (0, 1), (0, 0)]
 
 
+@pytest.mark.parametrize(("asks", "left"), [(1, 0), (2, 1)])
+@VERSIONS
+def test_one_load_has_one_patience(version: int, asks: int, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many CPUs that do not answer hold the interrupts of its word: the first is waited for, the second is not.
+
+    One of them asks in its turn, which a CPU that waits sees at once.
+    """
+    monkeypatch.setattr(GIC, "patience", 10)
+    with machine(cpus=3, version=version) as m:
+        for n in range(2):
+            enable(m, SPI + n)
+            target(m, SPI + n, 1 + n)
+            write(m, Gicd.ISPENDR + 4, 1 << SPI + n - 32)
+        m.settle()
+        mine = m.vcpus[0].vgic.sample
+        monkeypatch.setattr(m.bus.interfaces[asks], "signalled", lambda sgi: mine.store(1))
+        assert read(m, Gicd.ISPENDR + 4) == 3 << SPI - 32
+        assert mine.load() == left
+        assert all(v.vgic.sample.load() == 1 for v in m.vcpus[1:])
+
+
 @VERSIONS
 def test_what_comes_again_after_a_move_goes_to_the_new_target(version: int) -> None:
     """Active at the old one, it waits for the end there (IHI 0048B 3.2.4)."""

@@ -51,7 +51,7 @@ class Gic(Struct):
     list_mask: u32  # one bit for each
     lists_run: u32  # GICH_HCR or ICH_HCR_EL2 of a guest without anything special
     maintenance_ppi: u32
-    patience: u32  # looks at what another CPU is to do
+    patience: u32  # looks at what other CPUs are to do for one load of a guest
     active_registers: u32  # a GICv3's ICH_AP0R<n>_EL2, and as many ICH_AP1R<n>_EL2
     v3: bool
 

@@ -550,23 +550,25 @@ def shared_attend(d: Domain, v: Vcpu) -> None:
 
 
 @fn
-def vgic_sample(other: Vcpu) -> None:
+def vgic_sample(other: Vcpu, looks: u32) -> u32:
     """Have another vCPU's list registers as they are in its `lr`: its CPU publishes them, and a vCPU without a CPU has them there.
 
-    No lock is held. Two that wait for each other answer each other.
+    How many of the looks are left. Without any, they are as they were when they were last published. No lock is held. Two that wait for
+    each other answer each other.
     """
     if not runs(other) or other.sched.on_cpu.load_acquire() == 0:
-        return
+        return looks
     me = this_vcpu()
     other.vgic.sample.store(1)
     other.vgic.attention.store_release(1)
     vcpu_kick(other)
-    for _ in range(GIC.patience):
-        if other.vgic.sample.load_acquire() == 0 or other.sched.on_cpu.load_acquire() == 0:
-            return
+    left = looks
+    while left > 0 and other.vgic.sample.load_acquire() != 0 and other.sched.on_cpu.load_acquire() != 0:
         if me.vgic.sample.load() != 0:
             lists_publish(me)
         cpu_relax()
+        left -= 1
+    return left
 
 
 @fn

@@ -12,6 +12,7 @@ from xenarm.abi.affinity import affinity_of
 from xenarm.arm.cpu import this_vcpu
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu
+from xenarm.gic.controller import GIC
 from xenarm.gic.regions import gicr_find, gicr_is_last
 from xenarm.gic.lists import lists_known
 from xenarm.gic.registers import Gicd, LrState
@@ -117,7 +118,7 @@ def with_wishes(what: str, known: Callable[[Vcpu], u32], read: Read) -> Read:
         if v is this_vcpu():
             return read(d, v, 0)
         if listed:
-            vgic_sample(v)
+            _ = vgic_sample(v, GIC.patience)
         with d.vgic.lock:
             wish: Wish = getattr(v.vgic.errand, what)
             return known(v) & ~wish.clear | wish.set

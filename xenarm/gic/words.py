@@ -9,6 +9,7 @@ from collections.abc import Callable
 from freestanding import ctz, fn, truncate, u8, u32
 
 from xenarm.core.domain import Domain, Extra, Vcpu
+from xenarm.gic.controller import GIC
 from xenarm.gic.host import gic_is_v3
 from xenarm.gic.lists import forget_requests, lists_known, lists_states, own_strip, shared_strip
 from xenarm.gic.overflow import free_holders, own_flush, vgic_update_on
@@ -247,6 +248,7 @@ def remote_states(d: Domain, v: Vcpu, n: u32, state: u32) -> u32:
         return 0
     w = d.vgic.words[n - 1]
     asked = u32(0)
+    looks = GIC.patience  # for all of them: a guest that has many holders does not wait the longer
     found = u32(0)
     while rest != 0:
         bit_index = ctz(rest)
@@ -256,7 +258,7 @@ def remote_states(d: Domain, v: Vcpu, n: u32, state: u32) -> u32:
         if other is None:
             continue
         if holder != asked:
-            vgic_sample(other)
+            looks = vgic_sample(other, looks)
             asked = holder
         if lists_known(other, n * 32 + bit_index) & state != 0:
             found |= u32(1) << bit_index
