@@ -33,6 +33,8 @@ LOOP_BUFFER_OFF = 1 << 1
 
 TLB_WHAT = "another CPU may use a translation after its invalidation has ended"
 TLB_OURS = "nothing is unmapped from a guest that another CPU runs; its memory goes on only after its vCPUs have left (arm/run.py); its kernel sees to its own"
+# No image shows these: what is avoided by 798181 is an order in time, and the diagnostic register (CP15 c15) is secure state's alone, so that neither the
+# boot nor a test can read it. What can be seen of the other rows is in tests/boards/test_errata_image.py.
 DIAGNOSTIC = "a bit of a diagnostic register; nothing shows whether it is set"
 
 ERRATA = (
