@@ -69,7 +69,7 @@ def test_alone(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board:
         check_the_hypervisor(session)
 
 
-@pytest.mark.parametrize(("target", "guest_board", "cpus"), NARROW, indirect=["target"])
+@pytest.mark.parametrize(("target", "guest_board", "cpus"), [case for case in NATIVE if case[2] == 2] + NARROW, indirect=["target"])
 def test_lives_beside_a_neighbour(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board: str, cpus: int) -> None:
     """A domain beside it answers after its last life, and the machine goes off."""
     guest = own_guest(replace(target, board=guest_board), "hostile")

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from boards import board
 from tests.boards.loads import Load, run
 from tests.conftest import Boot, on_first_target
 from tests.guests.conftest import OwnGuest, own_guest
@@ -31,8 +30,7 @@ def lines(console: Console) -> list[str]:
 
 def test_two_domains_share_the_line(boot: Boot, target: Hypervisor) -> None:
     """Each line says whose it is, prompts show without a line feed, and CTRL-a three times moves the input."""
-    architecture = board(target.board).architecture
-    domains = [debian_domain(name=name, memory_mib=192, architecture=architecture) for name in ("east", "west")]
+    domains = [debian_domain(name=name, memory_mib=192, architecture=target.architecture) for name in ("east", "west")]
     with boot(target, *domains, cpus=2, memory_mib=MACHINE_MIB) as session:
         console = session.console
         console.expect("input goes to east", ANSWER_SECONDS)
@@ -80,9 +78,9 @@ def test_lines_of_four_floods_never_mix(target: Hypervisor, own_guest: OwnGuest)
 
 def test_a_flood_costs_another_no_character(boot: Boot, target: Hypervisor, own_guest: OwnGuest) -> None:
     """Debian's driver is told when its port is full, and all of what it says arrives, in order."""
-    last = 2000
+    last = 1000
     flood = Load("flood", "console").domain(own_guest(target, "load"), 0, 100_000_000)
-    debian = debian_domain(architecture=board(target.board).architecture)
+    debian = debian_domain(architecture=target.architecture)
     with boot(replace(target, bootargs="sched=credit2"), debian, flood, cpus=2) as session:
         console = session.console
         console.expect("debian# ", BOOT_SECONDS)
