@@ -37,12 +37,12 @@ def test_debian_with_two_vcpus_on_one_cpu_of_arm32(boot: Boot, xenarm32: Hypervi
     debian_with_two_vcpus_on_one_cpu(boot, xenarm32, "credit2")
 
 
-def test_two_debians_and_two_of_ours_on_two_cpus(boot: Boot, xenarm: Hypervisor, built_board: str) -> None:
+def test_two_debians_and_two_of_ours_on_two_cpus(boot: Boot, target: Hypervisor) -> None:
     """Eight vCPUs on two CPUs: every domain answers when it has the keyboard."""
     names = ["west", "east"]
-    debians = [debian_domain(2, 192, name) for name in names]
-    hellos = [replace(own_domain(built_board, "hello", 2, 32), name=name) for name in ("north", "south")]
-    with boot(replace(xenarm, bootargs="sched=credit2"), *debians, *hellos, cpus=2) as session:
+    debians = [debian_domain(2, 192, name, architecture=target.architecture) for name in names]
+    hellos = [replace(own_domain(target.board, "hello", 2, 32), name=name) for name in ("north", "south")]
+    with boot(replace(target, bootargs="sched=credit2"), *debians, *hellos, cpus=2) as session:
         console = session.console
         for _ in names:  # in whatever order
             console.expect(r"\((west|east)\).*Run /init as init process", BOOT_SECONDS)
