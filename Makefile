@@ -65,11 +65,13 @@ console: $(STAMP) ## the console of a board: PORT=/dev/ttyUSB0 BAUD=<n> DOMAINS=
 debug: $(STAMP) ## gdb on the running board, with Python's lines and commands for domains, vCPUs, stage 2, the log: TARGET=<host:port>
 	@$(PY) -m xenarm.tools.debug --board $(board) $(if $(TARGET),--target '$(TARGET)')
 
+TEST_BOARD := $(if $(filter command line,$(origin board)),$(board))
 .PHONY: test
-test: $(STAMP) ## run all tests: PYTEST_ARGS='-k name' to choose
+test: $(STAMP) ## run all tests, with board=<name> on the command line those that concern it: PYTEST_ARGS='-k name' to choose
+	@$(if $(TEST_BOARD),$(PY) -m xenarm.tools.boards --board '$(TEST_BOARD)' >/dev/null)
 	@$(PY) -m xenarm.tools.doctor test --quiet
 	@$(PY) -m xenarm.tools.debian --quiet
-	@$(PY) -m pytest -n 2 tests $(PYTEST_ARGS)
+	@$(PY) -m pytest -n 2 tests $(if $(TEST_BOARD),--board '$(TEST_BOARD)') $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations of all boards, a build without each switch: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n

@@ -14,12 +14,26 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import of_board
 from xenarm.tools import build, doctor
 from xenarm.tools.hypervisor import Hypervisor, debian_xen, ours
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import DomainSpec, Machine
 from xenarm.tools.paths import BUILD, DEFAULT_BOARD, board_dir
 from xenarm.tools.session import Session, booted
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--board", help="run the tests that concern this board alone (tests/of_board.py)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    of_board.check(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    of_board.select(config, items, TARGETS)
+
 
 settings.register_profile("xenarm", deadline=None)  # the first call of a function renders it
 settings.load_profile("xenarm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import boards
 from boards import BOARDS, board
+from tests import of_board
 from tests.xenarm.trees import parse
 from xenarm.tools import boards as listing
 from xenarm.tools import kconfig
@@ -111,3 +113,53 @@ def test_the_tree_that_doctor_sees_has_what_a_start_has() -> None:
     """QEMU's Versal has PSCI only with something to start."""
     found = board("xlnx-versal-virt")
     assert any(node.name == "psci" for node in parse(machine_dtb(Machine(found, SOURCES / "none", (), found.max_cpus))).walk())
+
+
+# ---- the tests of a board --------------------------------------------------------------------------------------------------
+
+
+TARGET_ROWS = {"arm64-gicv2": ("xenarm", 2), "arm32": ("xenarm32", 2)}
+TESTS = ROOT / "tests"
+
+
+@pytest.mark.parametrize(
+    ("file", "params", "fixtures", "of"),
+    [
+        ("xenarm/test_psci.py", {}, [], set(BOARDS)),
+        ("tools/test_ymodem.py", {"size": 3}, [], set(BOARDS)),
+        ("tools/test_boards.py", {"name": "lager"}, [], {"lager"}),
+        ("boards/test_zcu102.py", {}, [], {"zcu102"}),
+        ("boards/test_life.py", {"target": "arm32"}, ["target"], {"qemu-virt-arm32"}),
+        ("boards/test_life.py", {"target": "arm64-gicv2"}, ["target"], {"qemu-virt-arm64"}),
+        ("guests/test_hello.py", {}, ["boot", "xenarm"], {"qemu-virt-arm64"}),
+        ("boards/test_midway.py", {}, ["xenarm32"], {"midway", "qemu-virt-arm32"}),
+        ("engines/test_basics.py", {}, [], set()),
+        ("freestanding/test_thumb.py", {}, [], set()),
+    ],
+)
+def test_which_boards_a_test_concerns(file: str, params: dict[str, object], fixtures: list[str], of: set[str]) -> None:
+    assert (TESTS / file).exists()
+    assert {name for name in BOARDS if of_board.concerns(name, TESTS / file, params, fixtures, TARGET_ROWS)} == of
+
+
+def collected(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments, "tests/tools/test_boards.py", "tests/boards/test_midway.py", "tests/engines/test_basics.py"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+
+
+def test_a_boards_tests_are_chosen() -> None:
+    """`make test board=B`, which looks at the name before all else."""
+    result = collected("--board", "midway")
+    assert result.returncode == 0, result.stderr
+    assert "[midway]" in result.stdout and "test_midway.py" in result.stdout
+    assert "[lager]" not in result.stdout and "engines/test_basics.py::" not in result.stdout
+    others = collected().stdout
+    assert "[lager]" in others and "engines/test_basics.py::" in others
+
+
+def test_a_board_that_there_is_not_has_no_tests() -> None:
+    refused = collected("--board", "nosuch")
+    assert refused.returncode != 0 and "ERROR: there is no board 'nosuch'; the boards are: arndale, " in refused.stderr
+    made = subprocess.run(["make", "--no-print-directory", "test", "board=nosuch"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    assert made.returncode != 0 and not made.stdout
+    assert [line for line in made.stderr.splitlines() if not line.startswith("make")] == [f"error: there is no board 'nosuch'; the boards are: {', '.join(sorted(BOARDS))}"]
