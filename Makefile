@@ -74,10 +74,11 @@ test: $(STAMP) ## run all tests, with board=<name> on the command line those tha
 	@$(PY) -m pytest -n 2 tests $(if $(TEST_BOARD),--board '$(TEST_BOARD)') $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations of all boards, a build without each switch: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n
+test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations of all boards, a build without each switch, each 32-bit tree of Debian's: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n
 	@XENARM_PROFILE=long $(PY) -m pytest -o faulthandler_timeout=0 -s tests/engines/test_programs.py $(PYTEST_ARGS)
 	@XENARM_CONFIGURATIONS=$(or $(XENARM_CONFIGURATIONS),100) $(PY) -m pytest -o faulthandler_timeout=0 -s tests/boards/test_random_configurations.py $(PYTEST_ARGS)
 	@XENARM_SWITCHES=all $(PY) -m pytest -o faulthandler_timeout=0 tests/boards/test_switches.py $(PYTEST_ARGS)
+	@XENARM_TREES=all $(PY) -m pytest tests/xenarm/test_tree_doctor.py $(PYTEST_ARGS)
 
 .PHONY: trace
 trace: $(STAMP) ## turn a trace into JSON for Perfetto: FILE=<console log or memory dump> OUT=<file>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.xenarm.trees import compile_source
+from xenarm.config import CONFIG
 from xenarm.config import ROOT as CHECKOUT
-from xenarm.tools import debian
+from xenarm.tools import debian, kconfig
 from xenarm.tools.layout import source_dtb
 from xenarm.tools.paths import BOARDS
 from xenarm.tools.tree_checks import Place, Report, examine
@@ -122,20 +124,48 @@ def test_a_damaged_tree_is_one_finding(damage: bytes | str) -> None:
     assert report.errors == 1 and not report.sections and report.findings[0].remedy
 
 
-def test_every_tree_that_debian_ships() -> None:
-    """Both architectures' with one image's configuration: no crash, and every finding is whole."""
-    paths = []
-    for port in debian.PORTS.values():
-        debian.fetch(architecture=port.architecture)
-        paths += sorted((port.directory / port.architecture / "root" / "usr" / "lib").glob("linux-image-*/**/*.dtb"))
-    assert len(paths) > 1400
+def shipped(architecture: str) -> list[Path]:
+    """The trees of Debian's kernel package."""
+    port = next(port for port in debian.PORTS.values() if port.architecture == architecture)
+    debian.fetch(architecture=architecture)
+    return sorted((port.directory / architecture / "root" / "usr" / "lib").glob("linux-image-*/**/*.dtb"))
+
+
+def well_examined(paths: list[Path]) -> int:
+    """Every finding is whole, without a crash; how many trees have an interrupt controller and timers as they should be."""
     good = 0
     for path in paths:
         report = examine(path.read_bytes(), PLACE)
         assert report.sections["machine"] and report.sections["memory"], path
         assert all(finding.node and ": " in finding.what and finding.remedy for finding in report.findings), path
         good += not any("interrupt" in finding.what and finding.error for finding in report.findings)
-    assert good > 400, "most 64-bit boards have an interrupt controller and timers as they should be"
+    return good
+
+
+def test_every_tree_that_debian_ships() -> None:
+    """Both architectures' with one image's configuration."""
+    paths = [*shipped("arm64"), *shipped("armhf")]
+    assert len(paths) > 1400
+    assert well_examined(paths) > 400, "most 64-bit boards are as they should be"
+
+
+IN_32_BITS = """import sys
+from tests.xenarm.test_tree_doctor import CONFIG, shipped, well_examined
+paths = shipped("armhf")[:: int(sys.argv[1])]
+assert CONFIG.ARM32
+print(len(paths), well_examined(paths))
+"""
+
+
+def test_32_bit_trees_with_a_32_bit_image(tmp_path: Path) -> None:
+    """Every fifth in the suite, all with XENARM_TREES=all (`make test-long`)."""
+    step = 1 if os.environ.get("XENARM_TREES") == "all" else 5
+    kconfig.changed("qemu-virt-arm32", {}, tmp_path / "config")
+    environment = {**os.environ, "XENARM_CONFIG": str(tmp_path / "config")}
+    result = subprocess.run([sys.executable, "-c", IN_32_BITS, str(step)], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False, timeout=350)
+    assert result.returncode == 0, result.stderr
+    looked_at, good = map(int, result.stdout.split())
+    assert looked_at * step > 890 and good * step > 150, "a quarter of them have the controller and timers that virtualization needs"
 
 
 CLUSTER = """CPUs
