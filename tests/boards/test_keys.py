@@ -11,8 +11,10 @@ from tests.boards.loads import Load
 from tests.conftest import Boot
 from tests.guests.conftest import OwnGuest, own_guest
 from xenarm.tools.console import ConsoleTimeout
+from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
-from xenarm.tools.machine import Architecture
+from xenarm.tools.layout import compose
+from xenarm.tools.machine import Architecture, Machine
 from xenarm.tools.run import own_domain
 from xenarm.tools.session import Session
 
@@ -195,3 +197,23 @@ def test_the_machine_restarts(boot: Boot, target: Hypervisor) -> None:
         session.console.send("R")
         session.console.expect("the machine restarts", SECONDS)
         assert session.console.drain_until_closed(SECONDS) or "xenarm, image at" in session.console.text()
+
+
+def test_a_port_without_an_interrupt_is_polled(boot: Boot, target: Hypervisor) -> None:
+    """As ThunderX's: input reaches the guest and the hypervisor, and long reports come out whole, though nothing interrupts."""
+    domain = own_domain(target.board, "hello")
+    tree = Tree(compose(Machine(target.machine, target.image, (domain,), 1, 1024)).dtb)
+    tree.remove("/pl011@9000000", "interrupts")
+    with boot(target, domain, dtb=tree.blob()) as session:
+        console = session.console
+        console.expect(PROMPT, SECONDS)
+        console.send("echo typed-by" + "-hand\r")
+        console.expect(r"\ntyped-by-hand", SECONDS)
+        to_hypervisor(session)
+        console.send("*")
+        console.expect(r"virtual timer control", SECONDS)
+        console.send("q")
+        console.expect(r"serial ring: \d+ waiting, 0 lost", SECONDS)
+        to_guest(session)
+        console.send("off\r")
+        session.wait_off(SECONDS)

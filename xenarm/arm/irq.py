@@ -8,7 +8,7 @@ from xenarm.arm.dump import dump_asked, dump_wanted
 from xenarm.arm.timer import alarm_expired, vtimer_expired
 from xenarm.arm.traced import tracing_attend
 from xenarm.config import CONFIG
-from xenarm.core.console import console_interrupt, console_irq, console_poll, console_waits
+from xenarm.core.console import console_interrupt, console_irq, console_poll, console_polled, console_waits
 from xenarm.core.domain import Vcpu
 from xenarm.core.halt import halt
 from xenarm.core.listing import listing_continue
@@ -71,6 +71,7 @@ def irq_other(v: Vcpu, iar: u32, intid: u32) -> bool:
         alarm_expired(v)
         tracing_continue()
         listing_continue()
+        console_polled()
     elif intid == SGI_STOP:
         halt()
     elif intid == GIC.maintenance_ppi:

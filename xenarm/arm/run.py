@@ -26,7 +26,7 @@ from xenarm.arm.traced import tracing_vectors
 from xenarm.arm.variant import HCR_GUEST, HCR_NO_GUEST, cpu_control, enter_guest, load_general, load_system, vcpu_address, vcpu_prepare, vectors_choose
 from xenarm.arm.vcpu import cpus_online
 from xenarm.config import CONFIG
-from xenarm.core.console import console_poll
+from xenarm.core.console import console_poll, console_polled
 from xenarm.core.domain import DOMAINS, MAX_DOMAINS, Domain, DomainState, Extra, Power, Vcpu, vcpu_domain, vcpu_place
 from xenarm.core.event_channel import channels_vcpu_starts
 from xenarm.core.sched.scheduler import sched_wake, sched_yield
@@ -254,6 +254,7 @@ def cpu_run() -> None:
     _ = START.settled.fetch_add(1)
     while START.over.load_acquire() == 0:
         cpu_relax()
+    console_polled()
     while True:
         chosen = vcpu_choose(me)
         if chosen is not None:

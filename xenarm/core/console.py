@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from freestanding import Array, Struct, View, array, fn, saturating_sub, truncate, u8, u32, u64, zeroed
 from xenarm.abi.layout import GUEST_PL011_SIZE
-from xenarm.arch import arch_counter, arch_counter_hz, mmu_map_small_device
+from xenarm.arch import arch_counter, arch_counter_hz, cpu_index, mmu_map_small_device
+from xenarm.arm.timer import alarm_by
 from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import HostPhys
@@ -47,6 +48,7 @@ __all__ = [
     "console_irq",
     "console_place",
     "console_poll",
+    "console_polled",
     "console_waits",
     "console_rescue",
     "console_start",
@@ -59,6 +61,7 @@ HYPERVISOR = 0xFFFF_FFFE  # has the input
 MOST_KEYS = 16  # for the hypervisor, taken at once; what is typed ahead of them waits in the port
 MOST_INPUT = 4096  # characters handled in one interrupt: a flood of input must not keep the CPU
 SHARED_OUT = RING_SIZE // 4  # of the port's ring: what all domains together may bring in until so much was sent
+POLLS_SENDING, POLLS_IDLE = 1000, 100  # a second, of a port without an interrupt
 PATIENCE_MS = 50  # how long a domain's silent unfinished line keeps the others waiting
 
 
@@ -441,6 +444,14 @@ def console_irq() -> None:
         with CONSOLE.lock:
             drain()
     console_poll()
+
+
+@fn
+def console_polled() -> None:
+    """A port without an interrupt, looked at by the first CPU when EL2's timer has expired: soon again while there is something to send. Without a lock."""
+    if SERIAL.base != 0 and SERIAL.intid == 0 and cpu_index() == 0:
+        console_irq()
+        alarm_by(u32(0), arch_counter() + arch_counter_hz() // (POLLS_SENDING if RING.head != RING.tail else u64(POLLS_IDLE)))
 
 
 @fn

@@ -267,8 +267,8 @@ def serial_drain() -> None:
 
 @fn
 def serial_queue(on: bool) -> None:
-    """Let output wait in the ring, from the moment that the port's interrupt is handled. A port without one is waited for."""
-    RING.on = on and SERIAL.intid != 0
+    """Let output wait in the ring, from the moment that the port's interrupt is handled, or a port without one is polled."""
+    RING.on = on
 
 
 @fn
