@@ -86,7 +86,9 @@ def test_room(model: Controller) -> None:
 def test_the_distributor(model: Controller) -> None:
     assert GIC.intids == model.kind.intids
     assert set(model.targets.values()) == {0}, "no shared interrupt goes anywhere"
-    assert model.priorities[: model.kind.intids] == b"\xa0" * model.kind.intids
+    priorities = bytearray(b"\xa0" * model.kind.intids)
+    priorities[GIC.maintenance_ppi] = 0xC0  # the least urgent
+    assert model.priorities[: model.kind.intids] == priorities
     assert not model.enabled - set(range(32)) and model.control == 1
 
 

@@ -185,11 +185,18 @@ def test_a_flush_waits_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert port.fifo == b"!" and not RING.on
 
 
-def test_a_port_without_interrupt_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    ring(monkeypatch)
+def test_a_port_without_interrupt_has_the_ring_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the FIFO does not take waits until the port is polled."""
+    port = ring(monkeypatch)
     SERIAL.intid = 0
     serial.serial_queue(True)
-    assert not RING.on
+    for c in b"x" * 16 + b"later":
+        serial.serial_put(c)
+    assert RING.on and RING.head - RING.tail == 5
+    port.drain(1000)
+    serial.serial_drain()
+    port.drain(1000)
+    assert port.sent == b"x" * 16 + b"later" and RING.head == RING.tail
 
 
 def test_setup_turns_the_port_off_to_change_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

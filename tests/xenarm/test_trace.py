@@ -529,6 +529,7 @@ def test_each_cpu_takes_notice_once_and_notes_what_it_runs(rings: list[Ring]) ->
         on(cpu, 10)
         _ = trace.trace_attended()
     empty(rings)
+    SCHED_CPUS[0].current = None
     SCHED_CPUS[1].current = vcpu(2).sched
     vcpu(2).sched.index = 2
     TRACE.classes.store(ALL)

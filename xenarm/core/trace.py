@@ -139,7 +139,7 @@ NO_DOMAIN = 0xFF
 NO_VCPU = 0xFFFF
 DOMAIN_SHIFT = 8
 VCPU_SHIFT = 16
-assert MAX_DOMAINS <= NO_DOMAIN , "a domain's number fits an event"
+assert MAX_DOMAINS <= NO_DOMAIN, "a domain's number fits an event"
 
 
 class Record(Struct):
