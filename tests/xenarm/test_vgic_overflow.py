@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.xenarm.gic_model import Machine, machine
@@ -203,6 +203,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["pend", "pend", "take", "take", "end
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from([2, 3]), st.integers(1, 4), st.booleans(), STEPS)
+@example(2, 1, False, [("pend", 0), ("pend", 1)])
 def test_it_is_a_bare_controllers(version: int, lists: int, split: bool, steps: list[tuple[str, int]]) -> None:
     with machine(lists=lists, version=version) as m:
         set_up(m)

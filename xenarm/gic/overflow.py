@@ -30,6 +30,7 @@ WORST_PRIORITY = 0xFF
 NOTHING = 0xFFFF_FFFF
 NO_LIST = 32
 TELL_SHORT = int(GichControl(UIE=True, NPIE=True))
+TELL_NONE_PENDING = int(GichControl(NPIE=True))
 TELL_ENDS = int(GichControl(LRENPIE=True))
 COUNT_SHIFT = 27
 EOI_COUNT = 31 << COUNT_SHIFT
@@ -183,7 +184,7 @@ def lists_tell(v: Vcpu, counted: u32) -> None:
     """Which maintenance interrupts there are to be."""
     control = GIC.lists_run
     if v.vgic.short:
-        control |= TELL_SHORT
+        control |= TELL_SHORT if GIC.list_registers > 1 else u32(TELL_NONE_PENDING)  # of a single one at most one is in use: UIE would never end
     if v.extra & Extra.SPILLED != 0:
         control |= TELL_ENDS
     v.vgic.control = control
