@@ -18,8 +18,8 @@ PATH_SIZE = 96
 
 
 @fn(inline=False)
-def piece(base: u64, size: u64, what: View[u8], whose: View[u8]) -> None:
-    printk(f"  {base:#012x} {(size + (KIB - 1)) // KIB:9d} KiB  {what}{whose}")
+def piece(base: u64, size: u64, what: View[u8]) -> None:
+    printk(f"  {base:#012x} {(size + (KIB - 1)) // KIB:9d} KiB  {what}")
 
 
 @fn
@@ -29,7 +29,7 @@ def report_claims() -> None:
         c = MEMORY.claims[i]
         text = array(u8, PATH_SIZE)
         size = claim_text(HOST_TREE, c, text)
-        piece(c.base, image_stays() if c.kind == ClaimKind.IMAGE else c.size, text[:size], b"")
+        piece(c.base, image_stays() if c.kind == ClaimKind.IMAGE else c.size, text[:size])
 
 
 @fn
@@ -56,4 +56,4 @@ def memory_report() -> None:
     if CONFIG.STATIC_SHM:
         shared_memory_report()
     for k in range(MEMORY.free_count):
-        piece(MEMORY.free[k].base, MEMORY.free[k].end - MEMORY.free[k].base, b"free", b"")
+        piece(MEMORY.free[k].base, MEMORY.free[k].end - MEMORY.free[k].base, b"free")
