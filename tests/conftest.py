@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 settings.register_profile("xenarm", deadline=None)  # the first call of a function renders it
 settings.load_profile("xenarm")
 
-BOARD32 = "qemu-virt-arm32"
+BOARD32 = of_board.BOARD32
 TARGETS = {"arm64-gicv2": ("xenarm", 2), "arm64-gicv3": ("xenarm", 3), "arm32": ("xenarm32", 2)}
 """Machines on which the same bodies hold: the image's fixture, and the version of the interrupt controller."""
 FIRST_TARGET = next(iter(TARGETS))

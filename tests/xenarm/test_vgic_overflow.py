@@ -55,6 +55,13 @@ def acknowledge(m: Machine, cpu: int = 0) -> int | None:
     return None if taken is None else taken[0] - SPI
 
 
+def take_all(m: Machine, count: int) -> None:
+    """So many, each before the one that it preempts has ended."""
+    for n in range(count):
+        pend(m, n)
+        assert acknowledge(m) == n
+
+
 def end(m: Machine, n: int, cpu: int = 0) -> None:
     m.bus.interfaces[cpu].end(SPI + n)
     m.settle()
@@ -131,9 +138,7 @@ def test_another_cpu_deactivates(version: int) -> None:
 def test_what_is_active_does_not_end_a_wait(version: int) -> None:
     with machine(lists=2, version=version) as m:
         set_up(m)
-        for n in range(4):
-            pend(m, n)
-            assert acknowledge(m) == n
+        take_all(m, 4)
         m.play(0)
         assert m.vcpus[0].extra & Extra.SPILLED and not vcpu_has_interrupt(m.vcpus[0])
         pend(m, 7)
@@ -146,9 +151,7 @@ def test_an_end_that_was_counted_is_not_lost_when_the_vcpu_leaves_its_cpu(versio
     with machine(lists=2, version=version) as m:
         set_up(m)
         v = m.vcpus[0]
-        for n in range(3):
-            pend(m, n)
-            assert acknowledge(m) == n
+        take_all(m, 3)
         m.bus.interfaces[0].end(SPI + 2)
         m.bus.interfaces[0].end(SPI + 1)
         m.bus.interfaces[0].end(SPI)
@@ -166,9 +169,7 @@ def test_an_end_that_was_counted_is_not_lost_when_the_vcpu_leaves_its_cpu(versio
 def test_a_vcpu_that_goes_off_has_nothing_active(version: int) -> None:
     with machine(lists=2, version=version) as m:
         set_up(m)
-        for n in range(4):
-            pend(m, n)
-            assert acknowledge(m) == n
+        take_all(m, 4)
         m.play(0)
         vgic_park(m.vcpus[0])
         assert active(m) == set()
