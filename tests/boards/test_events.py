@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from boards import board
-from tests.conftest import Boot
-from tests.guests.conftest import notify_guest
+from tests.conftest import BOARD32, Boot
+from tests.guests.conftest import OwnGuest, notify_guest, own_guest
 from xenarm.tools.dtb import Tree
-from xenarm.tools.hypervisor import Hypervisor
+from xenarm.tools.hypervisor import Hypervisor, debian_xen
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.session import Session
 
-__all__ = ["notify_guest"]
+__all__ = ["notify_guest", "own_guest"]
 
 SECONDS = 120
 ROUNDS = 500
+GICV2_KINDS = (("arm64-gicv2", DEFAULT_BOARD), ("arm64-gicv2", BOARD32), ("arm32", BOARD32))
+"""The machine, and the board that the guest is made for, which says whether it is a 32-bit one."""
+KINDS = (*GICV2_KINDS, ("arm64-gicv3", DEFAULT_BOARD))
 MEMORY_MIB = 1024
 PING_PORT, PONG_PORT = 10, 11
 PING_END, PONG_END = 0xE1, 0xE2
@@ -37,11 +40,9 @@ def pair(guest: Path, dies: int = 0) -> tuple[DomainSpec, DomainSpec]:
     )
 
 
-def with_channel(
-    hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cpus: int, changes: dict[str, tuple[int, ...]] | None = None, gic: int = 2
-) -> bytes:
+def with_channel(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cpus: int, changes: dict[str, tuple[int, ...]] | None = None) -> bytes:
     """The machine's tree, with a channel between `ping` and `pong`; `changes` are properties of nodes below /chosen."""
-    tree = Tree(compose(Machine(board(DEFAULT_BOARD).with_gic(gic), hypervisor.image, domains, cpus, MEMORY_MIB, hypervisor.bootargs)).dtb)
+    tree = Tree(compose(Machine(hypervisor.machine, hypervisor.image, domains, cpus, MEMORY_MIB, hypervisor.bootargs)).dtb)
     for domain, port, own, other in (("ping", PING_PORT, PING_END, PONG_END), ("pong", PONG_PORT, PONG_END, PING_END)):
         node = f"/chosen/{domain}/evtchn@{own:x}"
         tree.set_strings(node, "compatible", "xen,evtchn-v1")
@@ -65,11 +66,11 @@ def test_two_domains_notify_each_other(boot: Boot, hypervisor: Hypervisor, notif
         assert both_end(session) > 0
 
 
-@pytest.mark.parametrize("gic", [2, 3])
-def test_one_side_restarts_in_the_middle(boot: Boot, xenarm: Hypervisor, notify_guest: Path, gic: int) -> None:
+@pytest.mark.parametrize(("target", "guest_board"), KINDS, indirect=["target"])
+def test_one_side_restarts_in_the_middle(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board: str) -> None:
     """The channel is there again, and tells of what was lost: no round trip is left open. The memory map is made anew with either controller."""
-    domains = pair(notify_guest, dies=ROUNDS // 2)
-    with boot(xenarm, *domains, cpus=2, memory_mib=MEMORY_MIB, gic=gic, dtb=with_channel(xenarm, domains, 2, gic=gic)) as session:
+    domains = pair(own_guest(replace(target, board=guest_board), "notify"), dies=ROUNDS // 2)
+    with boot(target, *domains, cpus=2, memory_mib=MEMORY_MIB, dtb=with_channel(target, domains, 2)) as session:
         both_end(session, life=2)
         assert "domain pong: restart 1, reason REBOOT" in session.console.text()
         session.wait_off(SECONDS)
@@ -99,12 +100,14 @@ def conform(session: Session) -> list[str]:
     return re.findall(r"conform(?: \d+)?: (?:call|word|port|features)[^\r\n]*", session.console.text())
 
 
-def test_hypercalls_give_what_xens_give(boot: Boot, xenarm: Hypervisor, xen: Hypervisor, notify_guest: Path) -> None:
+@pytest.mark.parametrize(("target", "guest_board"), GICV2_KINDS, indirect=["target"])
+def test_hypercalls_give_what_xens_give(boot: Boot, target: Hypervisor, own_guest: OwnGuest, guest_board: str) -> None:
     """Line by line: results, errors, what is written back, and what the upcall brings."""
+    guest = own_guest(replace(target, board=guest_board), "notify")
     said: list[list[str]] = []
-    for hypervisor in (xen, xenarm):
-        first = notify_domain(notify_guest, "conform", "mode=conform", xen_enhanced="no-xenstore")
-        second = notify_domain(notify_guest, "other", "mode=pong", xen_enhanced="no-xenstore")
+    for hypervisor in (debian_xen(board=target.board), target):
+        first = notify_domain(guest, "conform", "mode=conform", xen_enhanced="no-xenstore")
+        second = notify_domain(guest, "other", "mode=pong", xen_enhanced="no-xenstore")
         with boot(hypervisor, first, second, cpus=2, memory_mib=MEMORY_MIB) as session:
             said.append(conform(session))
     assert len(said[0]) > 150

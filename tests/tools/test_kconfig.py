@@ -70,7 +70,7 @@ def test_a_dot_config_tailors_another_board(dot: Path) -> None:
     change(dot, "# CONFIG_LOG_LEVEL_DEBUG is not set", "CONFIG_LOG_LEVEL_DEBUG=y")
     lines = built_with(BOARD32)
     assert {"# CONFIG_VPL011 is not set", "CONFIG_LOG_LEVEL_DEBUG=y", "CONFIG_ARM32=y", 'CONFIG_BOARD="qemu-virt-arm32"'} <= lines
-    assert not {"CONFIG_GICV3=y", "CONFIG_EVENT_CHANNELS=y"} & lines
+    assert not {"CONFIG_GICV3=y", "CONFIG_AARCH32_GUESTS=y"} & lines
 
 
 def test_a_number_that_the_board_cannot_have_is_refused(dot: Path) -> None:

@@ -24,9 +24,9 @@ from xenarm.arm64.registers import MODEL, PSR_RESET, Ec
 from xenarm.config import CONFIG
 from xenarm.core import log
 from xenarm.core.addresses import PAGE_SIZE, GuestPhys, HostPhys
-from xenarm.core.domain import DOMAINS, Domain, DomainState, Power, Vcpu
+from xenarm.core.domain import DOMAINS, Domain, DomainState, Extra, Power, Vcpu
 from xenarm.core.event_channel import PortState, channel_connect, channel_port, channels_create, channels_release, channels_reset, channels_vcpu_starts, notify
-from xenarm.core.hypercall import hypercall
+from xenarm.core.hypercall import hypercall, hypercall_aarch32
 from xenarm.core.memory import memory_free
 from xenarm.core.result import Result
 from xenarm.core.shared_info import SHARED_TABLES
@@ -490,6 +490,16 @@ def test_an_argument_may_lie_in_two_pages(pair: Pair) -> None:
     at = VIRTUAL + PAGE_SIZE - 2
     assert pair.call(0, Hypercall.EVENT_CHANNEL_OP, Op.BIND_IPI, struct.pack("<II", 1, 0), at=at) == 0
     assert int(hosted.engine().memory.load(RAM + PAGE_SIZE + 2, 4)) == 1
+
+
+@pytest.mark.parametrize(("at", "result"), [(0xFFFF_FFF0, 0), (0xFFFF_FFFC, Errno.EFAULT)], ids=hex)
+def test_an_argument_of_a_32_bit_guest_ends_below_4_gib(pair: Pair, monkeypatch: pytest.MonkeyPatch, at: int, result: int) -> None:
+    """It has no address behind that: translated by its low half, the rest of the argument would lie at 0."""
+    monkeypatch.setattr(pair.m.bus, "translate", lambda address, write: MODEL.update(par_el1=RAM + (address & 0xF000)), raising=False)
+    v = pair.caller(0)
+    monkeypatch.setattr(v, "extra", int(v.extra) | int(Extra.AARCH32))
+    v.regs[12], v.regs[0], v.regs[1] = Hypercall.EVENT_CHANNEL_OP | 1 << 32, Op.BIND_IPI, at | 1 << 63
+    assert int(hypercall_aarch32(v)) == result
 
 
 @given(st.integers(0, HYPERCALL_COUNT + 2), st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1), st.binary(max_size=32))

@@ -1,4 +1,4 @@
-"""Xen's hypercalls on ARM (public/arch-arm.h, xen.h, memory.h, vcpu.h, version.h, sched.h, hvm/): `hvc #0xEA1`, the number in x16, the result in x0."""
+"""Xen's hypercalls on ARM (public/arch-arm.h, xen.h, memory.h, vcpu.h, version.h, sched.h, hvm/): `hvc #0xEA1`, the number in x16 or r12, the result in register 0."""
 
 from freestanding import Struct, size_of, u16, u32, u64
 

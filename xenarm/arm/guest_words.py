@@ -11,6 +11,7 @@ from freestanding import Ptr, Struct, fn, operation, read_once, u8, u32, u64, us
 from xenarm.arm import instructions
 from xenarm.arm.instructions import address_translate_guest_read, address_translate_guest_write, data_memory_barrier, instruction_sync
 from xenarm.arm.hw import Par, read_par_el1, write_par_el1
+from xenarm.config import CONFIG
 from xenarm.p2m.state import P2m
 
 __all__ = [
@@ -53,7 +54,7 @@ def _attempt(name: str, instruction: str) -> Callable[[u64, u64], u64]:
         return u64(WAS_SET if before & mask else 0)
 
     model.__name__ = model.__qualname__ = name
-    template = f"""
+    aarch64 = f"""
         ldaxr {{ret}}, [{{address}}]
         {instruction} x9, {{ret}}, {{mask}}
         stlxr w10, x9, [{{address}}]
@@ -61,7 +62,22 @@ def _attempt(name: str, instruction: str) -> Callable[[u64, u64], u64]:
         cset {{ret}}, ne
         add {{ret}}, {{ret}}, x10, lsl #1
     """
-    attempt: Callable[[u64, u64], u64] = operation(aarch64=template, clobbers=("x9", "x10", "cc", "memory"))(model)
+    armv7 = f"""
+        dmb ish
+        ldrexd {{ret:lo}}, {{ret:hi}}, [{{address:lo}}]
+        {instruction} r8, {{ret:lo}}, {{mask:lo}}
+        {instruction} r9, {{ret:hi}}, {{mask:hi}}
+        strexd r12, r8, r9, [{{address:lo}}]
+        and {{ret:lo}}, {{ret:lo}}, {{mask:lo}}
+        and {{ret:hi}}, {{ret:hi}}, {{mask:hi}}
+        orrs {{ret:lo}}, {{ret:lo}}, {{ret:hi}}
+        it ne
+        movne {{ret:lo}}, #1
+        add {{ret:lo}}, {{ret:lo}}, r12, lsl #1
+        mov {{ret:hi}}, #0
+    """
+    clobbers = ("x9", "x10", "cc", "memory") if CONFIG.ARM64 else ("r8", "r9", "r12", "cc", "memory")
+    attempt: Callable[[u64, u64], u64] = operation(aarch64=aarch64, armv7=armv7, clobbers=clobbers)(model)
     return attempt
 
 

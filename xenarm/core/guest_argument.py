@@ -6,14 +6,16 @@ An argument is a structure of at most ARGUMENT_SIZE bytes, little-endian, in one
 from freestanding import Array, Struct, array, fn, u8, u16, u32, u64, usize
 
 from xenarm.arch import guest_address_translate, guest_byte_read, guest_byte_write
+from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
-from xenarm.core.domain import Domain, Vcpu, vcpu_domain
+from xenarm.core.domain import Domain, Vcpu, vcpu_domain, vcpu_is_aarch32
 from xenarm.core.guest_memory import guest_memory_owns
 
 __all__ = ["ARGUMENT_SIZE", "Argument", "argument_read", "argument_write", "get16", "get32", "get64", "put16", "put32", "put64"]
 
 ARGUMENT_SIZE = 24
 LAST_ADDRESS = 0xFFFF_FFFF_FFFF_FFFF
+LAST_ADDRESS32 = 0xFFFF_FFFF
 
 
 class Argument(Struct):
@@ -42,10 +44,16 @@ def locate(v: Vcpu, address: u64, write: bool) -> u64:
 
 
 @fn
+def last_address(v: Vcpu) -> u64:
+    """The caller's last virtual address: nothing wraps."""
+    return u64(LAST_ADDRESS32) if not CONFIG.ARM64 or vcpu_is_aarch32(v) else u64(LAST_ADDRESS)
+
+
+@fn
 def argument_read(v: Vcpu, address: u64, length: usize, write: bool, a: Argument) -> bool:
     """Copy an argument of `length` bytes, which is written back later if `write`. False: the caller may not do so itself."""
     size = u64(length)
-    if size > ARGUMENT_SIZE or address > LAST_ADDRESS - size:
+    if size > ARGUMENT_SIZE or address > last_address(v) - size:
         return False
     a.size = size
     a.first_size = min(size, PAGE_SIZE - (address & (PAGE_SIZE - 1)))

@@ -15,7 +15,7 @@ from xenarm.core.guest_interface import hvm_op, memory_op, vcpu_op, version_op
 
 __all__ = ["HYPERCALLS", "HypercallHandler", "hypercall", "hypercall_aarch32"]
 
-# Given the vCPU that calls, on its own CPU, and x0 to x2; gives what x0 becomes.
+# Given the vCPU that calls, on its own CPU, and x0 to x2; gives what register 0 becomes.
 HypercallHandler = Callable[[Vcpu, u64, u64, u64], u64]
 
 AARCH32_NUMBER = 12

@@ -229,10 +229,16 @@ def refuse_channel(fdt: Fdt, plan: Plan, node: Node, fault: ChannelFault) -> boo
 
 
 @fn
+def wants_events(fdt: Fdt, node: Node) -> bool:
+    """Whether a domain is `xen,enhanced`."""
+    present, value = fdt_property(fdt, node, b"xen,enhanced")
+    return present and not list_contains(value, b"disabled")
+
+
+@fn
 def plan_events(fdt: Fdt, plan: Plan) -> bool:
     """Event channels for a domain that is `xen,enhanced` or has static ones."""
-    present, value = fdt_property(fdt, plan.node, b"xen,enhanced")
-    plan.events = present and not list_contains(value, b"disabled")
+    plan.events = wants_events(fdt, plan.node)
     if plan.events:
         log_warning(f"{node_path(fdt, plan.node)}: xen,enhanced: event channels are there, grant tables and xenstore are not: the guest's tree has no hypervisor node")
     for node in fdt_children(fdt, plan.node):
@@ -246,10 +252,12 @@ def plan_events(fdt: Fdt, plan: Plan) -> bool:
 
 @fn
 def plan_no_events(fdt: Fdt, plan: Plan) -> bool:
-    """An image without event channels says so of a node that asks for one, and goes on, as Xen does."""
+    """An image without event channels says so of whatever asks for them, and goes on, as Xen does."""
+    if wants_events(fdt, plan.node):
+        log_warning(f"{node_path(fdt, plan.node)}: xen,enhanced: this image has no event channels (CONFIG_EVENT_CHANNELS); it is ignored")
     for node in fdt_children(fdt, plan.node):
         if fdt_compatible(fdt, node, STATIC_END):
-            log_warning(f"{node_path(fdt, node)}: compatible: this image has no event channels (CONFIG_EVENT_CHANNELS, 64-bit only); it is ignored")
+            log_warning(f"{node_path(fdt, node)}: compatible: this image has no event channels (CONFIG_EVENT_CHANNELS); it is ignored")
     return True
 
 

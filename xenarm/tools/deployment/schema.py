@@ -176,7 +176,7 @@ DOMAIN = {
     "static-memory": Key(rows('[[0x5000_0000, "64 MiB"]]', address, pages), "machine addresses and sizes of its RAM"),
     "direct-map": Key(flag, "its static memory lies where it lies in the machine"),
     "table-memory": Key(size, "memory for its translation tables"),
-    "enhanced": Key(one_of("enabled", "disabled", "no-xenstore"), "Xen's `xen,enhanced`: event channels (64-bit image only)"),
+    "enhanced": Key(one_of("enabled", "disabled", "no-xenstore"), "Xen's `xen,enhanced`: event channels"),
 }
 VCPU = {"affinity": AFFINE, "period-us": PERIOD, "budget-us": BUDGET, "extratime": EXTRA, "windows": WINDOWS}
 SHARED_MEMORY = {
