@@ -14,5 +14,5 @@ def assemble(text: str, target: str, scratch: Path) -> bytes:
     source, output = scratch / "loader.s", scratch / "loader.o"
     source.write_text(text)
     compiler = find_tools({}).compiler
-    subprocess.run([*compiler, f"--target={target}", "-c", str(source), "-o", str(output)], check=True, capture_output=True)
+    subprocess.run([*compiler, f"--target={target}", "-c", str(source), "-o", str(output)], check=True, capture_output=True, timeout=100)
     return Image(output.read_bytes()).section(".text")

@@ -150,9 +150,9 @@ def test_onto_a_partition_and_from_there(either: Case, tmp_path: Path, capfd: py
     with behind_cable(either, f"card-{either.board}", lambda before, piece: piece, *card) as console:
         flash.over_the_line(prepared(console), either.deployment, either.layout, "virtio 0:1")
         first_line(either, console)
-    names = subprocess.run(["mdir", "-b", "-i", f"{tmp_path / 'card'}@@1M", "::"], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(["mdir", "-b", "-i", f"{tmp_path / 'card'}@@1M", "::"], capture_output=True, text=True, check=True, timeout=100).stdout.split()
     assert sorted(names) == ["::/boot.scr", "::/host.dtb", "::/one-kernel", "::/xenarm"]
-    subprocess.run(["mcopy", "-n", "-i", f"{tmp_path / 'card'}@@1M", "::xenarm", str(tmp_path / "back")], check=True)
+    subprocess.run(["mcopy", "-n", "-i", f"{tmp_path / 'card'}@@1M", "::xenarm", str(tmp_path / "back")], check=True, timeout=100)
     assert (tmp_path / "back").read_bytes() == either.layout.machine.hypervisor.read_bytes()
 
 
@@ -286,7 +286,7 @@ def test_a_machine_without_nor_does_not_start_from_it() -> None:
 
 
 def verb(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", f"xenarm.tools.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run([sys.executable, "-m", f"xenarm.tools.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=300)
 
 
 def test_a_qemu_boards_flash_is_a_file_that_run_starts_from(built_board: str, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_machine_ends_with_its_guest(built_board: str) -> None:
 )
 def test_a_mistake_is_one_line(built_board: str, arguments: list[str], line: str) -> None:
     command = [sys.executable, "-m", "xenarm.tools.run", "--no-build", *arguments]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=100)
     assert (result.returncode, result.stderr) == (1, line)
 
 

@@ -270,7 +270,7 @@ def test_the_command_reads_a_console(boot: Boot, target: Hypervisor, scratch: Pa
         say_trace(session)
         (scratch / "log").write_bytes(session.console.transcript)
     command = [sys.executable, "-m", "xenarm", "trace", str(scratch / "log"), "-o", str(scratch / "out.json")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
     assert "0 older ones lost; 0 damaged lines" in result.stderr
     check_format(json.loads((scratch / "out.json").read_text()))
 

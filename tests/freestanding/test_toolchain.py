@@ -333,7 +333,7 @@ def go(a: u32, b: u32) -> u32:
 def run_command(directory: Path, *words: str, seed: str = "0", **more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, **more}
     return subprocess.run([sys.executable, "-m", "freestanding", *words], cwd=directory, env=environment, capture_output=True, text=True,
-                          check=False)
+                          check=False, timeout=100)
 
 
 def test_the_same_bytes_in_any_place_and_under_any_hash_seed(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 def listed(path: Path) -> str:
     """What mkimage says of a file."""
-    return subprocess.run(["mkimage", "-l", str(path)], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(["mkimage", "-l", str(path)], capture_output=True, text=True, check=True, timeout=100).stdout
 
 
 @pytest.fixture
@@ -113,17 +113,17 @@ def test_mkimage_lists_the_fit_with_its_hashes(out: Path) -> None:
 
 
 def test_dumpimage_takes_a_part_out_of_the_fit(out: Path) -> None:
-    said = subprocess.run(["dumpimage", "-T", "flat_dt", "-p", "2", "-o", str(out / "kernel"), str(out / "xenarm.itb")], capture_output=True, text=True, check=False)
+    said = subprocess.run(["dumpimage", "-T", "flat_dt", "-p", "2", "-o", str(out / "kernel"), str(out / "xenarm.itb")], capture_output=True, text=True, check=False, timeout=100)
     assert said.returncode == 0, said.stderr
     assert (out / "kernel").read_bytes() == beacon.image()
 
 
 def test_mtools_reads_the_card(out: Path) -> None:
     card = f"{out / 'sdcard.img'}@@1M"
-    listing = subprocess.run(["mdir", "-b", "-i", card, "::"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["mdir", "-b", "-i", card, "::"], capture_output=True, text=True, check=True, timeout=100).stdout
     assert listing.split() == ["::/xenarm", "::/host.dtb", "::/alpha-kernel", "::/alpha-ramdisk", "::/beta-kernel", "::/boot.cmd", "::/boot.scr"]
     for name in ("alpha-ramdisk", "host.dtb", "boot.scr"):
-        subprocess.run(["mcopy", "-n", "-i", card, f"::{name}", str(out / "copy")], check=True)
+        subprocess.run(["mcopy", "-n", "-i", card, f"::{name}", str(out / "copy")], check=True, timeout=100)
         expected = b"r" * 5000 if name == "alpha-ramdisk" else (out / name).read_bytes()
         assert (out / "copy").read_bytes() == expected
         (out / "copy").unlink()
@@ -139,7 +139,7 @@ def test_cards_of_any_size(tmp_path: Path, sizes: list[int]) -> None:
         return
     fat.write_card(tmp_path / "card", content)
     for name, data in content.items():
-        subprocess.run(["mcopy", "-n", "-i", f"{tmp_path / 'card'}@@1M", f"::{name}", str(tmp_path / "copy")], check=True)
+        subprocess.run(["mcopy", "-n", "-i", f"{tmp_path / 'card'}@@1M", f"::{name}", str(tmp_path / "copy")], check=True, timeout=100)
         assert (tmp_path / "copy").read_bytes() == data
         (tmp_path / "copy").unlink()
     record = (tmp_path / "card").read_bytes()[:512]
@@ -190,7 +190,7 @@ def test_a_board_without_qemu_gets_its_files(tmp_path: Path, name: str) -> None:
     assert layout.hypervisor.base == address and ("xenarm.uimg" in written) == (address < 1 << 32)
     said = listed(tmp_path / "out" / "xenarm.itb")
     assert f"Load Address: {address:#010x}" in said or f"Load Address: {address:08x}" in said
-    tree = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", str(tmp_path / "out/host.dtb")], capture_output=True, text=True, check=True).stdout
+    tree = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", str(tmp_path / "out/host.dtb")], capture_output=True, text=True, check=True, timeout=100).stdout
     assert 'compatible = "xen,domain"' in tree and tree.count('"multiboot,module') + tree.count("multiboot,module") >= 3
 
 
@@ -203,7 +203,7 @@ def test_two_checkouts_make_the_same_bytes(built_board: str, tmp_path: Path) -> 
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Kconfig", "pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / name, copy / name)
-    subprocess.run([sys.executable, "-m", "xenarm.tools.image", "--deploy", "hello"], cwd=copy, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "xenarm.tools.image", "--deploy", "hello"], cwd=copy, check=True, capture_output=True, timeout=350)
     ours, theirs = ROOT / "build" / BOARD, copy / "build" / BOARD
     names = ["xenarm", "xenarm.elf", "flash-stage", "guests/hello", *(f"deploy/hello/{path.name}" for path in (ours / "deploy/hello").iterdir() if path.name[0] != ".")]
     assert len(names) == 12

@@ -25,7 +25,7 @@ CARRIERS = ("host.dtb", "xenarm.itb", "boot.scr", "xenarm.uimg", "sdcard.img", "
 def make(directory: Path, *words: str) -> str:
     """Run make in a directory that has an environment already; its standard output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XENARM", "KCONFIG", "MAKE"))}
-    result = subprocess.run(["make", *words], cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(["make", *words], cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=350)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -68,7 +68,7 @@ def test_the_commands_are_shown_when_asked_for(tmp_path: Path) -> None:
     said = make(ROOT, f"O={tmp_path}", "V=1", "PY=echo")
     assert "--verbose" in said
     command = [sys.executable, "-m", "freestanding", "build", "guests.hello", "-o", str(tmp_path / "hello"), "--commands"]
-    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=350).stdout
     assert re.search(r"^\S*zig.* clang .*-c unit\.c", text, re.MULTILINE)
     assert re.search(r"^\S*zig.* ld\.lld .*-o image\.elf", text, re.MULTILINE)
 

@@ -54,7 +54,7 @@ def test_the_environment_names_the_file(tmp_path: Path) -> None:
     chosen.write_text(config.expand(config.DEFCONFIG).replace("CONFIG_MAX_CPUS=8", "CONFIG_MAX_CPUS=2"))
     code = "from xenarm.config import CONFIG; import sys; print(CONFIG.MAX_CPUS, 'kconfiglib' in sys.modules)"
     environment = {**os.environ, "XENARM_CONFIG": str(chosen)}
-    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
     assert result.stdout.split() == ["2", "False"]
 
 

@@ -117,7 +117,7 @@ def host_tree(directory: Path, deployment: Deployment) -> str:
     image = directory / "hypervisor"
     image.write_bytes(beacon.image())
     blob = compose(plan.replace(machine, hypervisor=image)).dtb
-    text = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", "-"], input=blob, capture_output=True, check=True).stdout.decode()
+    text = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", "-"], input=blob, capture_output=True, check=True, timeout=100).stdout.decode()
     return " ".join(text[text.index("chosen {") :].split())
 
 
@@ -304,7 +304,7 @@ def test_a_mistake_in_imagebuilders_format_too(files: Path, before: str, after: 
 
 def test_an_unknown_deployment_is_named_with_those_there_are() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "xenarm.tools.deploy", "--deploy", "nosuch", "--no-build"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "xenarm.tools.deploy", "--deploy", "nosuch", "--no-build"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
     )
     assert result.returncode == 1
     assert result.stderr == "error: there is no deployment 'nosuch' (deploy/nosuch.toml); those in deploy/ are: hello, pair\n"

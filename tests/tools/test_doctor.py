@@ -44,5 +44,5 @@ def test_another_system_is_told_the_packages(lacking: None, monkeypatch: pytest.
 def test_it_runs_without_the_virtual_environment() -> None:
     """The system's Python, isolated from site packages, has all that it imports."""
     code = "import sys; sys.path.insert(0, '.'); from xenarm.tools import doctor; print(doctor.NEEDS[0].package)"
-    result = subprocess.run(["python3", "-I", "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(["python3", "-I", "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
     assert result.stdout.strip() == "python3-venv"

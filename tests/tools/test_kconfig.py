@@ -192,7 +192,7 @@ def test_editors_without_a_terminal_or_a_display_say_so(dot: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
     for verb, words in (("menuconfig", "needs a terminal"), ("guiconfig", "needs a graphical display")):
         command = [sys.executable, "-m", "xenarm.tools.kconfig", verb]
-        result = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=100)
         assert result.returncode == 1
         assert words in result.stderr
         assert "Traceback" not in result.stderr
@@ -210,7 +210,7 @@ def test_a_window_that_cannot_be_opened_is_one_line(dot: Path, tmp_path: Path) -
 def make(*words: str) -> str:
     """What make would do, without doing it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XENARM", "KCONFIG", "MAKE"))}
-    result = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=100)
     return result.stdout
 
 

@@ -46,7 +46,7 @@ def two_modules(tmp_path: Path) -> DomainSpec:
 
 def source(blob: bytes) -> str:
     """A blob as dtc prints it; dtc also checks it."""
-    run = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", "-"], input=blob, capture_output=True, check=True)
+    run = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", "-"], input=blob, capture_output=True, check=True, timeout=100)
     return run.stdout.decode()
 
 

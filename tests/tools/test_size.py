@@ -108,7 +108,7 @@ def built(directory: Path, **values: object) -> Path:
     directory.mkdir()
     (directory / "program.py").write_text(PROGRAM.format(**values))
     command = [sys.executable, "-m", "freestanding", "build", "program", "-o", "xenarm"]
-    subprocess.run(command, cwd=directory, check=True, env={"PYTHONPATH": f"{ROOT}:{directory}", "PATH": "/usr/bin:/bin"})
+    subprocess.run(command, cwd=directory, check=True, env={"PYTHONPATH": f"{ROOT}:{directory}", "PATH": "/usr/bin:/bin"}, timeout=100)
     return directory
 
 

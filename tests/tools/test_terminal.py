@@ -191,7 +191,7 @@ def test_the_verb_on_a_terminal_with_a_log(tmp_path: Path) -> None:
 
 def test_nothing_to_connect_to_is_one_line(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "xenarm.tools.terminal", "--port", str(tmp_path / "nosuch")], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "-m", "xenarm.tools.terminal", "--port", str(tmp_path / "nosuch")], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=100
     )
     assert result.returncode == 1 and result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
     assert "cannot be reached" in result.stderr and "CONSOLE=1" in result.stderr

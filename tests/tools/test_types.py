@@ -9,5 +9,5 @@ from xenarm.tools.paths import ROOT
 
 
 def test_the_project_is_strictly_typed() -> None:
-    result = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=350)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -142,6 +142,6 @@ def test_what_a_guest_sees_and_what_is_switched(tmp_path: object) -> None:
     config = tmp_path / "config"  # type: ignore[operator]
     config.write_text(expand(ROOT / "configs" / "qemu-virt-arm32_defconfig"))
     environment = {**os.environ, "XENARM_CONFIG": str(config)}
-    done = subprocess.run([sys.executable, "-c", IN_ITS_OWN_CONFIGURATION], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", IN_ITS_OWN_CONFIGURATION], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=350)
     assert done.stdout == "all well\n", done.stderr
     assert registers.MODEL is MODEL

@@ -19,6 +19,6 @@ def test_every_soc_against_its_registers(tmp_path: Path) -> None:
     text = config.read_text()
     config.write_text("\n".join([text, *(f"{name}=y" for name in [*socs, "CONFIG_SOC_XGENE", "CONFIG_SOC_BCM2711"])]) + "\n")
     command = [sys.executable, "-m", "pytest", "-q", "tests/xenarm/soc_cases.py"]
-    result = subprocess.run(command, cwd=ROOT, env={**os.environ, "XENARM_CONFIG": str(config)}, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=ROOT, env={**os.environ, "XENARM_CONFIG": str(config)}, capture_output=True, text=True, check=False, timeout=350)
     assert result.returncode == 0, result.stdout[-6000:]
     assert " passed" in result.stdout

@@ -581,7 +581,7 @@ def test_the_command(rings: list[Ring], tmp_path: Path) -> None:
     for data in (said(), memory(rings)):
         source.write_bytes(data)
         command = [sys.executable, "-m", "xenarm.tools.trace", str(source), "-o", str(out)]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
         assert result.stderr == "1 events of 2 CPUs; 0 older ones lost; 0 damaged lines\n"
         check_format(json.loads(out.read_text()))
 

@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_machine(changes: dict[str, str], says: str) -> Non
     if "reg =" in changes.get("gic", "") or "compatible" in changes.get("gic", "") or "interrupts" in changes.get("gic", ""):
         blob = host()  # dtc refuses a property twice
         name = changes["gic"].split(" = ")[0]
-        source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts"], input=blob, stdout=subprocess.PIPE, check=True).stdout.decode()
+        source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts"], input=blob, stdout=subprocess.PIPE, check=True, timeout=100).stdout.decode()
         start = source.index("gic@8000000 {")
         at = source.index(f"{name} = ", start)
         blob = compile_source(source[:at] + changes["gic"] + source[source.index(";", at) + 1 :])
@@ -188,7 +188,7 @@ BEYOND = "which the hypervisor does not use; there is no remedy: its own 32-bit 
 )
 def test_the_verb(board: str, status: int, says: str) -> None:
     """With the configuration of the board."""
-    result = subprocess.run([sys.executable, "-m", "xenarm.tools.examine", "--board", board], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-m", "xenarm.tools.examine", "--board", board], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=100)
     assert result.returncode == status, result.stderr
     assert says in result.stdout
 

@@ -18,7 +18,7 @@ def test_every_driver_against_its_port(tmp_path: Path) -> None:
     assert off
     command = [sys.executable, "-m", "pytest", "-q", "tests/xenarm/uart_cases.py"]
     result = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "XENARM_CONFIG": str(config)}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**os.environ, "XENARM_CONFIG": str(config)}, capture_output=True, text=True, check=False, timeout=350
     )
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout

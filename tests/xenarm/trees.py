@@ -57,13 +57,13 @@ def parse(blob: bytes) -> Plain:
 def compile_source(source: str) -> bytes:
     """What dtc makes of a tree's source."""
     command = ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"]
-    return subprocess.run(command, input=source.encode(), stdout=subprocess.PIPE, check=True).stdout
+    return subprocess.run(command, input=source.encode(), stdout=subprocess.PIPE, check=True, timeout=100).stdout
 
 
 def source_of(blob: bytes) -> str:
     """What dtc reads in a blob."""
     return subprocess.run(
-        ["dtc", "-I", "dtb", "-O", "dts"], input=blob, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True
+        ["dtc", "-I", "dtb", "-O", "dts"], input=blob, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, timeout=100
     ).stdout.decode()
 
 
