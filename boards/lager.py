@@ -1,4 +1,7 @@
-"""Renesas' Lager with an R-Car H2. RAM starts at 1 GiB; the second bank is beyond what HYP mode maps."""
+"""Renesas' Lager with an R-Car H2. RAM starts at 1 GiB; the second bank is beyond what HYP mode maps.
+
+The board's switch SW8.7 says which cluster boots: the CPUs of that one come first, and are domains' own unless they ask for others.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ BOARD = Board(
         load_address=0x4200_0000,  # ours: in RAM, below U-Boot at 0x50000000 (its configs/lager_defconfig)
         serial="SCIF0 at 0xe6e60000, by the board's USB converter",
         firmware="U-Boot in SPI flash, HYP mode",
-        cpu_start="R-Car: the APMU, for the cluster that booted",
+        cpu_start="R-Car: power for the other cluster by SYSC, then the APMU",
         flash="by network (tftp), or in SPI flash by U-Boot's sf; then bootz",
         # The partition "flash" of Linux's r8a7790-lager.dts, 59.75 MiB behind "loader" and "user"; U-Boot and its environment end at 2 MiB
         # (MTDPARTS_DEFAULT in its configs/lager_defconfig).

@@ -46,6 +46,7 @@ class Config:
     ERRATUM_766422: bool
     ERRATUM_832075: bool
     MAX_CPUS: int
+    MIXED_CPUS: bool
     HIGH_DEVICES: bool
     OPTIMIZE_SPEED: bool
     OPTIMIZE_SIZE: bool

@@ -6,14 +6,19 @@ What a model cannot see by itself, mapping, events and calls of the firmware, is
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import unicorn
+from unicorn import arm_const
 
 from boards import BOARDS
 from freestanding import View, external, fn, u64, usize, zeroed
+from tests.boards.assembly import assemble
 from tests.xenarm import soc_models as models
 from xenarm.arm import instructions
+from xenarm.arm32 import head
 from xenarm.arm32 import registers as cp15
 from xenarm.core.addresses import HostPhys
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
@@ -67,9 +72,11 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CALLS.clear()
     table.CHOSEN.row = 0
     for chip in (exynos5250.CHIP, omap5.CHIP, table.sunxi.CHIP, table.rcar_h2.CHIP, table.restarts.CHIP, hip04.CHIP):
-        for name in ("pmu", "entry", "wugen", "prm", "cpucfg", "prcm", "watchdog", "rst", "apmu", "base", "sysctrl", "fabric", "area", "wrapper", "clusters"):
+        for name in ("pmu", "entry", "wugen", "prm", "cpucfg", "prcm", "watchdog", "rst", "base", "sysctrl", "fabric", "area", "wrapper", "clusters", "restart"):
             if hasattr(chip, name):
                 setattr(chip, name, 0)
+    for number in range(2):
+        table.rcar_h2.CHIP.apmus[number] = u64(0)
     yield
 
 
@@ -77,6 +84,10 @@ def tree(board: str, *more: tuple[str, str]) -> Fdt:
     edited = Tree(source_dtb(SOURCES / BOARDS[board].tree))
     for path, compatible in more:
         edited.set_strings(path, "compatible", compatible)
+    return opened(edited)
+
+
+def opened(edited: Tree) -> Fdt:
     blob = edited.blob()
     made = zeroed(Fdt)
     assert fdt_open(made, View(blob, 0, len(blob))) == FdtError.NONE
@@ -149,14 +160,67 @@ def test_allwinner(monkeypatch: pytest.MonkeyPatch, board: str, made: Any, cpus:
     assert model.ended == "restart"
 
 
-def test_rcar_h2_starts_the_cluster_that_booted(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, fdt = models.RcarH2(), tree("lager")
+@pytest.mark.parametrize("boots", [0, 1])
+def test_rcar_h2(monkeypatch: pytest.MonkeyPatch, boots: int) -> None:
+    """Whichever cluster boots, the other one gets power, and all CPUs start, each for itself."""
+    model, fdt = models.RcarH2(boots), tree("lager")
+    cp15.MODEL["mpidr"] = 0x8000_0000 | boots << 8
     begin(model, fdt, monkeypatch)
-    assert table.soc_from_reset()
-    assert start(model, fdt, 0x101) is None, "the other cluster"
-    for cpu in (1, 2, 3):
-        assert start(model, fdt, cpu) == ENTRY
-    assert sorted(model.running) == [1, 2, 3]
+    assert table.soc_from_reset() and model.powered == [True, True]
+    others = [cluster << 8 | cpu for cluster in range(2) for cpu in range(4) if (cluster, cpu) != (boots, 0)]
+    for mpidr in others:
+        assert table.soc_start(fdt, u64(mpidr), u64(ENTRY + mpidr)) == Started.CALLED
+        assert model.running[mpidr] == ENTRY + mpidr
+    assert sorted(model.running) == others
+    for mpidr in (4, 0x104, 0x200):
+        assert table.soc_start(fdt, u64(mpidr), u64(ENTRY)) == Started.REFUSED
+
+
+def test_rcar_h2_without_power_for_the_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its CPUs stay off, the others start."""
+    model, fdt = models.RcarH2(refusals=1000), tree("lager")
+    begin(model, fdt, monkeypatch)
+    assert start(model, fdt, 0x101) is None
+    assert start(model, fdt, 1) == ENTRY
+
+
+@pytest.mark.parametrize("boots", [0, 1])
+def test_rcar_h2_restarts_by_its_watchdog(monkeypatch: pytest.MonkeyPatch, boots: int) -> None:
+    """The cluster that boots finds the boot ROM again, and not what other CPUs began at."""
+    model, fdt = models.RcarH2(boots), tree("lager")
+    cp15.MODEL["mpidr"] = 0x8000_0000 | boots << 8
+    begin(model, fdt, monkeypatch)
+    table.soc_restart()
+    assert model.ended == "restart"
+
+
+class Cci:
+    """CCI-400 (DDI 0470): snoop control of slave interfaces 3 and 4, a change of which is pending for a while."""
+
+    def __init__(self) -> None:
+        self.snoops, self.pending = {0x4000: 0xC000_0000, 0x5000: 0xC000_0000}, 0
+
+    def read(self, emulator: Any, offset: int, size: int, data: Any) -> int:
+        if offset == 0xC:
+            self.pending = max(self.pending - 1, 0)
+            return int(self.pending > 0)
+        return self.snoops[offset]
+
+    def write(self, emulator: Any, offset: int, size: int, value: int, data: Any) -> None:
+        self.snoops[offset], self.pending = value, 4
+
+
+def test_rcar_h2s_clusters_are_coherent(tmp_path: Path) -> None:
+    """What a CPU of its does out of reset, in secure state, before its caches are on."""
+    code, cci, at = assemble(head.TWO_CLUSTERS, "armv7-none-eabi", tmp_path), Cci(), 0x4000_0000
+    emulator = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_ARM)
+    emulator.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_A15)
+    emulator.mem_map(at, 0x1000)
+    emulator.mem_write(at, code)
+    emulator.mmio_map(0xF009_0000, 0x1_0000, cci.read, None, cci.write, None)
+    emulator.emu_start(at, at + len(code), count=1000)
+    assert emulator.reg_read(arm_const.UC_ARM_REG_PC) == at + len(code)
+    assert cci.snoops == {0x4000: 0xC000_0003, 0x5000: 0xC000_0003} and cci.pending == 0
 
 
 def test_vexpress(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,15 +280,25 @@ def test_hip04(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hip04.hip04_wrapper(fdt) == (0x10C0_0000, 0x1_0000)
 
 
+@pytest.mark.parametrize(("offset", "ended"), [(None, ""), (4, "restart"), (6, ""), (0x10_0000, "")])
+def test_hip04_restarts_where_its_tree_says_how(monkeypatch: pytest.MonkeyPatch, offset: int | None, ended: str) -> None:
+    """`reboot-offset` of the binding hisilicon,sysctrl, when it makes sense."""
+    edited = Tree(source_dtb(SOURCES / "hip04-d01.dts"))
+    if offset is not None:
+        edited.set_words("/soc/sysctrl@e3e00000", "reboot-offset", offset)
+    model, fdt = models.Hip04(), opened(edited)
+    begin(model, fdt, monkeypatch)
+    table.soc_restart()
+    assert model.ended == ended
+
+
 @pytest.mark.parametrize("name", table.ALL)
 def test_without_its_nodes_nothing_is_touched(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A tree may lack them. Registers that it never has are another matter (A20's, OMAP5's counter)."""
     compatible = bytes(table.ALL[name][0].compatible).decode()
     edited = Tree(source_dtb(SOURCES / "zcu102.dts"))
     edited.set_strings("/", "compatible", compatible)
-    blob = edited.blob()
-    made = zeroed(Fdt)
-    assert fdt_open(made, View(blob, 0, len(blob))) == FdtError.NONE
+    made = opened(edited)
     model = models.SocModel() if name not in ("OMAP5", "SUN7I") else models.Omap5()
     begin(model, made, monkeypatch)
     if name != "SUN7I":

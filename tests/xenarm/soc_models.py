@@ -150,39 +150,131 @@ def a31() -> Sunxi:
 
 
 class RcarH2(SocModel):
-    """R-Car H2 User's Manual: APMU of the Cortex-A15s, RST, SYSC. A CPU begins at the boot address, where two words in RAM send it on."""
+    """R-Car H2 User's Manual: APMUs, RST, SYSC, CPG, RWDT. A CPU begins at its cluster's boot address, where two words in RAM send it on; the SCU of the cluster
+    that did not boot is off, and takes a while to get ready, to accept a request, and to have power. `running` is by MPIDR."""
 
-    APMU, RST, SYSC, RAM = 0xE615_2000, 0xE616_0000, 0xE618_0000, 0xE808_0000
+    APMUS, RST, SYSC, RAM = (0xE615_2000, 0xE615_1000), 0xE616_0000, 0xE618_0000, 0xE63C_0000
+    BARS, RESETS, KEYS, SCUS, EVENTS = (0x20, 0x30), (0x40, 0x44), (0xA5A5, 0x5A5A), (0x180, 0x100), (1 << 12, 1 << 21)
+    CPG, RWDT, ROM = 0xE615_0000, 0xE602_0000, 0xE634_0000
 
-    def __init__(self) -> None:
+    def __init__(self, boots: int = 0, refusals: int = 2) -> None:
         super().__init__()
-        self.register(self.APMU + 0x10, store=self.wake, load=self.waking)
-        self.register(self.APMU + 0x180)
-        self.register(self.RST + 0x20)
-        self.register(self.RST + 0x40, 0xF, self.release)
+        self.powered = [number == boots for number in range(2)]
+        self.boots, self.refusals, self.looks = boots, refusals, 0
+        for number in range(2):
+            self.register(self.APMUS[number] + 0x10, store=self.wake(number), load=self.waking(number))
+            self.register(self.APMUS[number] + 0x180)
+            self.register(self.RST + self.BARS[number], self.ROM >> 8 | 0x10)
+            self.register(self.RST + self.RESETS[number], 0xF, self.reset(number))
+            self.register(self.SYSC + self.SCUS[number], load=self.power_status(number))
+            self.register(self.SYSC + self.SCUS[number] + 0x0C, store=self.resume(number))
+            self.register(self.SYSC + self.SCUS[number] + 0x14)
+        self.register(self.SYSC, 0, load=self.ready)
+        self.register(self.SYSC + 0x04, load=self.events)
+        self.register(self.SYSC + 0x08, store=self.events_clear)
         self.register(self.SYSC + 0x0C)
         self.register(self.SYSC + 0x10)
         self.register(self.RAM)
         self.register(self.RAM + 4)
-        self.held = True
+        self.register(self.RST + 0x54, 0xFFFF, self.watchdog_resets)
+        self.register(self.CPG + 0x140, 0x0000_03FC)
+        self.register(self.CPG + 0x4C, load=lambda: self.values[self.CPG + 0x140])
+        self.register(self.RWDT, store=self.count)
+        self.register(self.RWDT + 4, 0x87, self.watchdog)  # as after the boot ROM: it may run
+        self.by_watchdog, self.counter = False, 0
 
-    def release(self, value: int) -> None:
-        assert value >> 16 == 0xA5A5, "without the key the store is ignored"
-        self.held = value & 0xF != 0
+    def read(self, address: int, width: int) -> int:
+        if address == self.RWDT + 4:
+            assert width == 1, "it is read by the byte"
+            self.looks += 1
+            return self.values[address] & 0xFF | (0x20 if self.looks < 3 else 0)
+        return super().read(address, width)
 
-    def waking(self) -> int:
+    # ---- SYSC
+
+    def power_status(self, number: int) -> Callable[[], int]:
+        return lambda: 0 if self.powered[number] else 1
+
+    def ready(self) -> int:
+        """For a request to resume, at the third look."""
+        self.looks += 1
+        return 2 if self.looks % 3 == 0 else 0
+
+    def resume(self, number: int) -> Callable[[int], None]:
+        def store(value: int) -> None:
+            assert value == 1 and self.looks and self.looks % 3 == 0, "it is not ready for a request"
+            assert self.values[self.SYSC + 0x0C] & self.EVENTS[number] and self.values[self.SYSC + 0x10] & self.EVENTS[number], "its events are not on, or interrupt CPUs"
+            refused = self.refusals > 0
+            self.refusals -= 1
+            self.values[self.SYSC + self.SCUS[number] + 0x14] = 1 if refused else 0
+            if not refused:
+                self.looks = 0
+                self.values[self.SYSC + 0x04] = self.EVENTS[number] << 32  # soon
+
+        return store
+
+    def events(self) -> int:
+        self.looks += 1
+        soon = self.values[self.SYSC + 0x04] >> 32
+        if soon and self.looks > 4:
+            self.values[self.SYSC + 0x04] = soon
+            self.powered[self.EVENTS.index(soon)] = True
+        return self.values[self.SYSC + 0x04] & 0xFFFF_FFFF
+
+    def events_clear(self, value: int) -> None:
+        self.values[self.SYSC + 0x04] &= ~value
+
+    # ---- RST and APMU
+
+    def reset(self, number: int) -> Callable[[int], None]:
+        def store(value: int) -> None:
+            assert value >> 16 == self.KEYS[number], "without the key the store is ignored"
+
+        return store
+
+    def waking(self, number: int) -> Callable[[], int]:
         """Done after one look."""
-        value, self.values[self.APMU + 0x10] = self.values[self.APMU + 0x10], 0
-        return value
+        at = self.APMUS[number] + 0x10
 
-    def wake(self, value: int) -> None:
-        bar = self.values[self.RST + 0x20]
-        assert bar & 0x10 and not self.held
-        at = (bar & ~0x3FF) << 8
-        assert at % 0x4_0000 == 0 and self.values[at] == 0xE51F_F004, "ldr pc, [pc, #-4]"
-        for bit in range(4):
-            if value & 1 << bit:
-                self.running[bit] = self.values[at + 4]
+        def load() -> int:
+            value, self.values[at] = self.values[at], 0
+            return value
+
+        return load
+
+    def wake(self, number: int) -> Callable[[int], None]:
+        def store(value: int) -> None:
+            bar = self.values[self.RST + self.BARS[number]]
+            assert bar & 0x10 and not self.values[self.RST + self.RESETS[number]] & 0xF, "it is held in reset, or has no boot address"
+            assert self.powered[number], "its SCU is off"
+            at = (bar & ~0x3FF) << 8
+            assert at % 0x4_0000 == 0 and self.values[at] == 0xE51F_F004, "ldr pc, [pc, #-4]"
+            for bit in range(4):
+                if value & 1 << bit:
+                    self.running[number << 8 | bit] = self.values[at + 4]
+
+        return store
+
+    # ---- RWDT
+
+    def watchdog_resets(self, value: int) -> None:
+        assert value >> 16 == 0xA55A, "without the key the store is ignored"
+        self.by_watchdog = not value & 1
+
+    def count(self, value: int) -> None:
+        assert value >> 16 == 0x5A5A, "without the key the store is ignored"
+        assert not self.values[self.RWDT + 4] & 0x80, "it counts"
+        self.counter, self.looks = value & 0xFFFF, 0
+
+    def watchdog(self, value: int) -> None:
+        assert value >> 8 == 0xA5A5A5, "without the key the store is ignored"
+        assert not self.values[self.CPG + 0x140] & 4, "its clock stands"
+        if value & 0x80:
+            assert self.looks >= 3, "the counter is still being written"
+            assert self.counter == 0xFFFF and value & 7 == 0, "that takes long"
+            bar = self.values[self.RST + self.BARS[self.boots]]
+            if self.by_watchdog and bar == self.ROM >> 8 | 0x10:
+                self.end("restart")
 
 
 class Vexpress(SocModel):
@@ -221,6 +313,7 @@ class Hip04(SocModel):
         self.reset[0] &= ~(1 << 13 | 1 << 8 | 0x211)  # CPU 0 runs
         self.waiting: set[int] = set()
         self.register(self.FABRIC + 0x0C)
+        self.register(self.CONTROL + 0x4, store=lambda value: self.end("restart") if value == 0xDEAD_BEEF else None)  # where a tree says that it is
         for word in range(4):
             self.register(self.AREA + 4 * word, 0xBAD)
         for cluster in range(4):

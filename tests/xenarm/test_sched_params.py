@@ -67,7 +67,7 @@ def said() -> list[str]:
 
 def vcpu(tree: Fdt, node: Any, number: int = 0) -> SchedParams:
     p = zeroed(SchedParams)
-    assert sched_vcpu_params(tree, node, number, p), said()
+    assert sched_vcpu_params(tree, node, number, zeroed(SchedDomainParams), p), said()
     return p
 
 
@@ -149,7 +149,7 @@ WRONG_VCPUS = [
 @pytest.mark.parametrize(("domain", "own", "line"), WRONG_VCPUS)
 def test_what_is_wrong_with_a_vcpu(domain: str, own: str, line: str) -> None:
     tree, node = opened(domain, f'v {{ compatible = "xen,vcpu"; id = <0>; {own} }};' if own else "")
-    assert not sched_vcpu_params(tree, node, 0, zeroed(SchedParams))
+    assert not sched_vcpu_params(tree, node, 0, zeroed(SchedDomainParams), zeroed(SchedParams))
     assert said() == [f"guest does not start: {line}"]
 
 

@@ -168,10 +168,10 @@ def test_32_bit_trees_with_a_32_bit_image(tmp_path: Path) -> None:
     assert looked_at * step > 890 and good * step > 150, "a quarter of them have the controller and timers that virtualization needs"
 
 
-CLUSTER = """CPUs
+CLUSTERS = """CPUs
     8
-    start by the SoC's own way (renesas,r8a7790), in the cluster that boots, taken to be /cpus/cpu@0's
-    4 of the 8 run, the others stay off
+    start by the SoC's own way (renesas,r8a7790)
+    of different kinds: arm,cortex-a15, arm,cortex-a7; a domain has those of the CPU that boots, unless its hard-affinity names others
 """
 BEYOND = "which the hypervisor does not use; there is no remedy: its own 32-bit addresses end there; guests get the memory below\n"
 
@@ -181,7 +181,9 @@ BEYOND = "which the hypervisor does not use; there is no remedy: its own 32-bit 
     [
         ("zcu102", 0, "0 errors, 0 warnings"),
         ("hip04-d01", 0, "HiP04's interrupt controller"),
-        ("lager", 0, CLUSTER),
+        ("lager", 0, CLUSTERS),
+        ("lager", 0, "restart: by the SoC (renesas,r8a7790)\n    off: nothing does it: switch the machine off\n"),
+        ("hip04-d01", 0, "restart: nothing does it: switch the machine off and on\n"),
         ("lager", 0, BEYOND),
         ("colombus", 0, "CPUs\n    4\n    start by the SoC's own way (allwinner,sun6i-a31)\ndomains"),
     ],

@@ -1,14 +1,17 @@
 """The machine as a whole: its clock, and its end."""
 
-from freestanding import fn, u64
+from freestanding import View, fn, u8, u64
 
-from xenarm.arm.instructions import instruction_sync, wait_for_event
+from xenarm.arm.instructions import cpu_relax, instruction_sync, wait_for_event
 from xenarm.arm.hw import read_cntfrq_el0, read_cntpct_el0
 from xenarm.config import CONFIG
+from xenarm.drivers.serial import serial_write
 from xenarm.psci.host import host_system_off, host_system_reset
 from xenarm.soc.table import soc_off, soc_restart
 
 __all__ = ["arch_counter", "arch_counter_hz", "arch_machine_off", "arch_machine_reset", "cpu_stop"]
+
+PATIENCE_MS = 2000  # a watchdog takes its time
 
 
 @fn
@@ -31,12 +34,24 @@ def cpu_stop() -> None:
 
 
 @fn
+def stay(what: View[u8]) -> None:
+    """Neither firmware nor SoC has ended the machine. What was said before has been sent. Does not return."""
+    end = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
+    while arch_counter() < end:
+        cpu_relax()
+    if CONFIG.LOG_LEVEL >= 0:
+        serial_write(b"(xenarm) this machine cannot ")
+        serial_write(what)
+    cpu_stop()
+
+
+@fn
 def arch_machine_off() -> None:
     """Does not return."""
     host_system_off()
     if CONFIG.SOC:
         soc_off()
-    cpu_stop()
+    stay(b"turn itself off: it can be switched off now\n")
 
 
 @fn
@@ -45,4 +60,4 @@ def arch_machine_reset() -> None:
     host_system_reset()
     if CONFIG.SOC:
         soc_restart()
-    cpu_stop()
+    stay(b"restart by itself: switch it off and on\n")

@@ -1,12 +1,12 @@
 """Starting the other CPUs: found in the device tree, turned on by PSCI, out of a spin table or in the SoC's own way, each at its own stack."""
 
-from freestanding import export, fn, linker_symbol, truncate, u32, u64, usize
+from freestanding import IntEnum, View, export, fn, linker_symbol, truncate, u8, u32, u64, usize
 
 from xenarm.arm.handover import ALONE, handover
-from xenarm.arm.instructions import cpu_relax, data_sync_all, send_event
-from xenarm.arm.machine import arch_counter, arch_counter_hz, cpu_stop
-from xenarm.arm.mmu import image_physical
-from xenarm.arm.hw import read_mpidr_el1
+from xenarm.arm.instructions import cpu_relax, data_sync_all, send_event, wait_for_event
+from xenarm.arm.machine import arch_counter, arch_counter_hz
+from xenarm.arm.mmu import cache_line, image_physical
+from xenarm.arm.hw import read_midr_el1, read_mpidr_el1
 from xenarm.arm.run import cpu_run
 from xenarm.arm.vcpu import CPUS
 from xenarm.arm.variant import processor_init, vectors_choose
@@ -34,6 +34,17 @@ MPIDR_THREADS = 1 << 24
 PATIENCE_MS = 1000  # an emulated machine on a busy host takes its time
 
 
+class Fit(IntEnum, type=u32):
+    """Whether a CPU that has come can be used."""
+
+    YES = 0
+    UNLIKE = 1
+    NO_INTERRUPTS = 2
+
+
+UNLIKE = b"has other cache lines than the first" if CONFIG.MIXED_CPUS else b"is of another kind than the first, which needs CONFIG_MIXED_CPUS"
+
+
 @fn
 def cpus_start(fdt: Fdt) -> None:
     """Start every CPU of the device tree, up to MAX_CPUS; one that cannot be started is named and left out.
@@ -41,6 +52,8 @@ def cpus_start(fdt: Fdt) -> None:
     After one that was started and does not come, no more are: should it come late, its number and stack must still be its own.
     """
     CPUS.online.store(1)
+    CPUS.likeness = likeness()
+    kind_init(0)
     cpus = fdt_cpus(fdt)
     if cpus == NO_NODE:
         return
@@ -85,9 +98,9 @@ def turn_on(fdt: Fdt, node: Node, mpidr: u64, number: u32) -> Started:
 
 @fn
 def wait_for(number: u32, wake: bool) -> bool:
-    """Whether the CPU comes in time. One that sleeps is woken again and again: it may have been on its way to sleep."""
+    """Whether the CPU comes in time, fit or not. One that sleeps is woken again and again: it may have been on its way to sleep."""
     deadline = arch_counter() + arch_counter_hz() * PATIENCE_MS // 1000
-    while CPUS.online.load_acquire() == number:
+    while CPUS.online.load_acquire() == number and CPUS.unfit.load_acquire() == u32(Fit.YES):
         if arch_counter() > deadline:
             return False
         if CONFIG.SOC and wake:
@@ -109,6 +122,7 @@ def say_refused(fdt: Fdt, node: Node, mpidr: u64) -> None:
 def start(fdt: Fdt, node: Node, mpidr: u64) -> bool:
     """Turn on one CPU and wait for it: the next number is free only once this one is taken. False: it does not come."""
     number = CPUS.online.load()
+    CPUS.unfit.store(u32(Fit.YES))
     if slot_claim(number) != Result.OK:
         log_warning(f"cpu {mpidr:#x}: no memory for its stack; it and those after it are left out")
         return False
@@ -122,6 +136,10 @@ def start(fdt: Fdt, node: Node, mpidr: u64) -> bool:
         CPUS.awaited = True
         log_warning(f"cpu {mpidr:#x}: does not come; it and those after it are left out")
         return False
+    fit = CPUS.unfit.load_acquire()
+    if fit != u32(Fit.YES):
+        why: View[u8] = UNLIKE if fit == u32(Fit.UNLIKE) else b"is unknown to the interrupt controller"
+        log_warning(f"cpu {mpidr:#x}: {why}; it is left out")
     return True
 
 
@@ -146,6 +164,37 @@ cluster_init = cluster_set if CONFIG.SCHED_CREDIT2 else cluster_none
 
 
 @fn
+def kind_set(cpu: u32) -> None:
+    SCHED_CPUS[cpu].kind = read_midr_el1()
+
+
+kind_init = kind_set if CONFIG.MIXED_CPUS else cluster_none
+
+
+@fn
+def line_alike() -> u64:
+    """What one CPU cleans line by line is to be clean in all caches."""
+    return cache_line()
+
+
+@fn
+def kind_alike() -> u64:
+    return read_midr_el1()
+
+
+likeness = line_alike if CONFIG.MIXED_CPUS else kind_alike
+"""What all CPUs must have in common."""
+
+
+@fn
+def turn_away(why: Fit) -> None:
+    """This CPU does nothing more; the next one gets its number and its stack, so that nothing is called here once that is said. Does not return."""
+    CPUS.unfit.store_release(u32(why))
+    while True:
+        wait_for_event()
+
+
+@fn
 def cpu_init(cpu: u32) -> Result:
     """What every CPU sets up for itself, once the interrupt controller is known. NOT_FOUND: that has nothing for this CPU."""
     stage2_enable()
@@ -157,8 +206,11 @@ def cpu_init(cpu: u32) -> Result:
 @export("boot_secondary_cpu")
 def boot_secondary_cpu(cpu: u32) -> None:
     """Where another CPU enters the image's address space, on its own stack. Does not return."""
+    if likeness() != CPUS.likeness:
+        turn_away(Fit.UNLIKE)
     if cpu_init(cpu) != Result.OK:
-        cpu_stop()
+        turn_away(Fit.NO_INTERRUPTS)
+    kind_init(cpu)
     processor_init(cpu)
     CPUS.online.store_release(cpu + 1)
     cpu_run()

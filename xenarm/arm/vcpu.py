@@ -17,9 +17,11 @@ __all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_awaited", "cpus_in_
 
 
 class Cpus(Struct):
-    """How many CPUs run; they are numbered from 0 in the order they came."""
+    """How many CPUs run; they are numbered from 0 in the order they came. `unfit`: a `Fit` (`smp.py`), of one that came and goes no further."""
 
     online: Atomic[u32] = atomic(u32)
+    unfit: Atomic[u32] = atomic(u32)
+    likeness: u64  # what others must have in common with the first
     awaited: bool  # one was started and has not come
     alone: bool  # some may wait for their turn in the boot code
 

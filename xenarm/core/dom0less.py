@@ -183,7 +183,7 @@ def add_vcpus(fdt: Fdt, d: Domain, plan: Plan) -> bool:
         return False
     sched_domain_init(d.sched, s.weight, s.cap)
     for i in range(plan.vcpus):
-        if not sched_vcpu_params(fdt, plan.node, i, p):
+        if not sched_vcpu_params(fdt, plan.node, i, s, p):
             return False
         result, v = vcpu_assign(d, p)
         if v is None:

@@ -7,7 +7,7 @@ from xenarm.arm.cpu import SHARING
 from xenarm.config import CONFIG
 from xenarm.core.log import log_warning, printk
 from xenarm.core.sched.options import sched_options
-from xenarm.core.sched.scheduler import sched_init, sched_name, sched_select
+from xenarm.core.sched.scheduler import sched_init, sched_kin, sched_name, sched_select
 from xenarm.devicetree.reader import Fdt
 
 __all__ = ["scheduling_init"]
@@ -24,3 +24,11 @@ def scheduling_init(fdt: Fdt) -> None:
     cpus = cpus_online()
     sched_init(~u64(0) >> (64 - cpus), arch_counter_hz())
     printk(f"scheduler: {sched_name()}")
+    if CONFIG.MIXED_CPUS:
+        say_others(~u64(0) >> (64 - cpus) & ~sched_kin(1))
+
+
+@fn
+def say_others(cpus: u64) -> None:
+    if cpus != 0:
+        printk(f"scheduler: CPUs {cpus:#x} are not of CPU 0's kind: for domains whose hard-affinity names them")

@@ -9,10 +9,10 @@ from freestanding import Struct, fn, u32, u64, usize, zeroed
 from xenarm.arm.hw import read_mpidr_el1
 from xenarm.arm.instructions import data_sync_all, mmio_read32, mmio_write32
 from xenarm.devicetree.reader import NO_NODE, Fdt, fdt_property
-from xenarm.devicetree.values import fdt_find_compatible
+from xenarm.devicetree.values import fdt_find_compatible, fdt_reg, fdt_u32
 from xenarm.soc.registers import LOOKS, Started, bits_set, pause, registers_at, registers_of
 
-__all__ = ["KEPT", "hip04_prepare", "hip04_start", "hip04_wrapper"]
+__all__ = ["KEPT", "hip04_prepare", "hip04_restart", "hip04_start", "hip04_wrapper", "restart_offset"]
 
 RELEASE = 0x524  # of the system controller (SC_CPU_RESET_DREQ): a one ends a reset. For each cluster, 8 bytes apart
 STATUS = 0x1520  # SC_CPU_RESET_STATUS: a one while in reset
@@ -24,13 +24,15 @@ CLUSTERS = 4
 CPUS = 4  # of a cluster
 WORDS = 4  # of `boot-method`: where the wrapper lies and its size, where the relocation area lies and its size
 MAGIC = 0xA5A5_A5A5
+RESTART = 0xDEAD_BEEF
 
-KEPT = (("hisilicon,sysctrl", "turns CPUs off"), ("hisilicon,hip04-fabric", "keeps the clusters' caches coherent"))
+KEPT = (("hisilicon,sysctrl", "turns CPUs off, restarts the machine"), ("hisilicon,hip04-fabric", "keeps the clusters' caches coherent"))
 
 
 class Chip(Struct):
-    """Bases of registers; `wrapper` and `area` are what the tree says of the firmware; `clusters` take part already, a bit each."""
+    """Bases of registers; `restart` is one, 0 for none; `wrapper` and `area` are what the tree says of the firmware; `clusters` take part already, a bit each."""
 
+    restart: u64
     sysctrl: u64
     fabric: u64
     wrapper: u64
@@ -58,8 +60,20 @@ def hip04_wrapper(fdt: Fdt) -> tuple[u64, u64]:
 
 
 @fn
+def restart_offset(fdt: Fdt) -> u64:
+    """Of the register of the system controller that restarts the machine: its binding's `reboot-offset`. 0 where the tree does not say, as Linux's own for D01 does not."""
+    node = fdt_find_compatible(fdt, b"hisilicon,sysctrl")
+    if node == NO_NODE:
+        return 0
+    offset = u64(fdt_u32(fdt, node, b"reboot-offset", 0))
+    return offset if offset % 4 == 0 and offset < fdt_reg(fdt, node, 0).size else u64(0)
+
+
+@fn
 def hip04_prepare(fdt: Fdt) -> None:
     CHIP.sysctrl = registers_of(fdt, b"hisilicon,sysctrl")
+    offset = restart_offset(fdt)
+    CHIP.restart = CHIP.sysctrl + offset if CHIP.sysctrl != 0 and offset != 0 else u64(0)
     CHIP.fabric = registers_of(fdt, b"hisilicon,hip04-fabric")
     CHIP.wrapper = boot_method(fdt, 0)
     area = boot_method(fdt, 2)
@@ -107,3 +121,10 @@ def hip04_start(fdt: Fdt, mpidr: u64, entry: u64) -> Started:
     _ = released(cluster, u32(CORE) << cpu)
     pause(1)
     return Started.WAKE
+
+
+@fn
+def hip04_restart() -> None:
+    """Linux's drivers/power/reset/hisi-reboot.c."""
+    if CHIP.restart != 0:
+        mmio_write32(CHIP.restart, RESTART)

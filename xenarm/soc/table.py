@@ -30,13 +30,13 @@ ALL: dict[str, tuple[Soc, tuple[tuple[str, str], ...]]] = {
     "OMAP5": (Soc(b"ti,omap5", o.omap5_prepare, o.omap5_start, False, nothing, o.omap5_restart), o.KEPT),
     "SUN6I": (Soc(b"allwinner,sun6i-a31", s.sun6i_prepare, s.sun6i_start, True, nothing, s.sun6i_restart), s.KEPT),
     "SUN7I": (Soc(b"allwinner,sun7i-a20", s.sun7i_prepare, s.sun7i_start, True, nothing, s.sun7i_restart), s.KEPT),
-    "RCAR_H2": (Soc(b"renesas,r8a7790", r.rcar_h2_prepare, r.rcar_h2_start, True, nothing, nothing), r.KEPT),
+    "RCAR_H2": (Soc(b"renesas,r8a7790", r.rcar_h2_prepare, r.rcar_h2_start, True, nothing, r.rcar_h2_restart), r.KEPT),
     "VEXPRESS": (Soc(b"arm,vexpress", v.vexpress_prepare, v.vexpress_start, True, v.vexpress_off, v.vexpress_restart), v.KEPT),
     "ECX2000": (
         Soc(b"calxeda,ecx-2000", restarts.ecx2000_prepare, restarts.no_start, False, restarts.ecx2000_off, restarts.ecx2000_restart),
         restarts.ECX2000_KEPT,
     ),
-    "HIP04": (Soc(b"hisilicon,hip04-d01", hip04.hip04_prepare, hip04.hip04_start, False, nothing, nothing), hip04.KEPT),
+    "HIP04": (Soc(b"hisilicon,hip04-d01", hip04.hip04_prepare, hip04.hip04_start, False, nothing, hip04.hip04_restart), hip04.KEPT),
     "XGENE": (Soc(b"apm,xgene-storm", restarts.xgene_prepare, restarts.no_start, False, nothing, restarts.xgene_restart), restarts.XGENE_KEPT),
     "BCM2711": (Soc(b"brcm,bcm2711", restarts.bcm2711_prepare, restarts.no_start, False, nothing, restarts.bcm2711_restart), restarts.BCM2711_KEPT),
 }

@@ -25,7 +25,9 @@ from xenarm.drivers.serial import SERIAL_DRIVERS, SERIAL_SIZE
 from xenarm.gic.controller import PPI_HYP_TIMER, PPI_VIRTUAL_TIMER
 from xenarm.gic.v2_layout import ARCHITECTURE, HIP04
 from xenarm.gic.v3 import v3_compatible
+from xenarm.soc.hip04 import restart_offset
 from xenarm.soc.rcar_h2 import bit_of
+from xenarm.soc.registers import nothing
 from xenarm.soc.restarts import no_start
 from xenarm.soc.spin_table import spin_release
 from xenarm.soc.table import ALL
@@ -188,6 +190,16 @@ def check_machine(fdt: Fdt, report: Report) -> None:
                 node = first(fdt, (device.encode(),))
                 if node != NO_NODE:
                     report.say("kept from guests", f"{path(fdt, node)}: {why}")
+    check_end(fdt, report)
+
+
+def check_end(fdt: Fdt, report: Report) -> None:
+    """By what the machine restarts and turns itself off, for which a domain or a person may ask."""
+    psci = ["by PSCI"] if first(fdt, PSCI[:2]) != NO_NODE else []
+    rows = [(name, soc) for name, (soc, _) in ALL.items() if fdt_compatible(fdt, ROOT, soc.compatible) and getattr(CONFIG, f"SOC_{name}")]
+    for what, by_hand in (("restart", "nothing does it: switch the machine off and on"), ("off", "nothing does it: switch the machine off")):
+        ways = [f"by the SoC ({text(soc.compatible)})" for name, soc in rows if getattr(soc, what) is not nothing and (name != "HIP04" or restart_offset(fdt))]
+        report.say("machine", f"{what}: {next(iter([*psci, *ways]), by_hand)}")
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
@@ -365,12 +377,25 @@ def check_cpus(fdt: Fdt, report: Report) -> None:
     ways = [way for node in used[1:] if (way := way_of(fdt, cpus, node, psci, report))]
     if ways or len(used) < 2:
         report.say("CPUs", f"start by {', '.join(sorted(set(ways))) or 'nothing: there is one'}")
+    check_kinds(fdt, used, report)
     if used and len(ways) + 1 < len(used):
         report.say("CPUs", f"{len(ways) + 1} of the {len(used)} run, the others stay off")
     room = room_of_gic(fdt)
     most = min(CONFIG.MAX_CPUS, room)
     if len(used) > most:
         report.warn("/cpus", f"reg: {len(used)} CPUs, of which this image uses {most}", "raise CONFIG_MAX_CPUS" if most < room else f"there is no remedy: the interrupt controller has room for {room}")
+
+
+def check_kinds(fdt: Fdt, used: list[Node], report: Report) -> None:
+    """Whether all CPUs are alike, by what they are compatible with."""
+    kinds = sorted({name for node in used for name in compatibles(fdt, node)[:1]})
+    if len(kinds) < 2:
+        return
+    kinds_said = f"of different kinds: {', '.join(kinds)}"
+    if CONFIG.MIXED_CPUS:
+        report.say("CPUs", f"{kinds_said}; a domain has those of the CPU that boots, unless its hard-affinity names others")
+    else:
+        report.warn("/cpus", f"compatible: {kinds_said}; those of another kind than the one that boots stay off", "CONFIG_MIXED_CPUS=y")
 
 
 def room_of_gic(fdt: Fdt) -> int:
@@ -426,7 +451,10 @@ def way_of_soc(fdt: Fdt, cpus: Node, node: Node, symbol: str, report: Report) ->
         return ""
     boots = u64(fdt_raw_reg(fdt, cpus, children(cpus)[0], 0).base)
     same = any(there and bit_of(fdt, apmu, boots)[0] for there, apmu in zip(of_clusters, INDEX.compatible[b"renesas,apmu"], strict=True))
-    return f"the SoC's own way ({compatible}), in the cluster that boots, taken to be {path(fdt, children(cpus)[0])}'s" if same else ""
+    if same or CONFIG.MIXED_CPUS:
+        return f"the SoC's own way ({compatible})"
+    report.warn(path(fdt, node), f"reg: not in the cluster that boots, taken to be {path(fdt, children(cpus)[0])}'s; the CPU stays off", "CONFIG_MIXED_CPUS=y")
+    return ""
 
 
 # ---- domains ---------------------------------------------------------------------------------------------------------

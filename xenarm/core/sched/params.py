@@ -9,7 +9,7 @@ from xenarm.config import CONFIG
 from xenarm.core.log import log_error
 from xenarm.core.result import Result
 from xenarm.core.sched.options import number_of
-from xenarm.core.sched.scheduler import params_default, sched_name
+from xenarm.core.sched.scheduler import SCHED, params_default, sched_kin, sched_name
 from xenarm.core.sched.state import DEFAULT_WEIGHT, MOST_WINDOWS, NEVER, SchedParams
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_chosen, fdt_mentions, fdt_name, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_path
@@ -29,10 +29,11 @@ MOST_CPU = 63
 
 
 class SchedDomainParams(Struct):
-    """What concerns the domain as a whole: the arguments of `sched_domain_init`."""
+    """What concerns the domain as a whole: the arguments of `sched_domain_init`; the CPUs of the one kind that its vCPUs use, 0 before the first."""
 
     weight: u32
     cap: u32
+    kin: u64
 
 
 class Text(Struct):
@@ -74,6 +75,7 @@ def out_of_range(fdt: Fdt, domain: Node, node: Node, name: View[u8], value: u32,
 # Of schedulers that the image has not nothing is said.
 NO_WINDOW = b", or the CPU of its window" if CONFIG.SCHED_ARINC653 else b""
 NO_CPU = b"none of its CPUs is there: correct hard-affinity%s" % NO_WINDOW
+NO_CPU_LEFT = b"no CPU is left for it: ask for fewer cpus, or choose another scheduler%s" % (b", or CPUs of another kind by hard-affinity" if CONFIG.MIXED_CPUS else b"")
 NO_TIME = b"the CPUs do not have that much time: lower xen,sched-budget-us, or raise xen,sched-period-us" if CONFIG.SCHED_RTDS else b""
 WINDOW_TAKEN = b"a window overlaps another: correct xen,arinc653-windows" if CONFIG.SCHED_ARINC653 else b""
 NO_FRAME = b"its windows do not fit the frame: correct xen,arinc653-windows, or /chosen's xen,arinc653-major-frame-us" if CONFIG.SCHED_ARINC653 else b""
@@ -84,7 +86,7 @@ def reason(result: Result) -> View[u8]:
     """Why a scheduler refused a vCPU."""
     match result:
         case Result.NO_MEMORY:
-            return b"no CPU is left for it: ask for fewer cpus, or choose another scheduler"
+            return NO_CPU_LEFT
         case Result.DENIED:
             return NO_TIME
         case Result.NOT_FOUND:
@@ -263,6 +265,7 @@ def sched_domain_params(fdt: Fdt, domain: Node, vcpus: u32, d: SchedDomainParams
     """Read what concerns a domain of so many vCPUs (one at least). False, and one line said, when something is wrong."""
     d.weight = DEFAULT_WEIGHT
     d.cap = 0
+    d.kin = 0
     if CONFIG.SCHED_CREDIT2 and fdt_mentions(fdt, domain, b"xen,sched-") and not weight_and_cap(fdt, domain, vcpus, d):
         return False
     return check_vcpu_nodes(fdt, domain, vcpus)
@@ -280,15 +283,35 @@ def weight_and_cap(fdt: Fdt, domain: Node, vcpus: u32, d: SchedDomainParams) -> 
 
 
 @fn
-def sched_vcpu_params(fdt: Fdt, domain: Node, vcpu: u32, p: SchedParams) -> bool:
-    """Read what concerns one vCPU: the defaults, then the domain's node, then the vCPU's. False, and one line said, when something is wrong."""
+def one_kind(fdt: Fdt, domain: Node, node: Node, d: SchedDomainParams, p: SchedParams) -> bool:
+    """What a vCPU's CPU says of itself, its caches' lines among it, the domain takes for what all of them have."""
+    if d.kin == 0:
+        d.kin = sched_kin(p.affinity)
+    if p.affinity & SCHED.cpus & ~d.kin != 0:
+        return wrong(fdt, domain, node, b"hard-affinity", b"makes the domain one of CPUs of different kinds", b"name CPUs of one kind")
+    return True
+
+
+@fn
+def any_kind(fdt: Fdt, domain: Node, node: Node, d: SchedDomainParams, p: SchedParams) -> bool:
+    return True
+
+
+kinds = one_kind if CONFIG.MIXED_CPUS else any_kind
+
+
+@fn
+def sched_vcpu_params(fdt: Fdt, domain: Node, vcpu: u32, d: SchedDomainParams, p: SchedParams) -> bool:
+    """Read what concerns one vCPU, the first one first: the defaults, then the domain's node, then the vCPU's. False, and one line said, when something is wrong."""
     params_default(p)
     if not node_params(fdt, domain, domain, p):
         return False
     node = vcpu_node(fdt, domain, vcpu)
     if node != NO_NODE and not node_params(fdt, domain, node, p):
         return False
+    where = domain if node == NO_NODE else node
+    if not kinds(fdt, domain, where, d, p):
+        return False
     if CONFIG.SCHED_RTDS and p.budget_us > p.period_us:
-        where = domain if node == NO_NODE else node
         return wrong(fdt, domain, where, b"xen,sched-budget-us", b"is more than xen,sched-period-us", b"lower it")
     return True

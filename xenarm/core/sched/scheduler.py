@@ -7,7 +7,7 @@ the caller sends the interrupts, after `sched_pick` those in `SchedCpu.kick`.
 
 from collections.abc import Callable
 
-from freestanding import Struct, View, fn, table, u8, u32, u64
+from freestanding import Struct, View, ctz, fn, table, u8, u32, u64
 
 from xenarm.arm.instructions import cpu_relax
 from xenarm.config import CONFIG
@@ -43,6 +43,7 @@ __all__ = [
     "sched_domain_init",
     "sched_init",
     "sched_insert",
+    "sched_kin",
     "sched_name",
     "sched_pick",
     "sched_remove",
@@ -102,6 +103,30 @@ class Sched(Struct):
 
 
 SCHED = Sched(chosen=BUILT_IN[DEFAULT], cpus=0, hz=1)
+
+
+# ---- kinds of CPUs ------------------------------------------------------------------------------------------------------
+
+
+@fn
+def kin_mixed(cpus: u64) -> u64:
+    there = cpus & SCHED.cpus
+    if there == 0:
+        return 0
+    kin = u64(0)
+    for i in range(MAX_CPUS):
+        if SCHED.cpus >> i & 1 != 0 and SCHED_CPUS[i].kind == SCHED_CPUS[ctz(there)].kind:
+            kin |= u64(1) << i
+    return kin
+
+
+@fn
+def kin_all(cpus: u64) -> u64:
+    return ALL_CPUS
+
+
+sched_kin = kin_mixed if CONFIG.MIXED_CPUS else kin_all
+"""The CPUs that are like the first one of a set: a vCPU that moves between them sees no difference."""
 
 
 # ---- setting up ---------------------------------------------------------------------------------------------------------
@@ -183,7 +208,7 @@ vcpu_init = vcpu_events if HAS_EVENTS else vcpu_nothing
 @fn
 def params_default(p: SchedParams) -> None:
     """What a vCPU gets whose domain says nothing."""
-    p.affinity = ALL_CPUS
+    p.affinity = sched_kin(ALL_CPUS)
     p.period_us = DEFAULT_PERIOD_US
     p.budget_us = DEFAULT_BUDGET_US
     p.extratime = True

@@ -237,6 +237,8 @@ class SchedCpu(Struct, align=64):
         pinned: SchedVcpu | None
     if HAS_QUEUE:
         queue: RunQueue | None
+    if CONFIG.MIXED_CPUS:
+        kind: u64  # its MIDR, set before `sched_init`
     if CONFIG.SCHED_CREDIT2:
         cluster: u32  # set before `sched_init`; CPUs of one cluster share a cache
         position: u64  # the key with which `current` came or stayed: what others must be below to run here
