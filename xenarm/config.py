@@ -84,6 +84,7 @@ class Config:
     SCHED_DEFAULT_ARINC653: bool
     GICV2: bool
     GICV3: bool
+    GICV2_ON_V3: bool
     GIC_HIP04: bool
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int

@@ -18,7 +18,8 @@ from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
 from xenarm.gic import v2
 from xenarm.gic.context import vgic_load, vgic_save
-from xenarm.gic.controller import GIC, SGI_KICK, SGI_POST, SGI_STOP, gic_most
+from xenarm.gic.version import vgic_most_cpus
+from xenarm.gic.controller import GIC, SGI_KICK, SGI_POST, SGI_STOP
 from xenarm.gic.host import (
     gic_acknowledge,
     gic_cpu_init,
@@ -80,7 +81,7 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 def test_room(model: Controller) -> None:
     assert CONFIG.MAX_CPUS == 16, "the board's configuration is for all of its CPUs"
     assert gic_most_cpus(u32(16)) == model.kind.cpus
-    assert gic_most(u32(16)) == 8, "domains see a GICv2"
+    assert vgic_most_cpus(False, u32(16)) == 8, "domains see a GICv2"
 
 
 def test_the_distributor(model: Controller) -> None:

@@ -223,9 +223,9 @@ def test_what_it_sees_of_the_cpu(v: Vcpu) -> None:
     assert access(v, cp.coprocessor_key(0, 0, 3, 0)) == (True, 0), "that is MVFR0 in AArch64"
     assert access(v, cp.coprocessor_key(0, 0, 1, 1), at_pl0=True) == (False, 0)
     for crn in (5, 6, 7):
-        assert cp.cp10_access(cp.coprocessor_key(7, crn, 0, 0) | READ, False) == (True, LOW)
-    assert cp.cp10_access(cp.coprocessor_key(7, 4, 0, 0) | READ, False) == (False, 0)
-    assert cp.cp10_access(cp.coprocessor_key(7, 8, 0, 0) | READ, False) == (False, 0)
+        assert cp.cp10_access(v, cp.coprocessor_key(7, crn, 0, 0) | READ, False) == (True, LOW)
+    assert cp.cp10_access(v, cp.coprocessor_key(7, 4, 0, 0) | READ, False) == (False, 0)
+    assert cp.cp10_access(v, cp.coprocessor_key(7, 8, 0, 0) | READ, False) == (False, 0)
 
 
 @given(st.integers(0, 0x1FF_FFFF), st.sampled_from(sorted(COPROCESSOR_TRAPS)), st.sampled_from(MODES), st.integers(0, LOW))

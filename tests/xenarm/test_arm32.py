@@ -123,7 +123,7 @@ assert g.cp15_access(v, k(1, 9, 0, 2) | 1, False, 0) == (True, 3 << 24)
 assert g.cp15_access(v, k(0, 15, 0, 0) | 1, False, 0) == (False, 0), "implementation defined"
 assert g.cp14_access(v, k(0, 1, 1, 4) | 1, False, 0) == (True, 8)
 assert g.cp14_access(v, k(1, 0, 1, 0) | 1, False, 0) == (False, 0), "trace"
-assert g.cp10_access(k(7, 7, 0, 0), False) == (False, 0), "no write"
+assert g.cp10_access(v, k(7, 7, 0, 0), False) == (False, 0), "no write"
 hcr, hdcr = Hcr.from_raw(guest.HCR_GUEST), Hdcr.from_raw(guest.HDCR_GUEST)
 assert hcr.VM and hcr.IMO and hcr.FMO and hcr.AMO and hcr.TIDCP and hcr.TSW and hcr.TACR and hcr.TSC and hcr.TID3 and hcr.TWI
 assert hdcr.TDA and hdcr.TDOSA and hdcr.TDRA and hdcr.TPM and hdcr.TPMCR

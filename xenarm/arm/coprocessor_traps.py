@@ -34,7 +34,7 @@ def transfer(access: Callable[[Vcpu, u32, bool, u64], tuple[bool, u64]]) -> Verd
 
 @fn
 def fp_identification(v: Vcpu, iss: u32, at_pl0: bool, value: u64) -> tuple[bool, u64]:
-    return cp10_access(iss, at_pl0)
+    return cp10_access(v, iss, at_pl0)
 
 
 @fn

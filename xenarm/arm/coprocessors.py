@@ -168,7 +168,7 @@ def cp15_access(v: Vcpu, iss: u32, at_pl0: bool, value: u64) -> tuple[bool, u64]
     """(handled, value read) of a trapped MCR or MRC; not handled means undefined."""
     syndrome = CoprocessorSyndrome.from_raw(u64(iss))
     if iss & ID_MASK == 0 and is_identification(syndrome.CRM, syndrome.OPC2) and syndrome.READ and not at_pl0:
-        return True, aarch32_id(syndrome.CRM * 8 + syndrome.OPC2)
+        return True, aarch32_id(v, syndrome.CRM * 8 + syndrome.OPC2)
     for row in CP15_ROWS:
         if iss & row.mask == row.key:
             if row_forbids(row, at_pl0):
@@ -208,9 +208,9 @@ def is_debug_address(iss: u32) -> bool:
 
 
 @fn
-def cp10_access(iss: u32, at_pl0: bool) -> tuple[bool, u64]:
+def cp10_access(v: Vcpu, iss: u32, at_pl0: bool) -> tuple[bool, u64]:
     """VMRS of the FP unit's identification, which HCR.TID3 traps."""
     at = CoprocessorSyndrome.from_raw(u64(iss)).CRN
     if iss & 1 == 0 or at_pl0 or iss & FP_MASK != FP_KEY or at > MVFR0_AT or MVFR0_AT - at > MOST_MVFR:
         return False, 0
-    return True, aarch32_id(FIRST_MVFR + MVFR0_AT - at)
+    return True, aarch32_id(v, FIRST_MVFR + MVFR0_AT - at)

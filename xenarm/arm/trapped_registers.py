@@ -17,7 +17,7 @@ from xenarm.arm.timer import (
     ptimer_write_value,
 )
 from xenarm.core.domain import Vcpu
-from xenarm.gic.host import gic_is_v3
+from xenarm.gic.version import vcpu_vgic_is_v3
 from xenarm.gic.vgicc import icc_control, icc_deactivate, icc_mask, icc_running
 from xenarm.gic.vgicd3 import vgic_send_sgi
 
@@ -103,14 +103,14 @@ def set_way(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
 @fn
 def interface_enable(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     """A GICv3's CPU interface is by system registers and by nothing else; a GICv2 has none of them."""
-    return True, SYSTEM_REGISTERS if gic_is_v3() else u64(0)
+    return True, SYSTEM_REGISTERS if vcpu_vgic_is_v3(v) else u64(0)
 
 
 def sgi_register(group1: bool) -> Handler:
     @fn
     def handler(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
         """Write-only, and not there with a GICv2."""
-        if read or not gic_is_v3():
+        if read or not vcpu_vgic_is_v3(v):
             return False, 0
         vgic_send_sgi(v, value, group1)
         return True, 0

@@ -36,7 +36,7 @@ from xenarm.arm.variant import fp_take
 from xenarm.arm.verdict import Verdict, VerdictHandler, trap_unknown_call
 from xenarm.arm64.registers import Ec
 from xenarm.config import CONFIG
-from xenarm.core.domain import Extra, Vcpu, domain_name, vcpu_domain
+from xenarm.core.domain import NOT_SHORT, Extra, Vcpu, domain_name, vcpu_domain
 from xenarm.core.hypercall import hypercall
 from xenarm.core.log import guest_message_allowed, log_warning
 from xenarm.gic.vgicd3 import distributor_read, distributor_write
@@ -117,7 +117,8 @@ def trap_word_access(v: Vcpu, esr: u64) -> u64:
     """The distributor, by a plain load or store of a word. Stage 2 maps nothing there, so it can only be a translation fault."""
     offset = truncate(u32, read_far_el2()) & PAGE_OFFSET
     rt = truncate(u32, esr >> 16) & 31
-    if read_hpfar_el2() != v.gicd_frame or offset & 3 != 0:
+    frame = v.gicd_frame & ~u64(NOT_SHORT) if CONFIG.GICV2_ON_V3 else v.gicd_frame
+    if read_hpfar_el2() != frame or offset & 3 != 0:
         return NEEDS_FULL
     if rt >= TRAP_REGISTERS and rt < 30:
         return NEEDS_FULL

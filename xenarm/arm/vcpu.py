@@ -6,12 +6,15 @@ from xenarm.arm.cpu import SHARING
 from xenarm.arm.frame import BOOT_CONTEXT_SHIFT
 from xenarm.arm64.aarch32 import BOOT_TREE_SHIFT
 from xenarm.arm.window import slot_claim, slot_is_used
+from xenarm.config import CONFIG
 from xenarm.core.addresses import GuestPhys
-from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, SLOT_COUNT, SLOTS, Domain, Extra, Power, Vcpu, vcpu_is_aarch32
+from xenarm.core.domain import MAX_CPUS, MAX_DOMAIN_CPUS, MAX_VCPUS, NOT_SHORT, SLOT_COUNT, SLOTS, Domain, Extra, Power, Vcpu, vcpu_is_aarch32
 from xenarm.core.result import Result
 from xenarm.core.sched.scheduler import sched_insert, sched_remove
 from xenarm.core.sched.state import SchedParams
+from xenarm.gic.controller import gic_is_v3
 from xenarm.gic.state import VcpuTag
+from xenarm.gic.version import vgic_is_v3
 
 __all__ = ["CPUS", "arch_vcpu_boot", "arch_vcpu_stop", "cpus_awaited", "cpus_in_boot_code", "cpus_online", "vcpu_assign", "vcpus_left", "vcpus_release"]
 
@@ -84,11 +87,21 @@ def vcpu_assign(d: Domain, p: SchedParams) -> tuple[Result, Vcpu | None]:
             if d.aarch32:
                 v.extra |= Extra.AARCH32
             v.gicd_frame = d.layout.gicd >> 12 << 4
+            if CONFIG.GICV2_ON_V3:
+                legacy_choose(d, v)
             v.power.store(u32(Power.OFF))
             d.vcpus[v.id] = v
             d.vcpu_count += 1
             return Result.OK, v
     return Result.NO_MEMORY, None
+
+
+@fn
+def legacy_choose(d: Domain, v: Vcpu) -> None:
+    """The short ways answer for the machine's version of the controller alone: another's distributor is never where they look."""
+    v.vgic.legacy = gic_is_v3() and not vgic_is_v3(d)
+    if v.vgic.legacy:
+        v.gicd_frame |= NOT_SHORT
 
 
 @fn

@@ -6,6 +6,7 @@ from freestanding import Struct, fn, operation, table, u32, u64
 
 from xenarm.arm32.registers import MODEL
 from xenarm.arm32.switch import mvfr0, mvfr1
+from xenarm.core.domain import Vcpu
 
 __all__ = ["ID_ROWS", "MOST_MVFR", "aarch32_id"]
 
@@ -52,7 +53,7 @@ ID_ROWS = table(IdRow, [IdRow(id_reader(n >> 3, n & 7), VISIBLE.get((n >> 3, n &
 
 
 @fn
-def aarch32_id(number: u32) -> u64:
+def aarch32_id(v: Vcpu, number: u32) -> u64:
     """By CRm times 8 plus opc2, from 8 on; MVFR0 and MVFR1 are 24 and 25."""
     if number >= MVFR0:
         return u64(mvfr0() if number == MVFR0 else mvfr1())

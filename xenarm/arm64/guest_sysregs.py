@@ -28,7 +28,7 @@ from xenarm.arm64.features import LIMITS, visible
 from xenarm.arm64.registers import SysregSyndrome, read_actlr_el1, reader, sysreg_key
 from xenarm.config import CONFIG
 from xenarm.core.domain import Vcpu
-from xenarm.gic.host import gic_is_v3
+from xenarm.gic.version import vcpu_vgic_is_v3
 
 __all__ = ["ROWS", "ID_ROWS", "id_register", "sysreg_access"]
 
@@ -134,14 +134,14 @@ ID_KEY = sysreg_key(3, 0, 0, 0, 0)
 
 
 @fn
-def id_register(number: u32) -> u64:
+def id_register(v: Vcpu, number: u32) -> u64:
     """By CRm times 8 plus op2, from 8 on."""
     row = ID_ROWS[number - 8]
     value = row.read() & row.visible
     for limit in ID_LIMITS:
         if limit.number == number and value >> limit.low & 0xF > limit.most:
             value = value & ~(u64(0xF) << limit.low) | limit.most << limit.low
-    if number == AA64PFR0 and gic_is_v3():
+    if number == AA64PFR0 and vcpu_vgic_is_v3(v):
         value |= AA64PFR0_GIC
     return value
 
@@ -151,7 +151,7 @@ def sysreg_access(v: Vcpu, iss: u32, at_el0: bool, value: u64) -> tuple[bool, u6
     """(handled, value read) of a trapped access; not handled means undefined."""
     syndrome = SysregSyndrome.from_raw(u64(iss))
     if iss & ID_MASK == ID_KEY and syndrome.CRM >= 1 and syndrome.CRM <= 7 and syndrome.READ and not at_el0:
-        return True, id_register(syndrome.CRM * 8 + syndrome.OP2)
+        return True, id_register(v, syndrome.CRM * 8 + syndrome.OP2)
     for row in ROWS:
         if iss & row.mask == row.key:
             if row_forbids(row, at_el0):

@@ -3,7 +3,8 @@
 from freestanding import fn, u32, u64
 
 from xenarm.arm64.guest_sysregs import id_register
-from xenarm.gic.host import gic_is_v3
+from xenarm.core.domain import Vcpu
+from xenarm.gic.version import vcpu_vgic_is_v3
 
 __all__ = ["MOST_MVFR", "aarch32_id"]
 
@@ -13,7 +14,7 @@ PFR1_GIC = 1 << 28  # system registers of a GICv3
 
 
 @fn
-def aarch32_id(number: u32) -> u64:
+def aarch32_id(v: Vcpu, number: u32) -> u64:
     """By CRm times 8 plus opc2, from 8 on; MVFR0 to MVFR2 are 24 to 26, as AArch64 has them."""
-    value = id_register(number) & 0xFFFF_FFFF
-    return value | PFR1_GIC if number == PFR1 and gic_is_v3() else value
+    value = id_register(v, number) & 0xFFFF_FFFF
+    return value | PFR1_GIC if number == PFR1 and vcpu_vgic_is_v3(v) else value

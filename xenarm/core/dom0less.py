@@ -30,9 +30,9 @@ from xenarm.core.vpl011 import vpl011_reset
 from xenarm.devicetree.guest import GUEST_TREE_ROOM, GuestTree, guest_tree_bank, guest_tree_redistributors, guest_tree_write
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node, fdt_children, fdt_chosen
 from xenarm.devicetree.values import fdt_compatible
-from xenarm.gic.host import gic_is_v3
 from xenarm.gic.vgic import vgic_init, vgic_map_cpu_interface, vgic_tables, vgic_vcpu_forget
 from xenarm.gic.vgicc import GICC_DIR_PAGE, vgicc_access
+from xenarm.gic.version import vgic_is_v3
 from xenarm.gic.vgicd import vgicd_access
 from xenarm.gic.vgicd3 import vgicd3_access
 from xenarm.gic.vgicr import vgicr_access
@@ -98,7 +98,7 @@ def make_tree(d: Domain, plan: Plan) -> Result:
     tree = zeroed(GuestTree)
     tree.vcpus = plan.vcpus
     tree.armv7 = plan.aarch32 or not CONFIG.ARM64
-    tree.gic_v3 = gic_is_v3()
+    tree.gic_v3 = vgic_is_v3(d)
     tree.gicd = d.layout.gicd
     tree.gicc = d.layout.gicc
     for i in range(d.layout.gicr_count):
@@ -164,7 +164,7 @@ def add_devices(d: Domain, plan: Plan) -> Result:
     mmio_reset(d)
     vgic_init(d)
     d.serial.present = False
-    result = add_gic_v3(d) if CONFIG.GICV3 and gic_is_v3() else add_gic_v2(d)
+    result = add_gic_v3(d) if CONFIG.GICV3 and vgic_is_v3(d) else add_gic_v2(d)
     if result == Result.OK and plan.vpl011 and CONFIG.VPL011:
         vpl011_reset(d.serial)
         result = mmio_register(d, GuestPhys(d.layout.uart), GUEST_PL011_SIZE, vpl011_mmio)
@@ -292,7 +292,7 @@ def map_again(d: Domain) -> Result:
     result = guest_memory_map(d)
     if result == Result.OK and CONFIG.STATIC_SHM:
         result = shared_memory_map(d)
-    if result != Result.OK or gic_is_v3():
+    if result != Result.OK or vgic_is_v3(d):
         return result
     return vgic_map_cpu_interface(d)
 
@@ -367,6 +367,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
     d.node = plan.node
     d.layout = plan.layout
     d.aarch32 = plan.aarch32
+    d.gic_v3 = plan.gic_v3
     if not add_vcpus(fdt, d, plan):
         vcpus_release(d)
         domain_discard(d)

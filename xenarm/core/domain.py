@@ -24,6 +24,7 @@ __all__ = [
     "MAX_DOMAIN_CPUS",
     "MAX_VCPUS",
     "MOST_GICR_REGIONS",
+    "NOT_SHORT",
     "FIRST_SLOT_MEMORY",
     "GicrRegion",
     "GUARD_SIZE",
@@ -139,6 +140,10 @@ class Aarch32State(Struct):
     fpexc: u32
 
 
+NOT_SHORT = 1
+"""Of `Vcpu.gicd_frame`, beyond what HPFAR_EL2 has: the short ways (xenarm/arm/short.py) do not know the distributor."""
+
+
 class Exit(Struct):
     """The exit that a vCPU is in, while exits are traced."""
 
@@ -163,7 +168,7 @@ class Vcpu(Struct, align=16):
     fp_saved: bool
     domain: "Domain | None"
     power: Atomic[u32] = atomic(u32)
-    gicd_frame: u64  # its distributor's page as HPFAR_EL2 shows it
+    gicd_frame: u64  # its distributor's page as HPFAR_EL2 shows it, and NOT_SHORT
     entry: u64
     context: u64
     vgic: VgicCpu
@@ -215,6 +220,7 @@ class Domain(Struct):
     vcpus: "Array[Vcpu | None]" = array(Vcpu | None, MAX_DOMAIN_CPUS)
     sched: SchedDomain
     aarch32: bool  # its guest is in AArch32, under EL2 of AArch64
+    gic_v3: bool  # it sees a GICv3, else a GICv2; see xenarm/gic/version.py
     last_ran: Array[VcpuTag] = array(VcpuTag, MAX_CPUS)  # on each CPU the vCPU that ran there last
     node: Node  # in the host's device tree
     shares: u32  # regions of shared memory that it has, the first of its node's

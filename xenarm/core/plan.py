@@ -12,6 +12,7 @@ from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
 from xenarm.core.log import log_error, log_warning
 from xenarm.core.memory import is_boot_module, memory_conflict, memory_holds
+from xenarm.core.plan_gic import plan_gic
 from xenarm.core.plan_kernel import plan_kernel
 from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
 from xenarm.core.plan_shared import plan_no_shared, plan_shared
@@ -22,7 +23,7 @@ from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
 from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
-from xenarm.gic.controller import gic_most
+from xenarm.gic.version import vgic_most_cpus
 
 __all__ = ["plan_domain"]
 
@@ -52,7 +53,7 @@ def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
         return refuse(fdt, plan, plan.node, b"cpus is missing", b"give the number of virtual CPUs, for one <1>")
     if result != Result.OK or cpus == 0:
         return refuse(fdt, plan, plan.node, b"cpus is no number of virtual CPUs", b"give it as one cell, for one <1>")
-    most = min(vcpus_left, gic_most(CONFIG.MAX_DOMAIN_CPUS))
+    most = min(vcpus_left, vgic_most_cpus(CONFIG.GICV3 and plan.gic_v3, CONFIG.MAX_DOMAIN_CPUS))
     if cpus > u64(most):
         return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", LESS_CPUS)
     plan.vcpus = u32(cpus)
@@ -278,7 +279,8 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
     plan.node = node
     plan_serial(fdt, plan)
     return (
-        plan_cpus(fdt, plan, vcpus_left)
+        plan_gic(fdt, plan)
+        and plan_cpus(fdt, plan, vcpus_left)
         and plan_layout(fdt, plan)
         and plan_memory(fdt, plan)
         and plan_tables(fdt, plan)

@@ -11,7 +11,7 @@ from xenarm.core.result import Result
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.reader import Fdt, fdt_property
 from xenarm.devicetree.values import fdt_u64
-from xenarm.gic.controller import GIC, gic_is_v3
+from xenarm.gic.controller import GIC
 from xenarm.gic.host import gic_region, gic_region_count
 from xenarm.gic.regions import gicr_add, gicr_placed
 from xenarm.gic.state import VGIC_INTIDS
@@ -90,7 +90,7 @@ def plan_layout(fdt: Fdt, plan: Plan) -> bool:
     direct, _ = fdt_property(fdt, plan.node, b"direct-map")
     plan.direct = direct
     if not direct:
-        if gic_is_v3():
+        if CONFIG.GICV3 and plan.gic_v3:
             gicr_add(plan.layout, u64(GUEST_GICR_BASE), GUEST_GICR_SIZE, plan.vcpus)
             if plan.vcpus > GUEST_GICR_SIZE // GUEST_GICR_FRAME:
                 gicr_add(plan.layout, u64(GUEST_GICR1_BASE), GUEST_GICR1_SIZE, plan.vcpus)
@@ -108,7 +108,7 @@ def plan_layout_direct(fdt: Fdt, plan: Plan) -> bool:
     plan.layout.gicc = GIC.machine_gicc
     if (GIC.machine_gicd | GIC.machine_gicc) & (PAGE_SIZE - 1) != 0:
         return refuse(fdt, plan, plan.node, b"direct-map: the machine's interrupt controller is not on page boundaries", b"leave direct-map out")
-    if gic_is_v3() and not plan_redistributors(plan):
+    if CONFIG.GICV3 and plan.gic_v3 and not plan_redistributors(plan):
         return refuse(fdt, plan, plan.node, b"direct-map: the machine has fewer redistributors than the domain has CPUs", b"leave direct-map out")
     return plan_layout_uart(fdt, plan) if CONFIG.VPL011 and plan.vpl011 else True
 

@@ -25,6 +25,7 @@ class Plan(Struct):
 
     node: Node
     vcpus: u32
+    gic_v3: bool  # it is to see a GICv3, else a GICv2
     memory: u64  # bytes, whole pages
     static: bool  # it is xen,static-mem
     direct: bool  # and lies in the guest where it lies in the machine

@@ -18,7 +18,6 @@ __all__ = [
     "SGI_STOP",
     "Gic",
     "gic_is_v3",
-    "gic_most",
 ]
 
 PPI_MAINTENANCE = 25  # where the tree does not say, as OMAP5's
@@ -36,7 +35,7 @@ assert CONFIG.GICV2 or CONFIG.GICV3, "Kconfig has chosen no interrupt controller
 
 
 class Gic(Struct):
-    """Set once by the first CPU, before others start. `gicc`, `gich` and `gicv` are a GICv2's: those of a GICv3 are the CPU's own."""
+    """Set once by the first CPU, before others start. `gicc` and `gich` are a GICv2's: those of a GICv3 are the CPU's own."""
 
     gicd: u64  # where EL2 has it, which is not where the machine has it; the same of the next two
     gicc: u64
@@ -44,7 +43,7 @@ class Gic(Struct):
     machine_gicd: u64
     machine_gicc: u64
     lists: u64  # GICH_LR0
-    gicv: HostPhys
+    gicv: HostPhys  # a GICv3's is for guests that see a GICv2; 0: it has none
     gicv_size: u64
     intids: u32
     list_registers: u32
@@ -54,22 +53,13 @@ class Gic(Struct):
     patience: u32  # looks at what other CPUs are to do for one load of a guest
     active_registers: u32  # a GICv3's ICH_AP0R<n>_EL2, and as many ICH_AP1R<n>_EL2
     v3: bool
+    legacy: bool  # every CPU of a GICv3 lets a guest's accesses be by memory (ICC_SRE_EL1.SRE clear)
 
 
 GIC = zeroed(Gic)
 
 
-GICV2_CPUS = 8
-"""A virtual GICv2 has a bit for each vCPU in registers of eight."""
-
-
 @fn(inline=True)
 def gic_is_v3() -> bool:
-    """Whether the machine has a GICv3. A constant where Kconfig leaves no choice."""
+    """Whether the machine has a GICv3. A constant where Kconfig leaves no choice. What a domain sees: `version.py`."""
     return CONFIG.GICV3 and (GIC.v3 or not CONFIG.GICV2)
-
-
-@fn
-def gic_most(cpus: u32) -> u32:
-    """So many vCPUs of a domain as its interrupt controller has room for."""
-    return cpus if gic_is_v3() else min(cpus, u32(GICV2_CPUS))

@@ -10,9 +10,10 @@ from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 from xenarm.abi.affinity import vcpu_of_affinity
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
-from xenarm.gic.host import gic_deactivate, gic_is_v3, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_deactivate, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
 from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord, VcpuTag
+from xenarm.gic.version import vcpu_vgic_is_v3
 
 __all__ = [
     "forget_requests",
@@ -248,9 +249,9 @@ def own_strip(v: Vcpu, bits: u32, state: u32, keep: bool) -> None:
 
 
 @fn(inline=True)
-def route_target(route: u32) -> u32:
+def route_target(v3: bool, route: u32) -> u32:
     """The vCPU that a shared interrupt goes to: the first target of a GICv2's, the one with the affinity of a GICv3's, if there is one."""
-    if not gic_is_v3():
+    if not v3:
         return ctz(route)
     return vcpu_of_affinity(u64(route))
 
@@ -288,7 +289,7 @@ def shared_merge(v: Vcpu, w: IrqWord, bit_index: u32, index: u32, value: u32) ->
     merged = value
     if w.level & ~w.edge & bit != 0:
         merged |= LrState.EOI
-    if w.pending & bit != 0 and route_target(w.route[bit_index]) != v.id:
+    if w.pending & bit != 0 and route_target(vcpu_vgic_is_v3(v), w.route[bit_index]) != v.id:
         merged |= LrState.EOI
     elif w.pending & bit != 0:
         merged |= LrState.PENDING

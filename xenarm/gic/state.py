@@ -109,6 +109,7 @@ class VgicCpu(Struct):
     lr_used: u32  # may hold something; a clear bit is surely free
     lr_shared: u32  # of these, those whose interrupt is shared
     short: bool  # more is pending than there are list registers
+    legacy: bool  # a GICv2's, on a GICv3
     control: u32  # GICH_HCR: with UIE while short
     mail: Array[Mail] = array(Mail, SGIS)
     mail_flags: Atomic[u32] = atomic(u32)  # SGIs that have letters; PPIs raised elsewhere

@@ -1,7 +1,7 @@
 """The physical GICv3 (ARM IHI 0069): distributor with affinity routing, redistributors, the system registers of each CPU's interfaces.
 
 All interrupts are in group 1. Priority drop and deactivation are split (EOImode), so that an interrupt can stay active on behalf of a
-guest. LPIs are not used.
+guest. LPIs are not used. A vCPU that sees a GICv2 has its CPU interface in memory (`legacy`, IHI 0069 1.3.5): ICC_SRE_EL1.SRE is clear while a CPU runs it.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from freestanding import Array, Struct, array, export, fn, truncate, u32, u64, zeroed
 
+from xenarm.arm.cpu import this_vcpu
+from xenarm.arm.hw import Hcr, read_hcr_el2, write_hcr_el2
 from xenarm.arm.instructions import (
     cpu_relax,
     data_sync_all,
@@ -23,7 +25,7 @@ from xenarm.arm.instructions import (
 from xenarm.arm.mmu import mmu_map_device
 from xenarm.arm64.registers import read_aa64pfr0, read_mpidr_el1
 from xenarm.config import CONFIG
-from xenarm.core.addresses import HostPhys
+from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import MAX_CPUS, Vcpu
 from xenarm.core.log import log_warning
 from xenarm.core.result import Result
@@ -31,7 +33,7 @@ from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt_u32, fdt_u64
 from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MAINTENANCE, PRIORITY_MASK_ALL, SGI_KICK, SGI_POST, SGI_STOP
-from xenarm.gic.registers import Gicd, GichControl, GichMachineControl
+from xenarm.gic.registers import Gicd, GichControl, GichMachineControl, LrState
 from xenarm.gic.registers3 import (
     AFFINITY,
     Gicd3,
@@ -43,6 +45,7 @@ from xenarm.gic.registers3 import (
     IchControl,
     IchType,
     read_icc_iar1,
+    read_icc_sre_el1,
     read_ich_ap0r,
     read_ich_ap1r,
     read_ich_eisr,
@@ -112,6 +115,9 @@ HCR_RUN = int(GichControl(EN=True)) | int(IchControl(TDIR=True))
 HCR_RUN_COMMON = int(GichControl(EN=True)) | int(IchControl(TC=True))  # where ICC_DIR_EL1 does not trap by itself
 SPLIT_ENDS = int(GichMachineControl(SPLIT_ENDS=True))
 EOIMODE = int(IccControl(EOIMODE=True))
+OVERRIDES = int(Hcr(FMO=True, IMO=True, AMO=True))
+SYSTEM_REGISTERS_ON = 1  # SRE
+MEMORY_MAPPED = 0
 SYSTEM_REGISTERS = 7  # ICC_SRE_EL1 and _EL2: SRE, DFB, DIB. EL2's Enable stays clear: EL1's accesses to ICC_SRE_EL1 trap
 CHILDREN_ASLEEP = int(GicrWaker(CHILDREN_ASLEEP=True))
 PROCESSOR_SLEEP = int(GicrWaker(PROCESSOR_SLEEP=True))
@@ -120,6 +126,7 @@ VLPIS = int(GicrType(VLPIS=True))
 SYSTEM_INTERFACE_SHIFT = 24  # ID_AA64PFR0_EL1.GIC
 ARCH_REVISION_SHIFT = 4  # GICD_PIDR2
 MOST_INTIDS = 1020
+LINKED = 1 << 61  # ICH_LR<n>_EL2.HW
 ALL = 0xFFFF_FFFF
 
 
@@ -184,6 +191,17 @@ def add_region(fdt: Fdt, node: Node, index: u32) -> bool:
 
 
 @fn
+def find_legacy(fdt: Fdt, node: Node, first: u32) -> None:
+    """Behind the regions of redistributors a GICv3 may have GICC, GICH and GICV: the CPU interfaces of a GICv2. That its CPUs have them too is still to be seen."""
+    gicc = fdt_reg(fdt, node, first)
+    gicv = fdt_reg(fdt, node, first + 2)
+    if gicc.result == Result.OK and gicv.result == Result.OK and gicv.base & (PAGE_SIZE - 1) == 0 and gicv.size >= PAGE_SIZE:
+        GIC.machine_gicc = gicc.base
+        GIC.gicv = HostPhys(gicv.base)
+        GIC.legacy = True
+
+
+@fn
 def v3_find(fdt: Fdt, node: Node) -> Result:
     """Linux's binding arm,gic-v3.yaml: the distributor, then `#redistributor-regions` regions of redistributors."""
     gicd = fdt_reg(fdt, node, 0)
@@ -199,6 +217,8 @@ def v3_find(fdt: Fdt, node: Node) -> Result:
     for index in range(min(regions, u32(MOST_REGIONS))):
         if not add_region(fdt, node, index):
             break
+    if CONFIG.GICV2_ON_V3 and REDIST.count == regions:
+        find_legacy(fdt, node, 1 + regions)
     return Result.OK if REDIST.count > 0 else Result.NOT_FOUND
 
 
@@ -356,6 +376,22 @@ def note_affinity(cpu: u32, mpidr: u64) -> None:
 
 
 @fn
+def memory_mapped_possible() -> bool:
+    """Whether SRE can be clear for a guest on this CPU: it may be fixed. Interrupts must be routed to EL2 (IHI 0069 table 11-2), where they are masked."""
+    hcr = read_hcr_el2()
+    write_hcr_el2(hcr | OVERRIDES)
+    instruction_sync()
+    write_icc_sre_el1(MEMORY_MAPPED)
+    instruction_sync()
+    possible = read_icc_sre_el1() & SYSTEM_REGISTERS_ON == 0
+    write_icc_sre_el1(SYSTEM_REGISTERS)
+    instruction_sync()
+    write_hcr_el2(hcr)
+    instruction_sync()
+    return possible
+
+
+@fn
 def v3_cpu_init(cpu: u32) -> Result:
     """Set up this CPU's redistributor and its interfaces. NOT_FOUND: it has no redistributor, or it does not wake."""
     mpidr = read_mpidr_el1()
@@ -368,6 +404,8 @@ def v3_cpu_init(cpu: u32) -> Result:
     instruction_sync()
     write_icc_sre_el1(SYSTEM_REGISTERS)
     instruction_sync()
+    if CONFIG.GICV2_ON_V3 and not memory_mapped_possible():
+        GIC.legacy = False
     write_icc_pmr(PRIORITY_MASK_ALL)
     write_icc_bpr1(0)
     write_icc_ctlr(EOIMODE)
@@ -430,6 +468,35 @@ def v3_stop(cpu: u32) -> None:
 
 
 @fn(inline=True)
+def legacy_here() -> bool:
+    """Whether the vCPU that this CPU has sees a GICv2."""
+    return CONFIG.GICV2_ON_V3 and this_vcpu().vgic.legacy
+
+
+@fn(inline=True)
+def stores_seen() -> None:
+    """Before a register of the virtual interface is read: it shows what a guest's stores to GICV did."""
+    if legacy_here():
+        data_sync_all()
+        instruction_sync()
+
+
+@fn(inline=True)
+def writes_seen() -> None:
+    """After such a register was written: a guest's loads from GICV see it."""
+    if legacy_here():
+        instruction_sync()
+        data_sync_all()
+
+
+@fn(inline=True)
+def interface_choose(how: u64) -> None:
+    """Whether a guest's accesses are by system registers or by memory. ICH_VMCR_EL2 depends on it: VFIQEn is fixed under system registers."""
+    write_icc_sre_el1(how)
+    instruction_sync()
+
+
+@fn(inline=True)
 def ich_lr(value: u32) -> u64:
     """ICH_LR<n>_EL2 from the layout of GICH_LR without a sender: INTID; EOI and the physical INTID; priority; group and HW; state."""
     lr = u64(value)
@@ -443,6 +510,26 @@ def gich_lr(lr: u64) -> u32:
     return truncate(u32, value)
 
 
+@fn(inline=True)
+def ich_lr_sent(value: u32) -> u64:
+    """`ich_lr` with a sender: a guest that sees a GICv2 finds it in GICV_IAR, out of the same bits of the virtual INTID (12.4.8, vINTID). A physical INTID has them otherwise."""
+    if CONFIG.GIC_HW_TIMER_LINK and value & LrState.HW != 0:
+        return ich_lr(value)
+    lr = u64(value)
+    return lr & 0x1FFF | (lr & 0x0008_0000) << 22 | (lr & 0x0F80_0000) << 28 | (lr & 0xC000_0000) << 30 | (lr & 0x3000_0000) << 34
+
+
+@fn(inline=True)
+def gich_lr_sent(lr: u64) -> u32:
+    if CONFIG.GIC_HW_TIMER_LINK and lr & LINKED != 0:
+        return gich_lr(lr)
+    value = lr & 0x1FFF | lr >> 22 & 0x0008_0000 | lr >> 28 & 0x0F80_0000 | lr >> 30 & 0xC000_0000 | lr >> 34 & 0x3000_0000
+    return truncate(u32, value)
+
+
+to_ich_lr, from_ich_lr = (ich_lr_sent, gich_lr_sent) if CONFIG.GICV2_ON_V3 else (ich_lr, gich_lr)
+
+
 def lean(symbol: str) -> Callable[[F], F]:
     """A function out of line that is cheap for callers that have a GICv2: it leaves them most registers."""
     chosen: Callable[[F], F] = export(symbol, preserve=True) if CONFIG.GICV3 else fn
@@ -451,12 +538,14 @@ def lean(symbol: str) -> Callable[[F], F]:
 
 @fn(inline=True)
 def v3_read_lr_inline(index: u32) -> u32:
-    return gich_lr(read_ich_lr(index))
+    stores_seen()
+    return from_ich_lr(read_ich_lr(index))
 
 
 @fn(inline=True)
 def v3_write_lr_inline(index: u32, value: u32) -> None:
-    write_ich_lr(index, ich_lr(value))
+    write_ich_lr(index, to_ich_lr(value))
+    writes_seen()
 
 
 @lean("v3_read_lr")
@@ -471,36 +560,43 @@ def v3_write_lr(index: u32, value: u32) -> None:
 
 @fn(inline=True)
 def v3_write_first_lr(value: u32) -> None:
-    write_ich_lr(0, ich_lr(value))
+    write_ich_lr(0, to_ich_lr(value))
 
 
 @fn(inline=True)
 def v3_lists_empty() -> u32:
+    stores_seen()
     return truncate(u32, read_ich_elrsr())
 
 
 @fn(inline=True)
 def v3_lists_ended() -> u32:
+    stores_seen()
     return truncate(u32, read_ich_eisr())
 
 
 @fn(inline=True)
 def v3_lists_control(value: u32) -> None:
     write_ich_hcr(u64(value))
+    writes_seen()
 
 
 @fn(inline=True)
 def v3_lists_status() -> u32:
+    stores_seen()
     return truncate(u32, read_ich_hcr())
 
 
 @fn(inline=True)
 def v3_ends_split() -> bool:
+    stores_seen()
     return read_ich_vmcr() & SPLIT_ENDS != 0
 
 
 @fn
 def v3_lists_reset() -> None:
+    if legacy_here():
+        interface_choose(MEMORY_MAPPED)
     kind = IchType.from_raw(read_ich_vtr())
     GIC.list_registers = min(kind.LIST_REGS + 1, u32(LIST_REGISTERS))
     GIC.list_mask = (u32(1) << GIC.list_registers) - 1
@@ -513,21 +609,28 @@ def v3_lists_reset() -> None:
     write_ich_vmcr(0)
     GIC.lists_run = u32(HCR_RUN) if kind.TDS else u32(HCR_RUN_COMMON)
     write_ich_hcr(u64(GIC.lists_run))
+    writes_seen()
 
 
 @fn(inline=True)
 def v3_save_interface(v: Vcpu) -> None:
-    """ICH_VMCR_EL2 and the active priorities of both groups."""
+    """ICH_VMCR_EL2 and the active priorities of both groups. Whoever has the CPU next finds system registers."""
+    stores_seen()
     v.vmcr = read_ich_vmcr()
     for n in range(GIC.active_registers):
         v.vgic.active0[n] = truncate(u32, read_ich_ap0r(n))
         v.vgic.active1[n] = truncate(u32, read_ich_ap1r(n))
+    if CONFIG.GICV2_ON_V3 and v.vgic.legacy:
+        interface_choose(SYSTEM_REGISTERS)
 
 
 @fn(inline=True)
 def v3_load_interface(v: Vcpu) -> None:
+    if CONFIG.GICV2_ON_V3 and v.vgic.legacy:
+        interface_choose(MEMORY_MAPPED)
     write_ich_vmcr(v.vmcr)
     for n in range(GIC.active_registers):
         write_ich_ap0r(n, u64(v.vgic.active0[n]))
         write_ich_ap1r(n, u64(v.vgic.active1[n]))
     write_ich_hcr(u64(v.vgic.control))
+    writes_seen()

@@ -18,7 +18,7 @@ from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed,
 from xenarm.core.sched.state import STOP_WAITS
 from xenarm.core.trace import trace_kick, trace_kicks, trace_on_schedule, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
-from xenarm.gic.host import gic_is_v3, gic_kick, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_kick, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
     forget_requests,
     lists_collect,
@@ -39,6 +39,7 @@ from xenarm.gic.overflow import EOI_COUNT, end_spilled, free_holders, lists_ends
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
 from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT, GicrWaker
 from xenarm.gic.state import LOOK, SGI_BITS, SGIS, SHARED_WORDS, VGIC_INTIDS, Errand, IrqWord, Wish
+from xenarm.gic.version import vcpu_vgic_is_v3, vgic_is_v3
 from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
 __all__ = [
@@ -124,7 +125,7 @@ def vgic_init(d: Domain) -> None:
 def own_word_reset(v: Vcpu) -> None:
     word_reset(v.vgic.own, 0)
     v.vgic.own.edge = SGI_BITS
-    v.vgic.own.enabled = u32(0) if gic_is_v3() else u32(SGI_BITS)
+    v.vgic.own.enabled = u32(0) if vcpu_vgic_is_v3(v) else u32(SGI_BITS)
     v.vgic.waker = WAKER_ASLEEP
     v.vgic.sgi_senders.fill(0)
 
@@ -139,7 +140,7 @@ def vgic_vcpu_forget(v: Vcpu) -> None:
 @fn
 def sgi_to_self(v: Vcpu) -> u64:
     """ICC_SGI1R_EL1, or the target list of GICD_SGIR, for an SGI 0 to the vCPU alone."""
-    if CONFIG.GICV3 and gic_is_v3():
+    if CONFIG.GICV3 and vcpu_vgic_is_v3(v):
         return u64(1) << (v.id & 0xF) | u64(v.id >> 4) << ICC_SGI_AFF1_SHIFT
     return u64(1) << (v.id + SGIR_TARGETS_SHIFT)
 
@@ -177,7 +178,7 @@ def vgic_map_cpu_interface(d: Domain) -> Result:
 @fn
 def vgic_tables(d: Domain) -> u64:
     """Pages of stage-2 tables that showing it takes at most. A GICv3's is no memory."""
-    if gic_is_v3():
+    if vgic_is_v3(d):
         return 0
     return p2m_tables_for(d.layout.gicc, u64(GIC.gicv), u64(PAGE_SIZE))
 
@@ -401,7 +402,7 @@ def vgic_set_own_level(v: Vcpu, intid: u32, level: bool) -> None:
 @fn
 def vgic_raise_sgi(v: Vcpu, target: Vcpu, sgi: u32) -> None:
     """An SGI from the vCPU that this CPU runs, to itself or to another of its domain. A GICv3's has no sender: 0 stands for all."""
-    sender = u32(0) if gic_is_v3() else v.id
+    sender = u32(0) if vcpu_vgic_is_v3(v) else v.id
     if target is v:
         target.vgic.sgi_senders[sgi] |= u8(1) << sender
         vgic_raise_own(target, sgi)
@@ -480,7 +481,7 @@ def list_asleep(v: Vcpu, word: u32) -> bool:
 def shared_vcpu(d: Domain, w: IrqWord, bit_index: u32) -> Vcpu | None:
     """Who is to have a shared interrupt: whoever holds it, else the first of its targets."""
     holder = u32(w.holder[bit_index])
-    index = holder - 1 if holder != 0 else route_target(w.route[bit_index])
+    index = holder - 1 if holder != 0 else route_target(vgic_is_v3(d), w.route[bit_index])
     return d.vcpus[index] if index < d.vcpu_count else None
 
 
@@ -531,7 +532,7 @@ def take_back(v: Vcpu, w: IrqWord, first: u32) -> None:
 def shared_attend(d: Domain, v: Vcpu) -> None:
     """Look at all shared interrupts on behalf of the vCPU that this CPU runs."""
     with d.vgic.lock:
-        if gic_is_v3() and v.vgic.errand.waits:
+        if vgic_is_v3(d) and v.vgic.errand.waits:
             run_errand(v)
         lists_ends(d, v)
         vgic_update_on(v.vgic.own, d.vgic.ctlr)

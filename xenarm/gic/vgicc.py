@@ -10,10 +10,11 @@ from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
-from xenarm.gic.host import gic_ends_split, gic_is_v3
+from xenarm.gic.host import gic_ends_split
 from xenarm.gic.registers import INTID_MASK
 from xenarm.gic.registers3 import IccControl, IchType, read_ich_ap0r, read_ich_ap1r, read_ich_vmcr, read_ich_vtr, write_ich_vmcr
 from xenarm.gic.state import VGIC_INTIDS
+from xenarm.gic.version import vcpu_vgic_is_v3
 from xenarm.gic.words import ALL, clear_active
 
 __all__ = ["GICC_DIR_PAGE", "icc_control", "icc_deactivate", "icc_mask", "icc_running", "vgicc_access"]
@@ -52,7 +53,7 @@ def vgicc_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
 @fn
 def icc_deactivate(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     """ICC_DIR_EL1."""
-    if read or not gic_is_v3():
+    if read or not vcpu_vgic_is_v3(v):
         return False, 0
     deactivate(v, truncate(u32, value) & INTID_MASK_V3)
     return True, 0
@@ -61,7 +62,7 @@ def icc_deactivate(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
 @fn
 def icc_mask(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     """ICC_PMR_EL1."""
-    if not gic_is_v3():
+    if not vcpu_vgic_is_v3(v):
         return False, 0
     vmcr = read_ich_vmcr()
     if not read:
@@ -72,7 +73,7 @@ def icc_mask(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
 @fn
 def icc_control(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     """ICC_CTLR_EL1."""
-    if not gic_is_v3():
+    if not vcpu_vgic_is_v3(v):
         return False, 0
     vmcr = read_ich_vmcr()
     if not read:
@@ -91,7 +92,7 @@ def icc_control(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
 @fn
 def icc_running(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
     """ICC_RPR_EL1: of the active priorities the most urgent."""
-    if not read or not gic_is_v3():
+    if not read or not vcpu_vgic_is_v3(v):
         return False, 0
     shift = 7 - IchType.from_raw(read_ich_vtr()).PREEMPTION
     for n in range(GIC.active_registers):

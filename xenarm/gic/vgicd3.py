@@ -8,10 +8,10 @@ from freestanding import ctz, fn, table, truncate, u32, u64
 
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
-from xenarm.gic.host import gic_is_v3
 from xenarm.gic.registers import Gicd
 from xenarm.gic.registers3 import Gicd3, GicdControl, Typer3
 from xenarm.gic.state import VGIC_INTIDS
+from xenarm.gic.version import vgic_is_v3
 from xenarm.gic.vgic import refill_if_short, vgic_raise_sgi
 from xenarm.gic.vgicd import BLOCK_SHIFT, Block, blocks, vgicd_read, vgicd_write
 from xenarm.gic.words import (
@@ -188,7 +188,7 @@ def vgicd3_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
 @fn(inline=True)
 def distributor_read(d: Domain, v: Vcpu, offset: u32) -> u32:
     """A load of an aligned word in the first page, of a distributor of either version."""
-    if not gic_is_v3():
+    if not vgic_is_v3(d):
         return vgicd_read(d, v, offset)
     row = BLOCKS3[(offset >> BLOCK_SHIFT) & 31]
     return row.read(d, v, (offset - row.base) >> 2)
@@ -196,7 +196,7 @@ def distributor_read(d: Domain, v: Vcpu, offset: u32) -> u32:
 
 @fn(inline=True)
 def distributor_write(d: Domain, v: Vcpu, offset: u32, value: u32) -> None:
-    if not gic_is_v3():
+    if not vgic_is_v3(d):
         vgicd_write(d, v, offset, value)
         return
     row = BLOCKS3[(offset >> BLOCK_SHIFT) & 31]

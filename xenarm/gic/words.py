@@ -10,11 +10,11 @@ from freestanding import ctz, fn, truncate, u8, u32
 
 from xenarm.core.domain import Domain, Extra, Vcpu
 from xenarm.gic.controller import GIC
-from xenarm.gic.host import gic_is_v3
 from xenarm.gic.lists import forget_requests, lists_known, lists_states, own_strip, shared_strip
 from xenarm.gic.overflow import free_holders, own_flush, vgic_update_on
 from xenarm.gic.registers import LrState
 from xenarm.gic.state import SGI_BITS, SHARED_WORDS, VGIC_INTIDS, IrqWord
+from xenarm.gic.version import vcpu_vgic_is_v3
 from xenarm.gic.vgic import clear_own_pending, refill_if_short, set_own_pending, shared_deliver, vcpu_kick, vgic_look, vgic_sample, word_update_template
 
 __all__ = [
@@ -136,9 +136,9 @@ def carry_out(v: Vcpu, w: IrqWord, intid: u32) -> None:
 
 
 @fn(inline=True)
-def fixed_sgis() -> u32:
+def fixed_sgis(v: Vcpu) -> u32:
     """SGIs whose enables and pending state are not software's to set: all of a GICv2's, none of a GICv3's."""
-    return u32(0) if gic_is_v3() else u32(SGI_BITS)
+    return u32(0) if vcpu_vgic_is_v3(v) else u32(SGI_BITS)
 
 
 @fn
@@ -171,7 +171,7 @@ def enable(on: bool) -> Write:
             return
         w = word_of(d, v, n)
         if n == 0:
-            w.enabled = w.enabled | value if on else w.enabled & ~value | fixed_sgis()
+            w.enabled = w.enabled | value if on else w.enabled & ~value | fixed_sgis(v)
             own_on_changed(d, v)
             return
         with d.vgic.lock:
@@ -271,7 +271,7 @@ def set_pending(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
     if n >= WORDS:
         return
     if n == 0:
-        set_own_pending(v, value & ~fixed_sgis())
+        set_own_pending(v, value & ~fixed_sgis(v))
         own_flush(v)
         return
     with d.vgic.lock:
@@ -286,7 +286,7 @@ def clear_pending(d: Domain, v: Vcpu, n: u32, value: u32, mask: u32) -> None:
     if n >= WORDS:
         return
     if n == 0:
-        clear_own_pending(v, value & ~fixed_sgis())
+        clear_own_pending(v, value & ~fixed_sgis(v))
         own_flush(v)
         return
     with d.vgic.lock:
