@@ -64,6 +64,7 @@ SWITCHES: dict[str, Switch] = {
     "SCHED_ARINC653": Switch((*modules("core.sched.arinc653"), r"params\.windows"), (b"arinc653",)),
     "GICV2": Switch((*modules("gic.v2", "gic.vgicd"), r"(guest_irq|guest_sync|short_sync|guest_turn)_v2"), (b"arm,gic-400\0",)),
     "GICV3": Switch((*modules("gic.v3", "gic.vgicd3", "gic.vgicr"), r"_v3$", r"sgi_register"), (b"arm,gic-v3",)),
+    "GICV2_ON_V3": Switch((r"plan_legacy_there$",), (b"no GICV in its reg",)),
     "GIC_HIP04": Switch((r"gic\.v2_layout\.LAYOUTS?$",), (b"hisilicon,hip04-intc",), board=ARM32),
     "GIC_HW_TIMER_LINK": Switch(),  # another way of the same functions
     "UART_PL011": Switch(modules("drivers.pl011"), board="zcu102"),  # its `compatible` is the virtual port's too

@@ -46,6 +46,7 @@ windows = [
   [1, 5000, 100],
 ]
 on-crash = "restart"
+gic = 2
 static-memory = [[0x4820_0000, "64 MiB"]]
 direct-map = true
 
@@ -126,7 +127,7 @@ def test_a_whole_deployment_becomes_a_host_tree(files: Path) -> None:
     chosen = host_tree(files, deployment)
     assert 'xen,xen-bootargs = "sched=credit2 loglvl=info";' in chosen
     assert 'alpha { compatible = "xen,domain"; #address-cells = <0x02>; #size-cells = <0x02>; memory = <0x00 0x10000>; cpus = <0x02>; vpl011;' in chosen
-    assert "xen,sched-weight = <0x200>;" in chosen and 'xenarm,on-crash = "restart";' in chosen
+    assert "xen,sched-weight = <0x200>;" in chosen and 'xenarm,on-crash = "restart"; xenarm,gic-version = <0x02>;' in chosen
     assert "xen,arinc653-windows = <0x00 0x00 0x1388 0x01 0x1388 0x64>;" in chosen
     assert "xen,static-mem = <0x00 0x48200000 0x00 0x4000000>; direct-map;" in chosen
     assert 'vcpu1 { compatible = "xen,vcpu"; id = <0x01>; hard-affinity = "1,3"; xen,sched-extratime = <0x00>; };' in chosen
@@ -204,6 +205,12 @@ MISTAKES = {
     ),
     "static size": (DOMAIN + 'static-memory = [[0x5000_0000, "32 MiB"]]\n', "x.toml:4: static-memory comes to 32768 KiB and memory is 65536 KiB: make them the same"),
     "direct": (DOMAIN + "direct-map = true\n", "x.toml:4: direct-map needs static-memory: say where the domain's RAM lies"),
+    "gic 3": (DOMAIN + "gic = 3\n", "x.toml:4: a is to see a GICv3, and the machine has a GICv2: leave the line out, or give machine.gic = 3"),
+    "gic 2": (
+        "[machine]\ngic = 3\n" + DOMAIN + "gic = 2\n",
+        "x.toml:6: a is to see a GICv2, and QEMU's GICv3 has no CPU interface for a GICv2: leave the line out, or give machine.gic = 2",
+    ),
+    "no gic": (DOMAIN + "gic = 4\n", "x.toml:4: gic takes one of: 2, 3"),
     "board": ('boards = ["zcu102"]\n' + DOMAIN, "x.toml:1: this deployment is for zcu102, not for qemu-virt-arm64: name the board (board=), or add it here"),
     "end": (DOMAIN + '[event-channel.e]\nends = ["a:1", "b:1"]\n', "x.toml:5: 'b:1' is no end: write a domain's name, a colon and a port from 1"),
     "shared": (

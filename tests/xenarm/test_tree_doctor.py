@@ -99,7 +99,7 @@ def test_what_each_domain_gets() -> None:
     chosen += domain.format(name="large", kib=0x1000_0000, cpus=1, at=0x4900_0000) + domain.format(name="none", kib=1024, cpus=0, at=0x4A00_0000)
     chosen += domain.format(name="lost", kib=1024, cpus=1, at=0x9000_0000)
     report = examine(host(chosen=chosen), PLACE)
-    assert report.sections["domains"] == ["/chosen/good: 1 CPUs, 65536 KiB of memory (allocated), kernel at 0x48000000, a serial port"]
+    assert report.sections["domains"] == ["/chosen/good: 1 CPUs, a GICv2, 65536 KiB of memory (allocated), kernel at 0x48000000, a serial port"]
     lines = found(report)
     assert any(line.startswith("error: /chosen/large: memory asks for 268435456 KiB") and "ask for less" in line for line in lines), lines
     assert "error: /chosen/none: cpus is no number of virtual CPUs; give it as one cell, for one <1>" in lines

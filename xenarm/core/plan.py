@@ -193,6 +193,10 @@ def end_policy(fdt: Fdt, plan: Plan, name: View[u8], default: EndAction) -> tupl
 @fn
 def plan_ends(fdt: Fdt, plan: Plan) -> bool:
     """Ours: Xen has such a policy only in its tools."""
+    plan.on_crash = EndAction.STOP
+    plan.on_reboot = EndAction.RESTART
+    if not plan.ours:
+        return True
     sound_crash, on_crash = end_policy(fdt, plan, b"xenarm,on-crash", EndAction.STOP)
     sound_reboot, on_reboot = end_policy(fdt, plan, b"xenarm,on-reboot", EndAction.RESTART)
     plan.on_crash = on_crash

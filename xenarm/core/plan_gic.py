@@ -3,7 +3,7 @@
 from freestanding import fn, u32, u64
 from xenarm.config import CONFIG
 from xenarm.core.plan_state import Plan, refuse
-from xenarm.devicetree.reader import Fdt, fdt_property
+from xenarm.devicetree.reader import Fdt, fdt_mentions, fdt_property
 from xenarm.gic.controller import GIC, gic_is_v3
 
 __all__ = ["plan_gic"]
@@ -13,6 +13,9 @@ __all__ = ["plan_gic"]
 def plan_gic(fdt: Fdt, plan: Plan) -> bool:
     """Ours, with the meaning of `gic_version` in Xen's xl.cfg: 2 or 3. Without it the machine's."""
     plan.gic_v3 = gic_is_v3()
+    plan.ours = fdt_mentions(fdt, plan.node, b"xenarm,")
+    if not plan.ours:
+        return True
     present, value = fdt_property(fdt, plan.node, b"xenarm,gic-version")
     if not present:
         return True

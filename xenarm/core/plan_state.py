@@ -25,6 +25,7 @@ class Plan(Struct):
 
     node: Node
     vcpus: u32
+    ours: bool  # its node has properties that Xen does not know, xenarm,...
     gic_v3: bool  # it is to see a GICv3, else a GICv2
     memory: u64  # bytes, whole pages
     static: bool  # it is xen,static-mem

@@ -35,6 +35,7 @@ from xenarm.gic.v2 import (
 )
 from xenarm.gic.v3 import (
     v3_acknowledge,
+    v3_by_memory,
     v3_compatible,
     v3_cpu_init,
     v3_deactivate,
@@ -59,6 +60,7 @@ from xenarm.gic.v3 import (
 __all__ = [
     "NO_GIC",
     "gic_acknowledge",
+    "gic_by_memory",
     "gic_cpu_init",
     "gic_deactivate",
     "gic_drop",
@@ -269,6 +271,12 @@ def gic_lists_status() -> u32:
 def gic_ends_split() -> bool:
     """Whether the guest has chosen that its ends drop the priority only (EOImode)."""
     return v3_ends_split() if CONFIG.GICV3 and gic_is_v3() else v2_ends_split()
+
+
+@fn
+def gic_by_memory() -> None:
+    """This CPU's virtual interface is for a guest that sees a GICv2, on a GICv3."""
+    v3_by_memory()
 
 
 @fn

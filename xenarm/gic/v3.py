@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from freestanding import Array, Struct, array, export, fn, truncate, u32, u64, zeroed
 
-from xenarm.arm.cpu import this_vcpu
 from xenarm.arm.hw import Hcr, read_hcr_el2, write_hcr_el2
 from xenarm.arm.instructions import (
     cpu_relax,
@@ -74,6 +73,7 @@ from xenarm.gic.state import LIST_REGISTERS
 __all__ = [
     "ich_lr",
     "v3_acknowledge",
+    "v3_by_memory",
     "v3_compatible",
     "v3_cpu_init",
     "v3_deactivate",
@@ -375,6 +375,12 @@ def note_affinity(cpu: u32, mpidr: u64) -> None:
     SCHED_CPUS[cpu].doorbell = REDIST.kick[cpu] | u64(SGI_POST) << 24
 
 
+@fn(inline=True)
+def memory_mapped() -> bool:
+    """Whether the accesses of the guest that this CPU has are by memory. The CPU knows it best, and it costs the others little."""
+    return CONFIG.GICV2_ON_V3 and read_icc_sre_el1() & SYSTEM_REGISTERS_ON == 0
+
+
 @fn
 def memory_mapped_possible() -> bool:
     """Whether SRE can be clear for a guest on this CPU: it may be fixed. Interrupts must be routed to EL2 (IHI 0069 table 11-2), where they are masked."""
@@ -383,7 +389,7 @@ def memory_mapped_possible() -> bool:
     instruction_sync()
     write_icc_sre_el1(MEMORY_MAPPED)
     instruction_sync()
-    possible = read_icc_sre_el1() & SYSTEM_REGISTERS_ON == 0
+    possible = memory_mapped()
     write_icc_sre_el1(SYSTEM_REGISTERS)
     instruction_sync()
     write_hcr_el2(hcr)
@@ -468,15 +474,9 @@ def v3_stop(cpu: u32) -> None:
 
 
 @fn(inline=True)
-def legacy_here() -> bool:
-    """Whether the vCPU that this CPU has sees a GICv2."""
-    return CONFIG.GICV2_ON_V3 and this_vcpu().vgic.legacy
-
-
-@fn(inline=True)
 def stores_seen() -> None:
     """Before a register of the virtual interface is read: it shows what a guest's stores to GICV did."""
-    if legacy_here():
+    if memory_mapped():
         data_sync_all()
         instruction_sync()
 
@@ -484,16 +484,22 @@ def stores_seen() -> None:
 @fn(inline=True)
 def writes_seen() -> None:
     """After such a register was written: a guest's loads from GICV see it."""
-    if legacy_here():
+    if memory_mapped():
         instruction_sync()
         data_sync_all()
 
 
-@fn(inline=True)
+@fn
 def interface_choose(how: u64) -> None:
     """Whether a guest's accesses are by system registers or by memory. ICH_VMCR_EL2 depends on it: VFIQEn is fixed under system registers."""
     write_icc_sre_el1(how)
     instruction_sync()
+
+
+@fn
+def v3_by_memory() -> None:
+    """The guest that this CPU has begins with what every GICv2 has, whatever it did to ICC_SRE_EL1: EL2's Enable may be fixed too, and then that does not trap."""
+    interface_choose(MEMORY_MAPPED)
 
 
 @fn(inline=True)
@@ -595,8 +601,6 @@ def v3_ends_split() -> bool:
 
 @fn
 def v3_lists_reset() -> None:
-    if legacy_here():
-        interface_choose(MEMORY_MAPPED)
     kind = IchType.from_raw(read_ich_vtr())
     GIC.list_registers = min(kind.LIST_REGS + 1, u32(LIST_REGISTERS))
     GIC.list_mask = (u32(1) << GIC.list_registers) - 1

@@ -18,7 +18,7 @@ from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed,
 from xenarm.core.sched.state import STOP_WAITS
 from xenarm.core.trace import trace_kick, trace_kicks, trace_on_schedule, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
-from xenarm.gic.host import gic_kick, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_by_memory, gic_kick, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
     forget_requests,
     lists_collect,
@@ -152,6 +152,8 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     SGIs are edge-triggered, and a GICv2's always enabled. What came after `vgic_park` may be listed still: forgotten here, it would show in the
     next life, or ask for maintenance without end.
     """
+    if CONFIG.GICV2_ON_V3 and v.vgic.legacy:
+        gic_by_memory()
     gic_lists_reset()
     own_word_reset(v)
     v.vgic.listed = 0

@@ -104,6 +104,12 @@ class Board:
         """What QEMU is told to be."""
         return ["-M", ",".join((self.machine, *more)), *(["-cpu", self.cpu] if self.cpu else [])]
 
+    @property
+    def gic(self) -> int | None:
+        """Version of the emulated machine's interrupt controller, where it has the choice."""
+        found = GIC_OPTION.search(self.machine)
+        return int(found[0][-1]) if found else None
+
     def has_gic(self, version: int) -> bool:
         """Whether QEMU has the board with that version of the interrupt controller."""
         choice = GIC_OPTION.search(self.machine) is not None and self.architecture is Architecture.ARM64

@@ -12,19 +12,20 @@ from freestanding import View, u64, zeroed
 from xenarm.arm.layout import IMAGE_ALIGN
 from xenarm.config import CONFIG
 from xenarm.core import memory
-from xenarm.core.addresses import MACHINE_END, machine_has_device
+from xenarm.core.addresses import MACHINE_END, HostPhys, machine_has_device
 from xenarm.core.log import LOG, LOG_RING, RING_SIZE
 from xenarm.core.memory import MEMORY, ClaimKind
 from xenarm.core.plan import plan_bootargs, plan_cpus, plan_ends, plan_modules
+from xenarm.core.plan_gic import plan_gic
 from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
 from xenarm.core.plan_state import Plan
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, ROOT, Fdt, FdtError, Node, fdt_compatibles, fdt_name, fdt_open, fdt_parent, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_find, fdt_interrupt, fdt_raw_reg, fdt_reg, fdt_status_okay, fdt_stdout, fdt_string, fdt_u32
 from xenarm.drivers.serial import SERIAL_DRIVERS, SERIAL_SIZE
-from xenarm.gic.controller import PPI_HYP_TIMER, PPI_VIRTUAL_TIMER
+from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER
 from xenarm.gic.v2_layout import ARCHITECTURE, HIP04
-from xenarm.gic.v3 import v3_compatible
+from xenarm.gic.v3 import v3_compatible, v3_find
 from xenarm.soc.hip04 import restart_offset
 from xenarm.soc.rcar_h2 import bit_of
 from xenarm.soc.registers import nothing
@@ -321,6 +322,7 @@ def check_port(fdt: Fdt, node: Node, report: Report) -> None:
 def check_gic(fdt: Fdt, report: Report) -> None:
     """The interrupt controller, with what virtualization needs of it."""
     node = first(fdt, tuple(GICS))
+    GIC.v3, GIC.legacy, GIC.gicv = node != NO_NODE and v3_compatible(fdt, node), False, HostPhys(0)
     if node == NO_NODE:
         other = next((found[0] for name, found in INDEX.compatible.items() if b"gic" in name), NO_NODE)
         where = "/" if other == NO_NODE else path(fdt, other)
@@ -339,9 +341,18 @@ def check_gic(fdt: Fdt, report: Report) -> None:
             report.say("interrupt controller", f"{name} at {part.base:#x}")
         else:
             report.error(here, f"reg: entry {index}, the {name}, is missing or cannot be mapped", "the hypervisor needs it: correct reg")
+    if v3:
+        check_legacy(fdt, node, report)
     maintenance = fdt_interrupt(fdt, node, 0)
     if (maintenance.result != Result.OK and (v3 or maintenance.result == Result.INVALID)) or (maintenance.result == Result.OK and maintenance.intid >= 32):
         report.error(here, "interrupts: no maintenance interrupt", "give it, usually <1 9 4>")
+
+
+def check_legacy(fdt: Fdt, node: Node, report: Report) -> None:
+    """What a GICv3 has for domains that ask for a GICv2."""
+    if CONFIG.GICV2_ON_V3 and v3_find(fdt, node) == Result.OK:
+        there = f"virtual CPU interface at {int(GIC.gicv):#x}, if the boot finds that ICC_SRE_EL1.SRE can be clear" if GIC.legacy else "no: reg has no GICV"
+        report.say("interrupt controller", f"GICv2 for domains that ask for one: {there}")
 
 
 def check_timer(fdt: Fdt, report: Report) -> None:
@@ -478,7 +489,8 @@ def check_domains(fdt: Fdt, report: Report) -> None:
         plan.node = node
         plan.vpl011, _ = fdt_property(fdt, node, b"vpl011")
         sound, lines = said_by(
-            lambda plan=plan: plan_cpus(fdt, plan, left)  # type: ignore[misc]
+            lambda plan=plan: plan_gic(fdt, plan)  # type: ignore[misc]
+            and plan_cpus(fdt, plan, left)
             and plan_layout(fdt, plan)
             and plan_memory(fdt, plan)
             and plan_tables(fdt, plan)
@@ -509,7 +521,7 @@ def from_log(line: str, error: bool, node: str) -> Finding:
 def describe(plan: Plan) -> str:
     """What the domain gets."""
     kind = "direct-mapped" if plan.direct else "static" if plan.static else "allocated"
-    parts = [f"{plan.vcpus} CPUs", f"{plan.memory // KIB} KiB of memory ({kind})", f"kernel at {plan.kernel.base:#x}"]
+    parts = [f"{plan.vcpus} CPUs", f"a GICv{3 if plan.gic_v3 else 2}", f"{plan.memory // KIB} KiB of memory ({kind})", f"kernel at {plan.kernel.base:#x}"]
     parts += [f"RAM disk at {plan.ramdisk.base:#x}"] if plan.ramdisk.size else []
     return ", ".join(parts + (["a serial port"] if plan.vpl011 else []))
 

@@ -157,6 +157,21 @@ def check_scheduler(deployment: Deployment, board: Board, config: Config) -> Non
         raise deployment.place.error(f"{len(deployment.domains)} domains: the image has room for {config.MAX_DOMAINS} (CONFIG_MAX_DOMAINS)")
 
 
+# ---- interrupt controllers ----------------------------------------------------------------------------------------------
+
+
+def check_gics(deployment: Deployment, board: Board) -> None:
+    """That an emulated machine has what a domain asks for. Of others the boot finds out."""
+    machine = deployment.gic or board.gic
+    for domain in deployment.domains:
+        asked = domain.properties.get("xenarm,gic-version", machine)
+        if not board.qemu or machine is None or asked == machine:
+            continue
+        remedy = "leave the line out" + (f", or give machine.gic = {asked}" if board.has_gic(int(str(asked))) else "")
+        why = "the machine has a GICv2" if machine == 2 else "QEMU's GICv3 has no CPU interface for a GICv2"
+        raise domain.at("gic").error(f"{domain.name} is to see a GICv{asked}, and {why}: {remedy}")
+
+
 # ---- memory -------------------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +264,7 @@ def check(deployment: Deployment, board: Board) -> None:
     for domain in deployment.domains:
         check_kernel(domain, board)
         check_fits(domain, board)
+    check_gics(deployment, board)
     config = kconfig.up_to_date(board.name)
     check_scheduler(deployment, board, parse(config.read_text(), shown(config)))
     check_memory(deployment, board)

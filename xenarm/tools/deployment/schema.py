@@ -163,6 +163,7 @@ DOMAIN = {
     "bootargs": Key(text, "the kernel's command line"),
     "memory": Key(pages, "its RAM", needed=True),
     "cpus": Key(number(1, 512), "its virtual CPUs; 1"),
+    "gic": Key(one_of(2, 3), "version of the interrupt controller that it sees; the machine's. 2 on a GICv3 wants `CONFIG_GICV2_ON_V3`, and hardware that offers it ([domains.md](domains.md))"),
     "console": Key(one_of("sbsa", "pl011", "none"), 'its serial port; `"sbsa"`'),
     "weight": Key(number(1, 65535), "weight under `credit2`"),
     "cap": Key(number(0, 6400), "most of one CPU that it may use under `credit2`, in per cent"),

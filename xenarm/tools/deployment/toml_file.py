@@ -28,6 +28,7 @@ DOMAIN_PROPERTIES = {
     "on-reboot": "xenarm,on-reboot",
     "on-crash": "xenarm,on-crash",
     "enhanced": "xen,enhanced",
+    "gic": "xenarm,gic-version",
 }
 VCPU_PROPERTIES = {"affinity": "hard-affinity", "period-us": "xen,sched-period-us", "budget-us": "xen,sched-budget-us"}
 
