@@ -12,7 +12,7 @@ BOARD = Board(
         serial="UART2 at 0x12c20000, the board's RS-232 connector",
         firmware="U-Boot that enters HYP mode",
         cpu_start="Exynos: entry in SYSRAM, power by the PMU, then an interrupt",
-        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        flash="put xenarm and the tree on the SD card's FAT partition; in U-Boot: bootz",
         storage="mmc 1:1",  # mmc 0 is the eMMC (mmc@12200000); a U-Boot that numbers by aliases calls the card's (mmc@12220000) mmc 2
     ),
     ram_base=0x4000_0000,

@@ -12,7 +12,7 @@ BOARD = Board(
         serial="UART0 at 0x1c28000",
         firmware="U-Boot with PSCI; an old one leaves the other CPUs off",
         cpu_start="PSCI if the tree has it, else Allwinner: CPU configuration and PRCM",
-        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        flash="put xenarm and the tree on the SD card's FAT partition; in U-Boot: bootz",
         storage="mmc 0:1",  # its CONFIG_MMC_SUNXI_SLOT: 0
     ),
     ram_base=0x4000_0000,

@@ -15,7 +15,7 @@ BOARD = Board(
         serial="DesignWare UART0 at 0xe4007000",
         firmware="UEFI or U-Boot with a boot wrapper",
         cpu_start="HiP04: boot wrapper, system controller and fabric",
-        flash="SATA disk or network, by UEFI's or U-Boot's own means",
+        flash="by SATA disk or network, in UEFI's or U-Boot's own way",
     ),
     ram_base=0x1000_0000,
     max_cpus=16,

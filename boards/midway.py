@@ -12,7 +12,7 @@ BOARD = Board(
         serial="PL011 at 0xfff36000, over the management network (SOL)",
         firmware="its own, with PSCI 0.1",
         cpu_start="PSCI 0.1, function numbers from the tree",
-        flash="SATA disk or network; in U-Boot: bootz",
+        flash="by SATA disk or network; in U-Boot: bootz",
         storage="scsi 0:1",  # the first disk: its CONFIG_SCSI_AHCI
     ),
     ram_base=0,

@@ -12,7 +12,7 @@ BOARD = Board(
         serial="UART3 at 0x48020000, by the board's USB converter",
         firmware="U-Boot (SPL and main), HYP mode by the ROM's monitor",
         cpu_start="OMAP5: AUX_CORE_BOOT_0 and _1, then an event; HYP mode by the ROM's monitor",
-        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        flash="put xenarm and the tree on the SD card's FAT partition; in U-Boot: bootz",
         storage="mmc 0:1",  # the card; mmc 1 is the eMMC (Linux's omap5-uevm.dts)
     ),
     ram_base=0x8000_0000,

@@ -12,7 +12,7 @@ BOARD = Board(
         serial="mini UART (UART1) at 0xfe215040, pins 8 and 10; enable_uart=1",
         firmware="its GPU's, then TF-A's or its own stub",
         cpu_start="spin table; PSCI with TF-A",
-        flash="SD card: xenarm as kernel8.img, the tree, arm_64bit=1 and enable_uart=1 in config.txt",
+        flash="put xenarm on the SD card as kernel8.img, and the tree; arm_64bit=1 and enable_uart=1 in config.txt",
         storage="mmc 0:1",  # the card, whose first partition the firmware reads
     ),
     ram_base=0,

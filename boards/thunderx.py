@@ -12,7 +12,7 @@ BOARD = Board(
         serial="PL011 UAA0 at 0x87e024000000, polled: it interrupts by a message",
         firmware="TF-A and UEFI or U-Boot",
         cpu_start="PSCI",
-        flash="disk or network; in U-Boot: booti",
+        flash="by disk or network; in U-Boot: booti",
     ),
     ram_base=0,
     max_cpus=48,

@@ -15,7 +15,7 @@ BOARD = Board(
         serial="PL011 UART0 at 0x1c090000, the first RS-232 connector",
         firmware="boot monitor and U-Boot, HYP mode",
         cpu_start="Versatile Express: SYS_FLAGS, then an interrupt",
-        flash="the board's USB storage or NOR flash; in U-Boot: bootz",
+        flash="by the board's USB storage or NOR flash; in U-Boot: bootz",
         storage="mmc 0:1",  # the motherboard's only MMCI; of U-Boot, versions with CONFIG_MMC
         baud=38_400,  # CONFIG_BAUDRATE there
     ),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from boards import BOARDS
 from tests.boards import beacon
 from tests.conftest import BOARD32, build_once, own_output
 from xenarm.tools import build, flash, image, uboot, ymodem
@@ -275,7 +276,10 @@ def test_a_real_boards_port_is_asked_for_before_anything_is_built(board: str, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XENARM_O", str(tmp_path))
         done = verb("flash", "--board", board)
-    says = f"error: {board} has no flash file: name the board's serial port by PORT=; 'make board={board} DEPLOY=NAME' makes sdcard.img, to copy onto a card\n"
+    says = (
+        f"error: {board} is flashed over its serial line: name that by PORT=, such as PORT=/dev/ttyUSB0; by hand: 'make board={board} DEPLOY=NAME' makes the files, "
+        f"then {BOARDS[board].hardware.flash}\n"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", says)
     assert not list(tmp_path.iterdir())
 

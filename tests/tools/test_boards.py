@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from boards import BOARDS, board
 from tests import of_board
 from tests.xenarm.trees import parse
 from xenarm.tools import boards as listing
-from xenarm.tools import kconfig
+from xenarm.tools import debug, flash, kconfig, run, terminal
 from xenarm.tools.dtb import Tree
-from xenarm.tools.errors import ToolError
+from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import machine_dtb, source_dtb
-from xenarm.tools.machine import Machine
+from xenarm.tools.machine import Board, Machine
 from xenarm.tools.paths import BOARDS as SOURCES
 from xenarm.tools.paths import ROOT
 from xenarm.tools.qemu import machine_command
@@ -63,6 +64,56 @@ def test_what_qemu_has_alone_is_not_flashed_over_a_line() -> None:
 def test_a_board_that_qemu_has_no_model_of() -> None:
     with pytest.raises(ToolError, match="QEMU has no model of arndale: 'make list-boards board=arndale' says"):
         machine_command(board("arndale"), 1, 1024)
+
+
+VERBS: dict[str, tuple[Callable[[], int | None], Callable[[Board], str]]] = {
+    "run": (run.main, lambda b: "" if b.qemu else f"QEMU has no model of {b.name}: 'make list-boards board={b.name}' says how to put the image on the board"),
+    "console": (
+        terminal.main,
+        lambda b: f"no {b.name} is running here with its console left to others: 'make run board={b.name} CONSOLE=1' in another terminal starts one, or name a serial port by PORT="
+        if b.qemu
+        else f"QEMU has no model of {b.name}: name the board's serial port by PORT=, such as /dev/ttyUSB0",
+    ),
+    "debug": (
+        debug.main,
+        lambda b: f"no {b.name} is running here: 'make run board={b.name}' in another terminal starts one, or name another gdb server by TARGET=host:port"
+        if b.qemu
+        else f"QEMU has no model of {b.name}, so 'make run' has none running: name its gdb server, such as a JTAG probe's, by TARGET=host:port",
+    ),
+    "flash": (
+        flash.main,
+        lambda b: ""
+        if b.nor is not None
+        else f"{b.name} is a machine of QEMU's alone, without a flash: 'make run board={b.name} DEPLOY=NAME' boots a deployment"
+        if not b.tree
+        else f"{b.name} is flashed over its serial line: name that by PORT=, such as PORT=/dev/ttyUSB0; by hand: 'make board={b.name} DEPLOY=NAME' makes the files, then {b.hardware.flash}",
+    ),
+}
+"""What each verb says of a board that is not there; nothing where it needs none."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_verb_without_its_board_is_one_line(name: str, verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before anything is built or started: nothing is written."""
+    main, says = VERBS[verb]
+    if not says(BOARDS[name]):
+        return
+    monkeypatch.setenv("XENARM_O", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [verb, "--board", name])
+    with pytest.raises(SystemExit) as end:
+        run_tool(main)
+    assert (end.value.code, *capsys.readouterr()) == (1, "", f"error: {says(BOARDS[name])}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_all_about_each_board(name: str) -> None:
+    """No fact is missing, and the tree that is named is there."""
+    page, found = listing.page(BOARDS[name]), BOARDS[name]
+    facts = [line.partition(":")[2].strip() for line in page.splitlines()[1:]]
+    assert page.startswith(name) and all(facts) and f"{found.hardware.load_address:#x}" in page
+    assert not found.tree or (SOURCES / found.tree).exists()
 
 
 def test_a_tree_with_holes_is_read() -> None:

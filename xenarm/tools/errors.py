@@ -11,6 +11,11 @@ class ToolError(Exception):
     """Something that the person at the keyboard can put right; its text is that one line."""
 
 
+def error_text(error: Exception) -> str:
+    """What went wrong with a file or a port, without numbers and names of exceptions."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+
+
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a verb's `main`, turn its ToolError into one line, and exit."""
     try:

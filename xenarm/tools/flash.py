@@ -22,9 +22,9 @@ from xenarm.tools import deploy, image
 from xenarm.tools.artefacts import Loaded, fit, loaded, script, uimage
 from xenarm.tools.console import Console, ConsoleTimeout, serial_port
 from xenarm.tools.deployment import Deployment
-from xenarm.tools.errors import ToolError, run_tool
+from xenarm.tools.errors import ToolError, error_text, run_tool
 from xenarm.tools.layout import Layout, align_up
-from xenarm.tools.machine import MIB, Architecture, check_storage
+from xenarm.tools.machine import MIB, Architecture, Board, check_storage
 from xenarm.tools.paths import DEFAULT_BOARD, board_dir, shown
 from xenarm.tools.uboot import PROMPT, UBoot
 
@@ -185,7 +185,17 @@ def open_port(url: str, baud: int) -> Console:
     try:
         return Console(serial_port(url, baud))
     except (serial.SerialException, ValueError, OSError) as error:
-        raise ToolError(f"the serial port {url} cannot be opened ({error}): name another by PORT=, such as /dev/ttyUSB0") from error
+        raise ToolError(f"the serial port {url} cannot be opened ({error_text(error)}): name another by PORT=, such as /dev/ttyUSB0") from error
+
+
+def without_a_line(board: Board) -> str:
+    """What there is to do with a board that has no flash file, and whose port is not named."""
+    if board.qemu and not board.tree:
+        return f"{board.name} is a machine of QEMU's alone, without a flash: 'make run board={board.name} DEPLOY=NAME' boots a deployment"
+    return (
+        f"{board.name} is flashed over its serial line: name that by PORT=, such as PORT=/dev/ttyUSB0; by hand: 'make board={board.name} DEPLOY=NAME' makes the files, "
+        f"then {board.hardware.flash}"
+    )
 
 
 def over_the_line(console: Console, deployment: Deployment, layout: Layout, storage: str, prompt: str = PROMPT, seconds: float = CATCH_SECONDS) -> None:
@@ -214,9 +224,7 @@ def main() -> None:
     storage = arguments.storage or hardware.storage
     check_storage(storage)
     if not arguments.port and board.nor is None:
-        raise ToolError(
-            f"{board.name} has no flash file: name the board's serial port by PORT=; 'make board={board.name} DEPLOY=NAME' makes sdcard.img, to copy onto a card"
-        )
+        raise ToolError(without_a_line(board))
     console = open_port(arguments.port, arguments.baud or hardware.baud) if arguments.port else None  # before anything is built
     deployment, layout, written = image.make(arguments.deploy, arguments.board, not arguments.no_build)
     deploy.show(deployment, layout)

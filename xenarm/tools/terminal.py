@@ -25,7 +25,7 @@ import serial
 
 from boards import board as board_named
 from xenarm.tools.console import Port, serial_port
-from xenarm.tools.errors import ToolError, run_tool
+from xenarm.tools.errors import ToolError, error_text, run_tool
 from xenarm.tools.hypervisor import SWITCH_INPUT
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import serial_socket
@@ -288,6 +288,15 @@ def connector(board: str, port: str | None, baud: int) -> Callable[[], Port]:
     return lambda: UnixPort(path)
 
 
+def unreachable(board: str, port: str | None, error: Exception) -> str:
+    """Why there is no line, and what to do."""
+    if port:
+        return f"the serial port {port} cannot be opened ({error_text(error)}): name another by PORT=, such as /dev/ttyUSB0"
+    if not board_named(board).qemu:
+        return f"QEMU has no model of {board}: name the board's serial port by PORT=, such as /dev/ttyUSB0"
+    return f"no {board} is running here with its console left to others: 'make run board={board} CONSOLE=1' in another terminal starts one, or name a serial port by PORT="
+
+
 def main() -> None:
     """Be a console."""
     parser = argparse.ArgumentParser(prog="console", description="the console of a board: " + HELP)
@@ -305,12 +314,7 @@ def main() -> None:
     try:
         port = connect()
     except (serial.SerialException, ValueError, OSError) as error:
-        if not arguments.port and not board_named(arguments.board).qemu:
-            raise ToolError(f"QEMU has no model of {arguments.board}: name the board's serial port by PORT=, such as /dev/ttyUSB0") from error
-        where = arguments.port or f"the machine {arguments.board}"
-        raise ToolError(
-            f"{where} cannot be reached ({error}): 'make run board={arguments.board} CONSOLE=1' in another terminal starts one, or name a serial port by PORT="
-        ) from error
+        raise ToolError(unreachable(arguments.board, arguments.port, error)) from error
     formatter = Formatter(frozenset(filter(None, arguments.domains.split(","))), not arguments.no_times, not arguments.no_colours and sys.stdout.isatty())
     log = arguments.log.open("a") if arguments.log else None
     terminal = Terminal(connect, formatter, sys.stdout, log, sys.stdin.fileno(), not arguments.once)
