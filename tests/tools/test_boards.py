@@ -20,7 +20,7 @@ from xenarm.tools import debug, flash, kconfig, run, terminal
 from xenarm.tools.dtb import Tree
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import machine_dtb, source_dtb
-from xenarm.tools.machine import Board, Machine
+from xenarm.tools.machine import Architecture, Board, Machine
 from xenarm.tools.paths import BOARDS as SOURCES
 from xenarm.tools.paths import ROOT
 from xenarm.tools.qemu import machine_command
@@ -158,6 +158,15 @@ def test_a_mistake_in_a_description_is_one_line(tmp_path: Path, monkeypatch: pyt
             len(boards.Boards())
     finally:
         sys.modules.pop("boards.broken_one", None)
+
+
+def test_two_files_that_do_not_agree_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten in a description, or left over in a configuration that was copied."""
+    monkeypatch.setattr(kconfig, "board_named", lambda name: replace(board("orangepi-pc"), architecture=Architecture.ARM64))
+    with pytest.raises(ToolError, match=r"^configs/orangepi-pc_defconfig: CONFIG_ARCH is arm32, boards/orangepi_pc\.py says arm64: correct one of them"):
+        kconfig.up_to_date("orangepi-pc")
+    with pytest.raises(ToolError, match=r"^configs/cubieboard2_defconfig: CONFIG_BOARD is lager, boards/cubieboard2\.py says cubieboard2"):
+        kconfig.refuse_other_board(kconfig.loaded(kconfig.defconfig_path("lager")), "cubieboard2")
 
 
 def test_the_tree_that_doctor_sees_has_what_a_start_has() -> None:

@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,12 +55,11 @@ def test_the_page_has_its_mistakes() -> None:
     assert len(MISTAKE.findall(HOUR)) == 5
 
 
-def test_tracing_is_switched_off_in_the_terminal(tmp_path: Path) -> None:
-    """The keys of the page's second step."""
-    place = [node.prompt[0] for node in menus()].index("Tracing")
-    config = tmp_path / ".config"
+@contextmanager
+def menuconfig(directory: Path) -> Iterator[Console]:
+    """The editor on a terminal. At the end it has to have ended."""
     ours, theirs = os.openpty()
-    environment = {**os.environ, "TERM": "xterm", "XENARM_O": str(tmp_path), "LINES": "40", "COLUMNS": "120"}
+    environment = {**os.environ, "TERM": "xterm", "XENARM_O": str(directory), "LINES": "40", "COLUMNS": "120"}
     environment.pop("KCONFIG_CONFIG", None)
     command = [sys.executable, "-m", "xenarm.tools.kconfig", "menuconfig"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
@@ -66,17 +67,33 @@ def test_tracing_is_switched_off_in_the_terminal(tmp_path: Path) -> None:
     screen = Console(os.fdopen(ours, "r+b", buffering=0))
     try:
         screen.expect(r"Q.* Quit", SECONDS)
-        for keys, shown in (("j" * place + "\r", "Events that a CPU keeps"), (" s", "Filename to save"), ("\r", "Configuration saved")):
-            screen.send(keys)
-            screen.expect(shown, SECONDS)
-        screen.send("\r")  # closes the box
-        screen.send("q")
+        yield screen
         assert process.wait(SECONDS) == 0
     finally:
         process.kill()
         process.wait()
         screen.save(BUILD / "transcripts" / "menuconfig.log")
         screen.close()
+
+
+def test_leaving_the_editor_without_saving_leaves_nothing(tmp_path: Path) -> None:
+    with menuconfig(tmp_path) as screen:
+        screen.send("q")
+        screen.expect("Save configuration", SECONDS)
+        screen.send("n")
+    assert not (tmp_path / ".config").exists()
+
+
+def test_tracing_is_switched_off_in_the_terminal(tmp_path: Path) -> None:
+    """The keys of the page's second step."""
+    place = [node.prompt[0] for node in menus()].index("Tracing")
+    with menuconfig(tmp_path) as screen:
+        for keys, shown in (("j" * place + "\r", "Events that a CPU keeps"), (" s", "Filename to save"), ("\r", "Configuration saved")):
+            screen.send(keys)
+            screen.expect(shown, SECONDS)
+        screen.send("\r")  # closes the box
+        screen.send("q")
+    config = tmp_path / ".config"
     assert "# CONFIG_TRACE is not set" in config.read_text().splitlines()
 
 

@@ -12,12 +12,14 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import kconfiglib
 
+from boards import board as board_named
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.paths import CONFIGS, DEFAULT_BOARD, KCONFIG, board_dir, out_dir, shown
 
@@ -183,18 +185,35 @@ def notes() -> list[str]:
     ]
 
 
+def refuse_other_board(kconfig: kconfiglib.Kconfig, board: str) -> None:
+    """Where the two files of a new board do not agree. Raises ToolError."""
+    architecture = board_named(board).architecture.value
+    for symbol, described in (("BOARD", board), ("ARCH", architecture)):
+        said = kconfig.syms[symbol].str_value
+        if said != described:
+            raise ToolError(
+                f"{shown(defconfig_path(board))}: CONFIG_{symbol} is {said}, boards/{board.replace('-', '_')}.py says {described}: "
+                'correct one of them; docs/boards.md, "Adding a board", has both'
+            )
+
+
 def up_to_date(board: str) -> Path:
     """The board's complete configuration, written anew from its defconfig and the user's `.config`."""
+    kconfig = configured(board)
+    refuse_other_board(kconfig, board)
+    return write(kconfig, config_path(board))
+
+
+def configured(board: str) -> kconfiglib.Kconfig:
+    """What a board is built with."""
     source = user_path()
     if not source.exists():
         if os.environ.get("KCONFIG_CONFIG"):
             raise ToolError(f"there is no {shown(source)}, which KCONFIG_CONFIG names: make it with 'make menuconfig', or leave that out")
-        return write(loaded(defconfig_path(board)), config_path(board))
+        return loaded(defconfig_path(board))
     user = loaded(source, tolerant=True)
     refuse_contradictions(user, shown(source))
-    if board_of(user) == board:
-        return write(user, config_path(board))
-    return write(tailored(board, wishes(user), shown(source)), config_path(board))
+    return user if board_of(user) == board else tailored(board, wishes(user), shown(source))
 
 
 def changed(board: str, values: dict[str, str], path: Path) -> None:
@@ -235,12 +254,31 @@ def olddefconfig(board: str) -> None:
 
 def edit(board: str, module: str) -> None:
     """Let one of kconfiglib's editors work on the user's file."""
+    path = user_path()
+    os.environ["KCONFIG_CONFIG"] = str(path)
+    with start_of_editing(board, path):
+        run_editor(module)
+
+
+@contextmanager
+def start_of_editing(board: str, path: Path) -> Iterator[None]:
+    """Where the user has no file for the board yet, one that the editors take as unsaved; what was there is back when it was not saved."""
+    before = path.read_text() if path.exists() else None
+    start = before
+    if before is None or board_of(loaded(path, tolerant=True)) != board:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        current(board).write_min_config(str(path), header="")
+        start = path.read_text()
+    try:
+        yield
+    finally:
+        if path.read_text() == start != before:
+            path.unlink() if before is None else path.write_text(before)
+
+
+def run_editor(module: str) -> None:
     import importlib
 
-    path = user_path()
-    if not path.exists() or board_of(loaded(path, tolerant=True)) != board:
-        write(current(board), path)
-    os.environ["KCONFIG_CONFIG"] = str(path)
     try:
         editor = importlib.import_module(module)
     except ImportError as error:
