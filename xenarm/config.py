@@ -88,6 +88,7 @@ class Config:
     GIC_HIP04: bool
     GIC_HW_TIMER_LINK: bool
     VGIC_INTIDS: int
+    MPIDR_LEVELS: bool
     PPI_VIRTUAL_TIMER: int
     PPI_HYP_TIMER: int
     EL2_TABLE_PAGES: int

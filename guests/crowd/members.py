@@ -9,7 +9,7 @@ from guests.runtime.machine import MACHINE
 from guests.runtime.registers import read_cntfrq_el0
 from xenarm.arm.instructions import cpu_relax, wait_for_interrupt
 
-__all__ = ["CROWD", "member_main", "members_have", "members_up"]
+__all__ = ["CROWD", "member_main", "members_have", "members_up", "patience_ends"]
 
 SECONDS_OF_PATIENCE = 60
 NOBODY = 0

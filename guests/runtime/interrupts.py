@@ -20,6 +20,7 @@ class Interrupts(Struct):
 
     count: Array[u32] = array(u32, INTIDS)
     spurious: u32
+    shared_cpu: u32  # who has had the last shared one that is nobody's here
     pings: Array[u32] = array(u32, MAX_CPUS)
     faulted: bool  # a fault has been told: a second one, in telling it, is not
 
@@ -35,6 +36,8 @@ def dispatch(intid: u32) -> None:
         console_receive()
     elif intid == SGI_PING:
         INTERRUPTS.pings[cpu_number()] += 1
+    elif intid >= 32:
+        INTERRUPTS.shared_cpu = cpu_number()
 
 
 @export("guest_interrupt")

@@ -55,7 +55,7 @@ def test_every_cpu_runs_a_vcpu_that_gets_every_sgi(boot: Boot, wide: Wide, sched
         said = session.console.expect(r"crowd end, (\d+) good, (\d+) bad", SECONDS)
         text = session.console.text()
         assert not re.findall(r"crowd (\S+ BAD: [^\r\n]*)", text)
-        assert (int(said[1]), int(said[2])) == (12, 0)
+        assert (int(said[1]), int(said[2])) == (14, 0)
         assert f"processors: {CPUS} of at most {CPUS}" in text
         session.wait_off(SECONDS)
 

@@ -13,7 +13,7 @@ from tests.boards.test_debian import PROMPT, ask, power_off
 from tests.conftest import Boot
 from xenarm.tools import build
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
-from xenarm.tools.machine import MIB, DomainSpec, ModuleKind, ModuleSpec
+from xenarm.tools.machine import MIB, DomainSpec, ModuleKind, ModuleSpec, Value
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain, own_domain
 
@@ -31,8 +31,9 @@ class Big:
     hypervisor: Hypervisor
     crowd: Path
 
-    def domain(self, cpus: int) -> DomainSpec:
-        return DomainSpec("crowd", 32 * MIB // 1024, (ModuleSpec(ModuleKind.KERNEL, self.crowd),), cpus)
+    def domain(self, cpus: int, levels: tuple[int, ...] = ()) -> DomainSpec:
+        properties: dict[str, Value] = {"xenarm,mpidr-levels": levels} if levels else {}
+        return DomainSpec("crowd", 32 * MIB // 1024, (ModuleSpec(ModuleKind.KERNEL, self.crowd),), cpus, properties=properties)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +45,23 @@ def big(xenarm: Hypervisor, tmp_path_factory: pytest.TempPathFactory) -> Big:
     return Big(replace(xenarm, image=room / "xenarm", bootargs="sched=credit2"), room / "crowd")
 
 
-@pytest.mark.parametrize("cpus", [MOST, 20])
-def test_every_vcpu_gets_every_sgi_once(boot: Boot, big: Big, cpus: int) -> None:
-    """Started by PSCI, 512 in two regions of redistributors; SGIs to one, to sixteen, to all others, and to affinities and ranges that nobody has."""
-    with boot(big.hypervisor, big.domain(cpus), cpus=CPUS, gic=3, extra=ONE_THREAD) as session:
+@pytest.mark.parametrize(
+    ("cpus", "levels", "highest"),
+    [
+        (MOST, (64, 2, 2), (63, 1, 1, 1)),  # affinity 0 by four range selectors, and all four levels
+        (40, (), (15, 2, 0, 0)),  # as Xen and KVM have it
+        (20, (1, 4, 2), (0, 3, 1, 2)),  # a thread to a core, four to a cluster: no target list has two
+        (12, (4,), (3, 2, 0, 0)),
+    ],
+)
+def test_every_vcpu_gets_every_sgi_once(boot: Boot, big: Big, cpus: int, levels: tuple[int, ...], highest: tuple[int, ...]) -> None:
+    """Started by PSCI, 512 in two regions of redistributors; SGIs to one, to target lists, to all others, and to affinities and ranges that nobody has."""
+    with boot(big.hypervisor, big.domain(cpus, levels), cpus=CPUS, gic=3, extra=ONE_THREAD) as session:
         said = session.console.expect(r"crowd end, (\d+) good, (\d+) bad", SECONDS)
         text = session.console.text()
         assert not re.findall(r"crowd (\S+ BAD: [^\r\n]*)", text)
-        assert (int(said[1]), int(said[2])) == (12, 0)
+        assert (int(said[1]), int(said[2])) == (14, 0)
+        assert "crowd affinities " + ", ".join(f"0 to {most}" for most in highest) in text
         assert f"crowd of {cpus} CPUs, {1 if cpus <= 128 else 2} regions of redistributors" in text
         session.wait_off(30)
 
@@ -77,6 +87,22 @@ def test_reports_of_512_vcpus_and_what_they_cost(boot: Boot, big: Big) -> None:
             console.send("q")
             console.expect(r", 0 lost", SECONDS)
     assert (MOST - 20) * 4 <= free[20] - free[MOST] <= (MOST - 20) * 4 + 64
+
+
+@pytest.mark.parametrize(("cpus", "levels"), [(17, (32,)), (4, (1, 1, 2))])
+def test_debian_finds_range_selectors_and_affinity_3(boot: Boot, big: Big, cpus: int, levels: tuple[int, ...]) -> None:
+    """Its kernel finds the range selectors, or affinity 3, and its CPUs, and wakes each: they compute, and call one another."""
+    hypervisor = replace(big.hypervisor, bootargs="sched=credit2 bootscrub=0")
+    debian = replace(debian_domain(cpus), properties={"xenarm,mpidr-levels": levels})
+    with boot(hypervisor, debian, cpus=CPUS, gic=3, extra=ONE_THREAD) as session:
+        console = session.console
+        console.expect(PROMPT, SECONDS)
+        ask(console, "nproc", rf"\n{cpus}\r")
+        ask(console, f"for i in $(seq 0 {cpus - 1});do taskset -c $i true||echo $i;done;echo al''l", r"\nall\r", SECONDS)
+        ask(console, f"awk '/IPI0/{{for(;i++<{cpus};)n+=$(i+1)>0;print n}}' /proc/interrupts", rf"\n{cpus}\r")
+        ask(console, "dmesg | grep GICv3 | head -n 3", "GICv3: [^\n]*redistributor")
+        ask(console, "dmesg | grep -c 'RSS'", r"\n0\r")  # "CPU0 can't SGI CPU16, no RSS"
+        power_off(session, hypervisor)
 
 
 def test_debian_with_128_vcpus(boot: Boot, big: Big) -> None:

@@ -40,6 +40,7 @@ bootargs = \"\"\"console=ttyAMA0 \\
   quiet\"\"\"
 memory = "64 MiB"
 cpus = 2
+mpidr-levels = [4, 2]
 weight = 512
 windows = [
   [0, 0, 5000],
@@ -127,6 +128,7 @@ def test_a_whole_deployment_becomes_a_host_tree(files: Path) -> None:
     chosen = host_tree(files, deployment)
     assert 'xen,xen-bootargs = "sched=credit2 loglvl=info";' in chosen
     assert 'alpha { compatible = "xen,domain"; #address-cells = <0x02>; #size-cells = <0x02>; memory = <0x00 0x10000>; cpus = <0x02>; vpl011;' in chosen
+    assert "xenarm,mpidr-levels = <0x04 0x02>;" in chosen
     assert "xen,sched-weight = <0x200>;" in chosen and 'xenarm,on-crash = "restart"; xenarm,gic-version = <0x02>;' in chosen
     assert "xen,arinc653-windows = <0x00 0x00 0x1388 0x01 0x1388 0x64>;" in chosen
     assert "xen,static-mem = <0x00 0x48200000 0x00 0x4000000>; direct-map;" in chosen
@@ -169,6 +171,7 @@ MISTAKES = {
     "far key": ("[machine]\n\ncolour = 1\n" + DOMAIN, "x.toml:3: unknown key 'colour' in [machine]; the keys there are: memory, cpus, gic, device-tree"),
     "no kernel": ('# a\n[domain.a]\nmemory = "64 MiB"\n', 'x.toml:2: [domain.a] has no kernel: a file, `"guest:NAME"` of guests/, or `"debian:kernel"`; with `guest32`, `debian32` for 32 bits'),
     "type": (DOMAIN + 'cpus = "2"\n', "x.toml:4: cpus takes a whole number from 1 to 512, without quotes"),
+    "levels": (DOMAIN + "mpidr-levels = [6]\n", "x.toml:4: mpidr-levels takes a list of one to three powers of two up to 256, such as [4] or [64, 2, 2]"),
     "bool": (DOMAIN + "cpus = true\n", "x.toml:4: cpus takes a whole number from 1 to 512, without quotes"),
     "size": ('[domain.a]\nkernel = "alpha.Image"\nmemory = 64\n', 'x.toml:3: memory takes a size with its unit: "64 KiB", "256 MiB", "2 GiB"'),
     "choice": (DOMAIN + 'console = "hvc"\n', 'x.toml:4: console takes one of: "sbsa", "pl011", "none"'),

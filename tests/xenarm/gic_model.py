@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from freestanding import zeroed
+from xenarm.abi.affinity import Affinities
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_SIZE
 from xenarm.arm import instructions
 from xenarm.arm.short import ACKNOWLEDGED, DONE, SHORT_POST
@@ -196,6 +198,7 @@ class Machine:
         self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
         self.domain.id, self.domain.vcpu_count = 0, cpus
+        self.domain.affinities = zeroed(Affinities)
         self.domain.layout.gicd, self.domain.layout.gicr_count = int(GUEST_GICD_BASE), 0
         gicr_add(self.domain.layout, int(GUEST_GICR_BASE), GUEST_GICR_SIZE, cpus)
         for i, v in enumerate(self.vcpus):

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+from itertools import islice, product
+from math import prod
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from freestanding import array, u8, zeroed
 from tests.xenarm.test_guest_tree import cells, child, described, view
 from tests.xenarm.trees import parse
-from xenarm.abi.affinity import NO_VCPU, affinity_of, vcpu_of_affinity
+from xenarm.abi.affinity import NO_VCPU, Affinities, affinity_mpidr, affinity_of, vcpu_of_affinity, vcpu_of_mpidr
 from xenarm.abi.layout import GUEST_GICR1_BASE, GUEST_GICR1_SIZE, GUEST_GICR_BASE, GUEST_GICR_FRAME, GUEST_GICR_SIZE, GUEST_PL011_BASE
 from xenarm.core.domain import GuestLayout
 from xenarm.core.result import Result
 from xenarm.devicetree.guest import BYTES_BESIDE, BYTES_OF_CPU, MOST_BANKS, MOST_SHARES
 from xenarm.devicetree.guest import guest_tree_bank, guest_tree_redistributors, guest_tree_share, guest_tree_write
 from xenarm.gic.regions import gicr_add, gicr_find, gicr_is_last, gicr_placed
-from xenarm.gic.registers3 import IccSgi
-from xenarm.gic.vgicd3 import sgi_targets
+from xenarm.gic.registers3 import IccSgi, sgi_target
+from xenarm.gic.vgicd3 import sgi_first
 
 MOST = 512
 counts = st.integers(1, MOST)
+
+
+levels = st.tuples(*[st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128, 256])] * 3)
+affinities = st.tuples(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
+
+
+def by_levels(*sizes: int) -> Any:
+    """Affinities of a domain whose levels have so many values."""
+    made = zeroed(Affinities)
+    if sizes:
+        made.levels = True
+        made.aff1, made.aff2, made.aff3 = (prod(sizes[:n]).bit_length() - 1 for n in (1, 2, 3))
+    return made
+
+
+XENS = by_levels()
+
+
+def counted(sizes: tuple[int, ...], vcpus: int) -> list[tuple[int, ...]]:
+    """Affinities 0 to 3 of one vCPU after the other: an odometer whose wheels have so many values, the last one as many as it takes."""
+    return [tuple(reversed(place)) for place in islice(product(range(256), *(range(size) for size in reversed(sizes))), vcpus)]
+
+
+def packed(place: tuple[int, ...]) -> int:
+    return sum(level << 8 * n for n, level in enumerate(place))
 
 
 def mpidr(vcpu: int) -> tuple[int, int]:
@@ -29,32 +56,54 @@ def mpidr(vcpu: int) -> tuple[int, int]:
     return divmod(vcpu, 16)
 
 
-def test_every_vcpu_has_an_affinity_of_its_own() -> None:
+def test_sixteen_share_affinity_1_where_no_node_says_otherwise() -> None:
     for vcpu in range(4096):
         high, low = mpidr(vcpu)
-        assert int(affinity_of(vcpu)) == high << 8 | low
-        assert int(vcpu_of_affinity(high << 8 | low)) == vcpu
+        assert int(affinity_of(XENS, vcpu)) == high << 8 | low
+        assert int(vcpu_of_affinity(XENS, high << 8 | low)) == vcpu
 
 
-@given(st.integers(0, 2**40 - 1))
-def test_any_other_affinity_is_nobodys(affinity: int) -> None:
-    possible = affinity & 0xFF_00FF_00F0 == 0 and affinity < 1 << 16
-    assert (int(vcpu_of_affinity(affinity)) != NO_VCPU) == possible
+@given(levels)
+def test_every_vcpu_has_affinities_of_its_own(sizes: tuple[int, ...]) -> None:
+    places = counted(sizes, MOST)
+    made = by_levels(*sizes)
+    assert [int(affinity_of(made, vcpu)) for vcpu in range(len(places))] == [packed(place) for place in places]
+    assert [int(vcpu_of_affinity(made, packed(place))) for place in places] == list(range(len(places)))
 
 
-@given(*[st.integers(0, 255)] * 3, st.integers(0, 15), st.integers(0, 0xFFFF), st.integers(0, 15))
-def test_whom_an_sgi_names(aff1: int, aff2: int, aff3: int, selector: int, targets: int, intid: int) -> None:
+@given(levels, affinities)
+def test_any_other_affinity_is_nobodys(sizes: tuple[int, ...], place: tuple[int, ...]) -> None:
+    """Also none that has a bit which is no affinity's, or a value that its level has not."""
+    made, here = by_levels(*sizes), all(level < size for level, size in zip(place, sizes))
+    number = sum(level * prod(sizes[:n]) for n, level in enumerate(place))
+    assert int(vcpu_of_affinity(made, packed(place))) == (number if here else NO_VCPU)
+    target = place[3] << 32 | packed(place[:3])
+    assert int(vcpu_of_mpidr(made, target)) == (number if here else NO_VCPU)
+    assert int(affinity_mpidr(packed(place))) == target
+    for stray in (24, 31, 40, 63):
+        assert int(vcpu_of_mpidr(made, target | 1 << stray)) == NO_VCPU
+
+
+@given(levels, affinities, st.integers(0, 0xFFFF), st.integers(0, 15))
+@example((64, 2, 2), (48, 1, 1, 1), 0xFFFF, 3)
+@example((16, 256, 256), (0, 31, 0, 0), 0xFFFF, 3)
+@example((4, 256, 256), (0, 5, 0, 0), 0xFFFF, 3)
+def test_whom_an_sgi_names(sizes: tuple[int, ...], place: tuple[int, ...], targets: int, intid: int) -> None:
     """ARM IHI 0069, ICC_SGI1R_EL1: affinity 0 is the range selector times sixteen plus the bit's number."""
-    value = IccSgi(TARGETS=targets, AFF1=aff1, INTID=intid, AFF2=aff2, IRM=False, RS=selector, AFF3=aff3).raw
-    named = {aff3 << 32 | aff2 << 16 | aff1 << 8 | selector * 16 + bit for bit in range(16) if targets >> bit & 1}
-    first, bits = sgi_targets(value)
-    reached = {int(affinity_of(int(first) + bit)) for bit in range(16) if int(bits) >> bit & 1}
-    assert reached == {affinity for affinity in named if int(vcpu_of_affinity(affinity)) != NO_VCPU}
+    selector = place[0] // 16
+    value = IccSgi(TARGETS=targets, AFF1=place[1], INTID=intid, AFF2=place[2], IRM=False, RS=selector, AFF3=place[3]).raw
+    named = {(selector * 16 + bit, *place[1:]) for bit in range(16) if targets >> bit & 1}
+    first = int(sgi_first(value))
+    reached = {int(vcpu_of_affinity(by_levels(*sizes), first | bit)) for bit in range(16) if targets >> bit & 1}
+    everybody = {somebody: vcpu for vcpu, somebody in enumerate(counted(sizes, MOST))}
+    assert {vcpu for vcpu in reached if vcpu < MOST} == {everybody[somebody] for somebody in named if somebody in everybody}
 
 
-def test_sixteen_of_the_first_affinity_one_are_reached_without_a_selector() -> None:
-    """The property above holds of nobody too: most values name nobody."""
-    assert tuple(map(int, sgi_targets(IccSgi(TARGETS=0xFFFF, AFF1=31, INTID=3, AFF2=0, IRM=False, RS=0, AFF3=0).raw))) == (496, 0xFFFF)
+@given(affinities)
+def test_what_names_one_alone(place: tuple[int, ...]) -> None:
+    """A list with one bit, in its range, of its affinities 1 to 3."""
+    alone = IccSgi.from_raw(sgi_target(packed(place)))
+    assert (alone.AFF1, alone.AFF2, alone.AFF3, alone.RS, alone.TARGETS) == (*place[1:], place[0] // 16, 1 << place[0] % 16)
 
 
 # ---- redistributors ---------------------------------------------------------------------------------------------------
@@ -134,6 +183,17 @@ def test_the_tree_of_512() -> None:
     gic = child(root, "interrupt-controller@3001000").properties
     assert cells(gic["#redistributor-regions"]) == (2,)
     assert cells(gic["reg"]) == (0, 0x3001000, 0, 0x10000, 0, 0x3020000, 0, 0x1000000, 0, 0x5000000, 0, 0x3000000)
+
+
+@given(levels, counts)
+def test_the_tree_says_all_levels(sizes: tuple[int, ...], vcpus: int) -> None:
+    """Two cells where affinity 3 is used (Linux's binding arm/cpus.yaml)."""
+    places = counted(sizes, vcpus)
+    node = child(parse(written(tree_of(len(places), affinities=by_levels(*sizes)), 64 * 1024)), "cpus")
+    wide = any(place[3] for place in places)
+    assert cells(node.properties["#address-cells"]) == (1 + wide,)
+    found = [cells(cpu.properties["reg"]) for cpu in node.children if cpu.name.startswith("cpu@")]
+    assert found == [(*(place[3:] * wide), packed(place[:3])) for place in places]
 
 
 def test_a_single_region_is_not_counted() -> None:

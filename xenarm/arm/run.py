@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from freestanding import Atomic, Struct, atomic, export, fn, truncate, u32, u64, zeroed
 
-from xenarm.abi.affinity import affinity_of
+from xenarm.abi.affinity import affinity_mpidr, affinity_of
 from xenarm.arm.cpu import SHARING, cpu_index, this_vcpu
 from xenarm.arm.hw import Hcr, read_cntpct_el0, read_hcr_el2, write_hcr_el2
 from xenarm.arm.instructions import cpu_relax, instruction_sync, wait_for_interrupt
@@ -56,7 +56,7 @@ MPIDR_RES1 = 1 << 31
 
 @fn
 def vcpu_mpidr(v: Vcpu) -> u64:
-    return MPIDR_RES1 | u64(affinity_of(v.id))
+    return MPIDR_RES1 | affinity_mpidr(affinity_of(vcpu_domain(v).affinities, v.id))
 
 
 @fn

@@ -28,11 +28,11 @@ from xenarm.arm.instructions import data_memory_barrier
 from xenarm.arm.timer import vtimer_mask
 from xenarm.arm64.registers import Ec, sysreg_key  # a GICv3's registers are AArch64's alone
 from xenarm.config import CONFIG
-from xenarm.core.domain import MAX_DOMAIN_CPUS, Domain, Vcpu, vcpu_here
+from xenarm.core.domain import Domain, Vcpu, vcpu_here
 from xenarm.core.trace import trace_on_schedule
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER, SGI_POST
 from xenarm.gic.registers import INTID_MASK, SGIR_TARGETS_SHIFT, Gicd, LrState
-from xenarm.gic.state import LOOK, SGIS, SHARED_WORDS
+from xenarm.gic.state import LOOK, SGIS, SHARED_WORDS, SHORT_TARGETS
 from xenarm.gic.v2 import v2_acknowledge, v2_drop, v2_end, v2_read_lr, v2_ring, v2_write_lr
 from xenarm.gic.v3 import v3_acknowledge, v3_drop, v3_end, v3_read_lr_inline, v3_ring, v3_write_lr_inline
 from xenarm.gic.vgicd import vgicd_typer
@@ -92,7 +92,6 @@ IN_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | (SHORT_WORDS - 1) * 4  # offsets 
 ALL_ENABLES = Gicd.ISENABLER ^ Gicd.ICENABLER | 31 * 4
 SENDER_SHIFT = 10
 FILTER_SELF = 2 << 24
-TARGETS = 1 << min(MAX_DOMAIN_CPUS, 8).bit_length() - 1  # vCPUs that the short way sends to, the first ones: a power of two
 SGIR_FILTER = 3 << 24
 SGIR_TO = SGIR_FILTER | 0xFF << SGIR_TARGETS_SHIFT
 SYSREG_RT = 0x1F << 5
@@ -226,7 +225,7 @@ def posting(gic: Short) -> Callable[[Vcpu, u32, u32], u64]:
         looked at.
         """
         d = v.domain
-        target = d.vcpus[index & (TARGETS - 1)] if d is not None else None
+        target = d.vcpus[index & (SHORT_TARGETS - 1)] if d is not None else None
         if target is None:
             return NOT_HERE
         v.addressee = target
@@ -253,9 +252,16 @@ def no_post(v: Vcpu, index: u32, word: u32) -> u64:
 
 @fn(inline=True)
 def names_one(targets: u64) -> bool:
-    """Whether a set is of one vCPU, one of the first TARGETS."""
+    """Whether a set is of one vCPU, one of the first SHORT_TARGETS."""
     less = wrapping_sub(targets, u64(1))  # more than all of them, if there is none
-    return less < (1 << TARGETS) - 1 and targets & less == 0
+    return less < (1 << SHORT_TARGETS) - 1 and targets & less == 0
+
+
+@fn(inline=True)
+def names_near(v: Vcpu, targets: u64) -> bool:
+    """The same where bits beyond those of the vCPU's neighbours in affinity 0 mean nobody."""
+    less = wrapping_sub(targets, u64(1))
+    return less < v.vgic.near and targets & less == 0
 
 
 @fn(inline=True)
@@ -371,7 +377,7 @@ def short_sgi_v3(v: Vcpu, esr: u64) -> u64:
 def send_v3(v: Vcpu, to: u64, sgi: u32) -> u64:
     if to == v.vgic.sgi_self:
         return DONE if short_raise_v3(v, sgi, 0) else u64(NOT_HERE)
-    if not names_one(to):
+    if not (names_near(v, to) if CONFIG.MPIDR_LEVELS else names_one(to)):
         return NOT_HERE
     return short_post_v3(v, ctz(to), sgi | LrState.PENDING)
 

@@ -97,6 +97,7 @@ def make_tree(d: Domain, plan: Plan) -> Result:
     """Write the domain's tree, once for all of its lives."""
     tree = zeroed(GuestTree)
     tree.vcpus = plan.vcpus
+    tree.affinities = plan.affinities
     tree.armv7 = plan.aarch32 or not CONFIG.ARM64
     tree.gic_v3 = vgic_is_v3(d)
     tree.gicd = d.layout.gicd
@@ -366,6 +367,7 @@ def build(fdt: Fdt, plan: Plan) -> bool:
     d = domain_create(id, short_name(fdt, plan.node))
     d.node = plan.node
     d.layout = plan.layout
+    d.affinities = plan.affinities
     d.aarch32 = plan.aarch32
     d.gic_v3 = plan.gic_v3
     if not add_vcpus(fdt, d, plan):

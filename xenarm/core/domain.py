@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from freestanding import Array, Atomic, IntEnum, Ptr, Struct, address_of, View, array, atomic, fn, place, size_of, u8, u32, u64, usize
 
+from xenarm.abi.affinity import Affinities
 from xenarm.arm.frame import FP_WORDS, REGISTERS, SAVED_WORDS, SYSTEM_WORDS, Register
 from xenarm.config import CONFIG
 from xenarm.core.records import Channels, GuestMemory, Output, SharedPage
@@ -225,6 +226,7 @@ class Domain(Struct):
     node: Node  # in the host's device tree
     shares: u32  # regions of shared memory that it has, the first of its node's
     layout: GuestLayout
+    affinities: Affinities
     p2m: P2m
     vgic: Vgicd
     paused: Atomic[u32] = atomic(u32)

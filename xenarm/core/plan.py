@@ -4,7 +4,7 @@
 what to do about it.
 """
 
-from freestanding import IntEnum, Ptr, View, fn, u8, u32, u64, usize
+from freestanding import IntEnum, Ptr, View, ctz, fn, u8, u32, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE
 from xenarm.config import CONFIG
 from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
@@ -21,8 +21,10 @@ from xenarm.core.result import Result
 from xenarm.core.static_events import STATIC_END, ChannelFault, is_static_end, static_end_check
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
-from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
+from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_names_begin, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
+from xenarm.gic.host import gic_takes_affinity3
+from xenarm.gic.registers3 import IchControl, Typer3
 from xenarm.gic.version import vgic_most_cpus
 
 __all__ = ["plan_domain"]
@@ -31,6 +33,11 @@ MAPS_MEMORY = True
 
 SUPERPAGE = 2 * MIB
 AARCH32_REACHES = 1 << 32  # with its MMU off
+LEVELS = b"xenarm,mpidr-levels"
+LEVEL_BITS = 8
+NO_LEVEL = 32
+MOST_AFFINITY = 255
+TARGET_LIST = 16  # values of affinity 0 that an SGI names without a range selector
 MOST_BOOTARGS = 2047  # Linux's COMMAND_LINE_SIZE less the NUL
 
 
@@ -57,6 +64,60 @@ def plan_cpus(fdt: Fdt, plan: Plan, vcpus_left: u32) -> bool:
     if cpus > u64(most):
         return refuse_number(fdt, plan, b"cpus", cpus, u64(most), b" CPUs", LESS_CPUS)
     plan.vcpus = u32(cpus)
+    return True
+
+
+# ---- affinities ------------------------------------------------------------------------------------------------------
+
+
+@fn
+def level_bits(value: View[u8], level: u32, row: bool) -> u32:
+    """How many bits the values of an affinity level take; more than LEVEL_BITS: what the node says is no row of one to three cells, or no power of two
+    up to 256. Levels that it leaves out have 256."""
+    if not row:
+        return NO_LEVEL
+    if level * 4 >= u32(len(value)):
+        return LEVEL_BITS
+    values = value.load_be32(usize(level) * 4)
+    return ctz(values) if values != 0 and values & (values - 1) == 0 else u32(NO_LEVEL)
+
+
+@fn
+def plan_affinities(fdt: Fdt, plan: Plan) -> bool:
+    """Ours: Xen has sixteen of affinity 0, always."""
+    a = plan.affinities
+    present, value = fdt_property(fdt, plan.node, LEVELS)
+    if not present:
+        return True
+    if not CONFIG.MPIDR_LEVELS:
+        log_warning(f"{node_path(fdt, plan.node)}: xenarm,mpidr-levels: this image has sixteen vCPUs to an affinity 1 (CONFIG_MPIDR_LEVELS); it is ignored")
+        return True
+    row = len(value) != 0 and len(value) <= 12 and len(value) & 3 == 0
+    low, middle, high = level_bits(value, 0, row), level_bits(value, 1, row), level_bits(value, 2, row)
+    if max(low, max(middle, high)) > LEVEL_BITS:
+        return refuse(fdt, plan, plan.node, b"xenarm,mpidr-levels is no row of numbers of values", b"give for affinity 0, or 0 and 1, or 0 to 2, a power of two up to 256")
+    a.levels = True
+    a.aff1 = low
+    a.aff2 = low + middle
+    a.aff3 = low + middle + high
+    return plan_levels(fdt, plan)
+
+
+@fn
+def plan_levels(fdt: Fdt, plan: Plan) -> bool:
+    """What the highest affinities take."""
+    a = plan.affinities
+    highest = (plan.vcpus - 1) >> a.aff3
+    if highest > MOST_AFFINITY:
+        return refuse(fdt, plan, plan.node, b"xenarm,mpidr-levels has no affinities for so many CPUs", b"give the levels more values")
+    if highest != 0:
+        if plan.aarch32 or not CONFIG.ARM64:
+            return refuse(fdt, plan, plan.node, b"xenarm,mpidr-levels leaves affinity 3 to a 32-bit domain, which has none", b"give the levels more values")
+        if CONFIG.GICV3 and plan.gic_v3 and not gic_takes_affinity3():
+            return refuse(fdt, plan, plan.node, b"xenarm,mpidr-levels needs affinity 3, which the machine's GICv3 has not (A3V)", b"give the levels more values")
+    selects = min(plan.vcpus, u32(1) << a.aff1) > TARGET_LIST
+    a.typer = u32(Typer3(A3V=highest != 0, RSS=selects))
+    a.trap = u32(IchControl(TC=selects))
     return True
 
 
@@ -191,6 +252,15 @@ def end_policy(fdt: Fdt, plan: Plan, name: View[u8], default: EndAction) -> tupl
 
 
 @fn
+def plan_own(fdt: Fdt, plan: Plan) -> bool:
+    """What Xen has no properties for. Most nodes have none of these, so that they are not looked for one by one."""
+    plan.on_reboot = EndAction.RESTART
+    if not fdt_names_begin(fdt, plan.node, b"xenarm,"):
+        return True
+    return plan_affinities(fdt, plan) and plan_ends(fdt, plan)
+
+
+@fn
 def plan_ends(fdt: Fdt, plan: Plan) -> bool:
     """Ours: Xen has such a policy only in its tools."""
     plan.on_crash = EndAction.STOP
@@ -293,6 +363,6 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
         and plan_kernel(fdt, plan)
         and plan_bootargs(fdt, plan)
         and plan_places(fdt, plan)
-        and plan_ends(fdt, plan)
+        and plan_own(fdt, plan)
         and (plan_events(fdt, plan) if CONFIG.EVENT_CHANNELS else plan_no_events(fdt, plan))
     )

@@ -1,6 +1,7 @@
 """What a domain is to be made of, and the one line that says why it is not made."""
 
 from freestanding import Array, Struct, View, array, fn, u8, u32, u64, zeroed
+from xenarm.abi.affinity import Affinities
 from xenarm.core.domain import EndAction, GuestLayout
 from xenarm.core.log import log_error
 from xenarm.core.memory import Claim, claim_text
@@ -31,6 +32,7 @@ class Plan(Struct):
     static: bool  # it is xen,static-mem
     direct: bool  # and lies in the guest where it lies in the machine
     layout: GuestLayout
+    affinities: Affinities
     table_pages: u64  # of the pool for stage 2; 0: as many as it takes
     vpl011: bool
     primecell: bool

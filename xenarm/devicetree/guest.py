@@ -4,8 +4,8 @@ Nodes and values follow what Xen 4.17 hands to a dom0less guest, read back from 
 (psci.yaml, arm,gic.yaml, arm,arch_timer.yaml, arm,sbsa-uart) give their meaning.
 """
 
-from freestanding import Array, Slice, Struct, View, array, fn, u8, u32, u64, usize, zeroed
-from xenarm.abi.affinity import affinity_of
+from freestanding import Array, Slice, Struct, View, array, fn, truncate, u8, u32, u64, usize, zeroed
+from xenarm.abi.affinity import Affinities, affinity_mpidr, affinity_of
 from xenarm.abi.layout import (
     GUEST_GICC_SIZE,
     GUEST_GICD3_SIZE,
@@ -108,6 +108,7 @@ class GuestTree(Struct):
     """What the tree says."""
 
     vcpus: u32
+    affinities: Affinities
     armv7: bool  # the kernel is a 32-bit one
     gic_v3: bool
     gicd: u64
@@ -196,16 +197,20 @@ PSCI = prepared(write_psci)
 
 @fn
 def write_cpus(w: FdtWriter, tree: GuestTree) -> None:
-    """`reg` is the affinity of the vCPU's MPIDR."""
+    """`reg` is the affinity of the vCPU's MPIDR: two cells where affinity 3 is used (Linux's binding arm/cpus.yaml)."""
+    wide = affinity_of(tree.affinities, tree.vcpus - 1) >> 24 != 0
     fdt_begin(w, b"cpus")
-    fdt_cell(w, ADDRESS_CELLS, 1)
+    fdt_cell(w, ADDRESS_CELLS, 2 if wide else u32(1))
     fdt_cell(w, SIZE_CELLS, 0)
     for n in range(tree.vcpus):
-        affinity = affinity_of(n)
-        fdt_begin_at(w, b"cpu", u64(affinity))
+        affinity = affinity_mpidr(affinity_of(tree.affinities, n))
+        fdt_begin_at(w, b"cpu", affinity)
         fdt_text(w, COMPATIBLE, b"arm,cortex-a15" if tree.armv7 else b"arm,armv8")
         fdt_text(w, DEVICE_TYPE, b"cpu")
-        fdt_cell(w, REG, affinity)
+        if wide:
+            fdt_wide(w, REG, affinity)
+        else:
+            fdt_cell(w, REG, truncate(u32, affinity))
         fdt_text(w, ENABLE_METHOD, b"psci")
         fdt_end(w)
     fdt_end(w)

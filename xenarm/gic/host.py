@@ -54,6 +54,7 @@ from xenarm.gic.v3 import (
     v3_region,
     v3_region_count,
     v3_stop,
+    v3_takes_affinity3,
     v3_write_lr,
 )
 
@@ -81,6 +82,7 @@ __all__ = [
     "gic_region",
     "gic_region_count",
     "gic_stop_others",
+    "gic_takes_affinity3",
     "gic_wake_others",
     "gic_write_lr",
 ]
@@ -277,6 +279,12 @@ def gic_ends_split() -> bool:
 def gic_by_memory() -> None:
     """This CPU's virtual interface is for a guest that sees a GICv2, on a GICv3."""
     v3_by_memory()
+
+
+@fn
+def gic_takes_affinity3() -> bool:
+    """Whether a vCPU may have affinity 3. A GICv2 knows no affinities."""
+    return v3_takes_affinity3() if CONFIG.GICV3 and gic_is_v3() else True
 
 
 @fn

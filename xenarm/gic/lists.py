@@ -5,7 +5,7 @@ is listed for one of them at a time, and its end brings the next. Functions name
 done where there are too few: `overflow.py`.
 """
 
-from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
+from freestanding import ctz, fn, truncate, u8, u32, wrapping_sub
 
 from xenarm.abi.affinity import vcpu_of_affinity
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
@@ -249,11 +249,11 @@ def own_strip(v: Vcpu, bits: u32, state: u32, keep: bool) -> None:
 
 
 @fn(inline=True)
-def route_target(v3: bool, route: u32) -> u32:
+def route_target(d: Domain, v3: bool, route: u32) -> u32:
     """The vCPU that a shared interrupt goes to: the first target of a GICv2's, the one with the affinity of a GICv3's, if there is one."""
     if not v3:
         return ctz(route)
-    return vcpu_of_affinity(u64(route))
+    return vcpu_of_affinity(d.affinities, route)
 
 
 @fn(inline=True)
@@ -289,7 +289,7 @@ def shared_merge(v: Vcpu, w: IrqWord, bit_index: u32, index: u32, value: u32) ->
     merged = value
     if w.level & ~w.edge & bit != 0:
         merged |= LrState.EOI
-    if w.pending & bit != 0 and route_target(vcpu_vgic_is_v3(v), w.route[bit_index]) != v.id:
+    if w.pending & bit != 0 and route_target(vcpu_domain(v), vcpu_vgic_is_v3(v), w.route[bit_index]) != v.id:
         merged |= LrState.EOI
     elif w.pending & bit != 0:
         merged |= LrState.PENDING

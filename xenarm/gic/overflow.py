@@ -81,14 +81,14 @@ def best_of(w: IrqWord, ready: u32, first: u32, best: u32, priority: u32) -> tup
 
 
 @fn
-def free_of_others(v: Vcpu, w: IrqWord, ready: u32) -> u32:
+def free_of_others(d: Domain, v: Vcpu, w: IrqWord, ready: u32) -> u32:
     """Of a shared word's ready interrupts those that this vCPU is to have."""
     rest = ready
     mine = u32(0)
     while rest != 0:
         bit_index = ctz(rest)
         rest &= rest - 1
-        if w.holder[bit_index] == 0 and route_target(vcpu_vgic_is_v3(v), w.route[bit_index]) == v.id:
+        if w.holder[bit_index] == 0 and route_target(d, vcpu_vgic_is_v3(v), w.route[bit_index]) == v.id:
             mine |= u32(1) << bit_index
     return mine
 
@@ -101,7 +101,7 @@ def most_urgent(d: Domain, v: Vcpu) -> tuple[u32, u32]:
         w = d.vgic.words[n]
         ready = shared_ready(w)
         if ready != 0:
-            best, priority = best_of(w, free_of_others(v, w, ready), n * 32 + 32, best, priority)
+            best, priority = best_of(w, free_of_others(d, v, w, ready), n * 32 + 32, best, priority)
     return best, priority
 
 
@@ -183,7 +183,7 @@ def lists_refill(v: Vcpu) -> None:
 @fn
 def lists_tell(v: Vcpu, counted: u32) -> None:
     """Which maintenance interrupts there are to be."""
-    control = GIC.lists_run
+    control = GIC.lists_run | vcpu_domain(v).affinities.trap
     if v.vgic.short:
         control |= TELL_SHORT if GIC.list_registers > 1 else u32(TELL_NONE_PENDING)  # of a single one at most one is in use: UIE would never end
     if v.extra & Extra.SPILLED != 0:

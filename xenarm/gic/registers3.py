@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from freestanding import Bits, bits, operation, u32, u64
+from freestanding import Bits, bits, fn, operation, u32, u64
 
 from xenarm.arm64.registers import MODEL, Reader, Writer, reader, writer
 
-__all__ = ["AFFINITY", "ICC_SGI_AFF1_SHIFT", "Gicd3", "GicdControl", "Gicr", "GicrType", "GicrWaker", "IccControl", "IccSgi", "IchControl", "IchType", "Typer3"]
+__all__ = ["AFFINITY", "ICC_SGI_AFF1_SHIFT", "Gicd3", "GicdControl", "Gicr", "GicrType", "GicrWaker", "IccControl", "IccSgi", "IchControl", "IchType", "Typer3", "sgi_target"]
 
 AFFINITY = 0xFF_00FF_FFFF  # of MPIDR_EL1, and as GICD_IROUTER<n> has it
 
@@ -100,6 +100,13 @@ ICC_SGI_AFF1_SHIFT = 16
 """Where `IccSgi` has affinity 1."""
 
 
+@fn
+def sgi_target(affinity: u32) -> u64:
+    """What names a CPU alone in `IccSgi`, by its affinities as GICR_TYPER has them."""
+    a = u64(affinity)
+    return u64(1) << (a & 15) | (a & 0xF0) << 40 | (a & 0xFF00) << 8 | (a & 0xFF_0000) << 16 | (a & 0xFF00_0000) << 24
+
+
 class IchType(Bits, type=u64):
     """ICH_VTR_EL2."""
 
@@ -124,6 +131,7 @@ write_icc_eoir1: Writer = writer("icc_eoir1_el1")
 write_icc_dir: Writer = writer("icc_dir_el1")
 write_icc_pmr: Writer = writer("icc_pmr_el1")
 write_icc_bpr1: Writer = writer("icc_bpr1_el1")
+read_icc_ctlr: Reader = reader("icc_ctlr_el1")
 write_icc_ctlr: Writer = writer("icc_ctlr_el1")
 write_icc_igrpen1: Writer = writer("icc_igrpen1_el1")
 write_icc_sgi1r: Writer = writer("icc_sgi1r_el1")

@@ -17,6 +17,7 @@ __all__ = [
     "SGIS",
     "SGI_BITS",
     "SHARED_WORDS",
+    "SHORT_TARGETS",
     "VGIC_INTIDS",
     "Errand",
     "IrqWord",
@@ -34,6 +35,8 @@ SHARED_WORDS = VGIC_INTIDS // 32 - 1
 LOOK = 1 << 31  # of `VgicCpu.kicked`
 LIST_REGISTERS = 16  # what we use of them; GICv2 allows 64, GICv3 16, implementations have 4
 ACTIVE_REGISTERS = 4  # the most that a GICv3 has for each group
+
+SHORT_TARGETS = 1 << min(CONFIG.MAX_DOMAIN_CPUS, 8).bit_length() - 1  # vCPUs that the short way of SGIs sends to, the first ones: a power of two
 
 assert VGIC_INTIDS % 32 == 0 and 64 <= VGIC_INTIDS <= 1020 - 1020 % 32, "VGIC_INTIDS is a multiple of 32 from 64 to 992"
 
@@ -62,7 +65,7 @@ class IrqWord(Struct):
     drop: u32  # pending state to be forgotten there
     deactivate: u32  # active state to be forgotten there
     priority: Array[u8] = array(u8, 32)
-    route: Array[u32] = array(u32, 32)  # shared ones: their byte of GICD_ITARGETSR, or affinities 0 to 2 of a GICv3's GICD_IROUTER
+    route: Array[u32] = array(u32, 32)  # shared ones: their byte of GICD_ITARGETSR, or the affinities of a GICv3's GICD_IROUTER, packed
     holder: Array[VcpuTag] = array(VcpuTag, 32)  # shared ones: whose list register holds it, a vCPU's id plus one. Only that vCPU's CPU clears it
     template: Array[u32] = array(u32, 32)  # list-register value less its state bits
 
@@ -115,6 +118,7 @@ class VgicCpu(Struct):
     mail_flags: Atomic[u32] = atomic(u32)  # SGIs that have letters; PPIs raised elsewhere
     attention: Atomic[u32] = atomic(u32)  # shared words or GICD_CTLR changed
     kicked: Atomic[u32] = atomic(u32)  # 0; LOOK at mail, attention and the domain; one SGI as a list register has it beside `template`: posted; or both
+    near: u64  # targets beside it in affinity 0, from vCPU 0 on, that the short way of a GICv3's SGIs sends to, a bit each
     sgi_self: u64  # what names this vCPU alone in GICD_SGIR, or in a GICv3's ICC_SGI1R_EL1
     active0: Array[u32] = array(u32, ACTIVE_REGISTERS)  # a GICv3's ICH_AP0R<n>_EL2 and ICH_AP1R<n>_EL2, while no CPU has the vCPU
     active1: Array[u32] = array(u32, ACTIVE_REGISTERS)

@@ -53,6 +53,7 @@ from xenarm.gic.registers3 import (
     read_ich_lr,
     read_ich_vmcr,
     read_ich_vtr,
+    sgi_target,
     write_icc_bpr1,
     write_icc_ctlr,
     write_icc_dir,
@@ -98,6 +99,7 @@ __all__ = [
     "v3_save_interface",
     "v3_start",
     "v3_stop",
+    "v3_takes_affinity3",
     "v3_write_first_lr",
     "v3_write_lr",
     "v3_write_lr_inline",
@@ -362,16 +364,8 @@ def redistributor_init(base: u64) -> bool:
 @fn
 def note_affinity(cpu: u32, mpidr: u64) -> None:
     """How others reach this CPU."""
-    low = mpidr & 0xFF
     REDIST.affinity[cpu] = mpidr & AFFINITY
-    REDIST.kick[cpu] = (
-        (mpidr >> 32 & 0xFF) << 48
-        | (mpidr >> 16 & 0xFF) << 32
-        | (mpidr >> 8 & 0xFF) << 16
-        | (low >> 4) << 44
-        | u64(SGI_KICK) << 24
-        | u64(1) << (low & 15)
-    )
+    REDIST.kick[cpu] = sgi_target(truncate(u32, type_affinity(mpidr) >> 32)) | u64(SGI_KICK) << 24
     SCHED_CPUS[cpu].doorbell = REDIST.kick[cpu] | u64(SGI_POST) << 24
 
 
@@ -591,6 +585,12 @@ def v3_lists_control(value: u32) -> None:
 def v3_lists_status() -> u32:
     stores_seen()
     return truncate(u32, read_ich_hcr())
+
+
+@fn
+def v3_takes_affinity3() -> bool:
+    """Whether the virtual CPU interface has affinity 3 in its SGIs."""
+    return IchType.from_raw(read_ich_vtr()).A3V
 
 
 @fn(inline=True)

@@ -6,6 +6,7 @@ are raised under the distributor's lock, from any CPU.
 
 from freestanding import ctz, fn, truncate, u8, u32, u64, wrapping_sub
 
+from xenarm.abi.affinity import Affinities, affinity_of
 from xenarm.abi.layout import GUEST_TIMER_VIRT_PPI
 from xenarm.arm.cpu import SHARING, this_vcpu
 from xenarm.arm.instructions import cpu_relax, data_memory_barrier
@@ -18,7 +19,7 @@ from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed,
 from xenarm.core.sched.state import STOP_WAITS
 from xenarm.core.trace import trace_kick, trace_kicks, trace_on_schedule, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
-from xenarm.gic.host import gic_by_memory, gic_kick, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_by_memory, gic_kick, gic_lists_control, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
     forget_requests,
     lists_collect,
@@ -37,8 +38,8 @@ from xenarm.gic.lists import (
 )
 from xenarm.gic.overflow import EOI_COUNT, end_spilled, free_holders, lists_ends, lists_refill, own_flush, vgic_update_on
 from xenarm.gic.registers import SGIR_TARGETS_SHIFT, LrState
-from xenarm.gic.registers3 import ICC_SGI_AFF1_SHIFT, GicrWaker
-from xenarm.gic.state import LOOK, SGI_BITS, SGIS, SHARED_WORDS, VGIC_INTIDS, Errand, IrqWord, Wish
+from xenarm.gic.registers3 import GicrWaker, sgi_target
+from xenarm.gic.state import LOOK, SGI_BITS, SGIS, SHARED_WORDS, SHORT_TARGETS, VGIC_INTIDS, Errand, IrqWord, Wish
 from xenarm.gic.version import vcpu_vgic_is_v3, vgic_is_v3
 from xenarm.p2m.stage2 import MemoryKind, p2m_map, p2m_tables_for
 
@@ -141,8 +142,16 @@ def vgic_vcpu_forget(v: Vcpu) -> None:
 def sgi_to_self(v: Vcpu) -> u64:
     """ICC_SGI1R_EL1, or the target list of GICD_SGIR, for an SGI 0 to the vCPU alone."""
     if CONFIG.GICV3 and vcpu_vgic_is_v3(v):
-        return u64(1) << (v.id & 0xF) | u64(v.id >> 4) << ICC_SGI_AFF1_SHIFT
+        return sgi_target(affinity_of(vcpu_domain(v).affinities, v.id))
     return u64(1) << (v.id + SGIR_TARGETS_SHIFT)
+
+
+@fn
+def levels_reset(v: Vcpu, a: Affinities) -> None:
+    """Where affinity 0 has another number of values than sixteen."""
+    v.vgic.near &= (u64(1) << min(u32(SHORT_TARGETS), u32(1) << a.aff1)) - 1
+    v.vgic.control |= a.trap
+    gic_lists_control(v.vgic.control)
 
 
 @fn
@@ -161,6 +170,9 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     v.vgic.lr_shared = 0
     v.vgic.short = False
     v.vgic.control = GIC.lists_run
+    v.vgic.near = (1 << SHORT_TARGETS) - 1
+    if CONFIG.MPIDR_LEVELS and vcpu_domain(v).affinities.levels:
+        levels_reset(v, vcpu_domain(v).affinities)
     v.extra &= ~u32(Extra.SPILLED)
     _ = v.vgic.kicked.fetch_and(LOOK)
     v.vgic.mail_flags.store(0)
@@ -483,7 +495,7 @@ def list_asleep(v: Vcpu, word: u32) -> bool:
 def shared_vcpu(d: Domain, w: IrqWord, bit_index: u32) -> Vcpu | None:
     """Who is to have a shared interrupt: whoever holds it, else the first of its targets."""
     holder = u32(w.holder[bit_index])
-    index = holder - 1 if holder != 0 else route_target(vgic_is_v3(d), w.route[bit_index])
+    index = holder - 1 if holder != 0 else route_target(d, vgic_is_v3(d), w.route[bit_index])
     return d.vcpus[index] if index < d.vcpu_count else None
 
 

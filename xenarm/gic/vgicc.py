@@ -12,7 +12,7 @@ from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
 from xenarm.gic.host import gic_ends_split
 from xenarm.gic.registers import INTID_MASK
-from xenarm.gic.registers3 import IccControl, IchType, read_ich_ap0r, read_ich_ap1r, read_ich_vmcr, read_ich_vtr, write_ich_vmcr
+from xenarm.gic.registers3 import IccControl, IchType, Typer3, read_ich_ap0r, read_ich_ap1r, read_ich_vmcr, read_ich_vtr, write_ich_vmcr
 from xenarm.gic.state import VGIC_INTIDS
 from xenarm.gic.version import vcpu_vgic_is_v3
 from xenarm.gic.words import ALL, clear_active
@@ -28,6 +28,7 @@ MASK_SHIFT = 24  # ICH_VMCR_EL2.VPMR
 MASK_BITS = 0xF8
 COMMON_POINT = 1 << 4  # VCBPR
 SPLIT = 1 << 9  # VEOIM
+SELECTS = int(Typer3(RSS=True))
 
 
 @fn
@@ -84,7 +85,13 @@ def icc_control(v: Vcpu, read: bool, value: u64) -> tuple[bool, u64]:
         return True, 0
     kind = IchType.from_raw(read_ich_vtr())
     known = IccControl(
-        CBPR=vmcr & COMMON_POINT != 0, EOIMODE=vmcr & SPLIT != 0, PRIORITY_BITS=kind.PRIORITY_BITS, ID_BITS=kind.ID_BITS, SEIS=kind.SEIS, A3V=kind.A3V
+        CBPR=vmcr & COMMON_POINT != 0,
+        EOIMODE=vmcr & SPLIT != 0,
+        PRIORITY_BITS=kind.PRIORITY_BITS,
+        ID_BITS=kind.ID_BITS,
+        SEIS=kind.SEIS,
+        A3V=kind.A3V,
+        RSS=vcpu_domain(v).affinities.typer & SELECTS != 0,
     )
     return True, known.raw
 

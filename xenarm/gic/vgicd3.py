@@ -6,6 +6,8 @@ size that a register does not take, read as zero and ignore writes.
 
 from freestanding import ctz, fn, table, truncate, u32, u64
 
+from xenarm.abi.affinity import affinity_mpidr, vcpu_of_affinity
+from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.domain import Domain, Vcpu, vcpu_domain
 from xenarm.gic.registers import Gicd
@@ -39,13 +41,17 @@ from xenarm.gic.words import (
     write_priority,
 )
 
-__all__ = ["BLOCKS3", "IIDR3", "REGISTERS3", "distributor_read", "distributor_write", "id_read", "sgi_targets", "vgicd3_access", "vgicd3_typer", "vgic_send_sgi"]
+__all__ = ["BLOCKS3", "IIDR3", "REGISTERS3", "distributor_read", "distributor_write", "id_read", "sgi_first", "vgicd3_access", "vgicd3_typer", "vgic_send_sgi"]
 
 IIDR3 = 0x0000_043B  # Arm's GIC-500
 CONTROL_FIXED = int(GicdControl(ARE=True, DS=True))
 TYPER = int(Typer3(IT_LINES=WORDS - 1, ID_BITS=9, NO_1N=True))
-ROUTE_MASK = 0x00FF_FFFF  # affinities 0 to 2; each interrupt goes to one vCPU (TYPER.No1N), affinity 3 is 0 (A3V)
+A3V = int(Typer3(A3V=True))
+ROUTE_LOW = 0x00FF_FFFF  # affinities 0 to 2; bit 31 is none, as each interrupt goes to one vCPU (TYPER.No1N)
 IROUTER_END = Gicd3.IROUTER + VGIC_INTIDS * 8
+UPPER = 0xFFFF_FFFF_0000_0000
+LOWER = 0xFFFF_FFFF
+WHOLE = UPPER | LOWER
 FIRST_ROUTER = Gicd3.IROUTER + 32 * 8
 PAGE = 0x1000
 
@@ -53,7 +59,7 @@ PAGE = 0x1000
 @fn(inline=True)
 def vgicd3_typer(d: Domain) -> u32:
     """GICD_TYPER."""
-    return TYPER
+    return TYPER | d.affinities.typer if CONFIG.MPIDR_LEVELS else u32(TYPER)
 
 
 @fn
@@ -126,19 +132,25 @@ def id_read(offset: u32) -> u32:
 
 @fn
 def route_read(d: Domain, offset: u32) -> u32:
-    """Half of a GICD_IROUTER<n>; the upper one is 0."""
-    if offset & 4 != 0 or offset < FIRST_ROUTER or offset >= IROUTER_END:
+    """Half of a GICD_IROUTER<n>: affinities 0 to 2, or affinity 3."""
+    if offset < FIRST_ROUTER or offset >= IROUTER_END:
         return 0
     intid = (offset - Gicd3.IROUTER) >> 3
-    return d.vgic.words[(intid >> 5) - 1].route[intid & 31]
+    route = d.vgic.words[(intid >> 5) - 1].route[intid & 31]
+    return route & ROUTE_LOW if offset & 4 == 0 else route >> 24
 
 
 @fn
-def route_store(d: Domain, v: Vcpu, offset: u32, value: u32) -> None:
-    if offset & 4 != 0 or offset < FIRST_ROUTER or offset >= IROUTER_END:
+def route_store(d: Domain, v: Vcpu, offset: u32, value: u64, mask: u64) -> None:
+    """To a GICD_IROUTER<n>, or half of one. Affinity 3 is RES0 without GICD_TYPER.A3V."""
+    if offset < FIRST_ROUTER or offset >= IROUTER_END:
         return
     with d.vgic.lock:
-        route_write(d, v, (offset - Gicd3.IROUTER) >> 3, value & ROUTE_MASK)
+        w = d.vgic.words[((offset - Gicd3.IROUTER) >> 8) - 1]
+        intid = (offset - Gicd3.IROUTER) >> 3
+        new = affinity_mpidr(w.route[intid & 31]) & ~mask | value & mask
+        upper = truncate(u32, new >> 32) << 24 if vgicd3_typer(d) & A3V != 0 else u32(0)
+        route_write(d, v, intid, truncate(u32, new) & ROUTE_LOW | upper)
     refill_if_short()
 
 
@@ -155,8 +167,10 @@ def word_write(d: Domain, v: Vcpu, offset: u32, value: u32) -> None:
     if offset < PAGE:
         row = BLOCKS3[offset >> BLOCK_SHIFT]
         row.write(d, v, (offset - row.base) >> 2, value, ALL)
+    elif offset & 4 != 0:
+        route_store(d, v, offset, u64(value) << 32, UPPER)
     else:
-        route_store(d, v, offset, value)
+        route_store(d, v, offset, u64(value), LOWER)
 
 
 @fn
@@ -171,6 +185,15 @@ def priority_byte(d: Domain, v: Vcpu, offset: u32, a: Access) -> u64:
 
 
 @fn
+def route_access(d: Domain, v: Vcpu, offset: u32, a: Access) -> u64:
+    """A whole GICD_IROUTER<n>."""
+    if a.write:
+        route_store(d, v, offset, a.value, WHOLE)
+        return 0
+    return u64(route_read(d, offset)) | u64(route_read(d, offset + 4)) << 32
+
+
+@fn
 def vgicd3_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
     """An access of any width."""
     offset = truncate(u32, u64(a.address) - d.layout.gicd)
@@ -179,6 +202,8 @@ def vgicd3_access(d: Domain, v: Vcpu, a: Access) -> tuple[Outcome, u64]:
     wide = a.width == 8 and offset >= Gicd3.IROUTER and offset < IROUTER_END
     if offset & (a.width - 1) != 0 or not (a.width == 4 or wide):
         return Outcome.HANDLED, 0
+    if wide:
+        return Outcome.HANDLED, route_access(d, v, offset, a)
     if a.write:
         word_write(d, v, offset, truncate(u32, a.value))
         return Outcome.HANDLED, 0
@@ -207,8 +232,6 @@ def distributor_write(d: Domain, v: Vcpu, offset: u32, value: u32) -> None:
 
 SGI_SHIFT = 24
 IRM = 1 << 40
-AFF1_SHIFT = 16
-NO_VCPU = 0xFF << 48 | 0xF << 44 | 0xFF << 32  # affinity 3, the range selector, affinity 2: 0 for all that there are
 
 
 @fn
@@ -219,15 +242,11 @@ def send_to(d: Domain, v: Vcpu, index: u32, sgi: u32, group1: bool) -> None:
         vgic_raise_sgi(v, target, sgi)
 
 
-@fn(inline=True)
-def sgi_targets(value: u64) -> tuple[u32, u32]:
-    """Whom a store without IRM names: (the first of sixteen vCPUs, a bit for each of them that is meant).
-
-    A range selector other than 0 names affinities 0 from 16 on, which nobody has (GICD_TYPER.RSS is 0).
-    """
-    if value & NO_VCPU != 0:
-        return 0, 0
-    return (truncate(u32, value >> AFF1_SHIFT) & 0xFF) << 4, truncate(u32, value) & 0xFFFF
+@fn
+def sgi_first(value: u64) -> u32:
+    """Affinities, packed, that the first bit of the target list stands for. Affinity 0 is the range selector times sixteen, and the bit's number:
+    in a domain without GICD_TYPER.RSS nobody has those from 16 on."""
+    return truncate(u32, value >> 40 & 0xF0 | value >> 8 & 0xFF00 | value >> 16 & 0xFF_0000 | value >> 24 & 0xFF00_0000)
 
 
 @fn
@@ -240,9 +259,10 @@ def vgic_send_sgi(v: Vcpu, value: u64, group1: bool) -> None:
             if i != v.id:
                 send_to(d, v, i, sgi, group1)
         return
-    first, targets = sgi_targets(value)
+    first = sgi_first(value)
+    targets = truncate(u32, value) & 0xFFFF
     while targets != 0:
-        index = first + ctz(targets)
+        index = vcpu_of_affinity(d.affinities, first | ctz(targets))
         targets &= targets - 1
         if index < d.vcpu_count:
             send_to(d, v, index, sgi, group1)

@@ -60,7 +60,7 @@ def control_read(d: Domain, v: Vcpu, offset: u32) -> u32:
     if offset == Gicr.TYPER:
         return v.id << 8 | (u32(LAST) if gicr_is_last(d.layout, v.id) else u32(0))
     if offset == Gicr.TYPER + 4:
-        return affinity_of(v.id)
+        return affinity_of(d.affinities, v.id)
     if offset == Gicr.WAKER:
         return v.vgic.waker
     if offset == Gicr.IIDR:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from freestanding import Struct, fn, table, u32, u64
 
-from xenarm.abi.affinity import vcpu_of_affinity
+from xenarm.abi.affinity import vcpu_of_mpidr
 from xenarm.abi.psci import GUEST_PSCI_VERSION, PSCI_64BIT, PSCI_BASE, PSCI_RANGE_MASK, PsciError, PsciFunction, Smccc
 from xenarm.arm.run import vcpu_off, vcpu_wait_for_interrupt
 from xenarm.arm.variant import workaround_for_guests
@@ -67,7 +67,7 @@ def cpu_off(v: Vcpu, a: u64, b: u64, c: u64) -> u64:
 @fn
 def vcpu_by_affinity(d: Domain, affinity: u64) -> Vcpu | None:
     """Who a target_affinity names: Aff3 in bits 39:32, Aff2 to Aff0 in 23:0, the rest zero (DEN0022 5.1.4)."""
-    index = vcpu_of_affinity(affinity)
+    index = vcpu_of_mpidr(d.affinities, affinity)
     return d.vcpus[index] if index < d.vcpu_count else None
 
 

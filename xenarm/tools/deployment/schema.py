@@ -18,6 +18,7 @@ UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 SIZE = re.compile(r"(\d+) ?(B|KiB|MiB|GiB)")
 AFFINITY = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,30}")
+LEVEL_SIZES = [1 << bits for bits in range(9)]
 SCHEDULERS = ("null", "rr", "credit2", "rtds", "arinc653")
 
 
@@ -125,6 +126,13 @@ def rows(example: str, *columns: Read) -> Read:
     return read
 
 
+def level_sizes(value: Any) -> tuple[int, ...]:
+    """One to three powers of two."""
+    if not isinstance(value, list) or not 1 <= len(value) <= 3 or not all(type(values) is int and values in LEVEL_SIZES for values in value):
+        raise Mistake("takes a list of one to three powers of two up to 256, such as [4] or [64, 2, 2]")
+    return tuple(value)
+
+
 def names(value: Any) -> tuple[str, ...]:
     """A list of names."""
     if not isinstance(value, list) or not value or any(not isinstance(name, str) for name in value):
@@ -165,6 +173,7 @@ DOMAIN = {
     "cpus": Key(number(1, 512), "its virtual CPUs; 1"),
     "gic": Key(one_of(2, 3), "version of the interrupt controller that it sees; the machine's. 2 on a GICv3 wants `CONFIG_GICV2_ON_V3`, and hardware that offers it ([domains.md](domains.md))"),
     "console": Key(one_of("sbsa", "pl011", "none"), 'its serial port; `"sbsa"`'),
+    "mpidr-levels": Key(level_sizes, "values that affinity 0, 1 and 2 of its virtual CPUs have: `[4]` for clusters of four; `[16]`"),
     "weight": Key(number(1, 65535), "weight under `credit2`"),
     "cap": Key(number(0, 6400), "most of one CPU that it may use under `credit2`, in per cent"),
     "affinity": AFFINE,

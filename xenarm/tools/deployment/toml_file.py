@@ -185,6 +185,8 @@ def domain_properties(reader: Reader, name: str, values: Mapping[str, Any]) -> d
         if values["table-memory"] % MIB:
             raise reader.place("domain", name, "table-memory").error("table-memory takes whole MiB")
         made["xen,domain-p2m-mem-mb"] = values["table-memory"] // MIB
+    if "mpidr-levels" in values:
+        made["xenarm,mpidr-levels"] = values["mpidr-levels"]
     if values.get("console") == "pl011":
         made["vpl011"] = "arm,pl011"
     return made
