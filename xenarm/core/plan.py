@@ -21,7 +21,7 @@ from xenarm.core.result import Result
 from xenarm.core.static_events import STATIC_END, ChannelFault, is_static_end, static_end_check
 from xenarm.core.static_memory import MOST_STATIC, static_memory
 from xenarm.devicetree.guest import GUEST_TREE_ROOM
-from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_names_begin, fdt_property
+from xenarm.devicetree.reader import Fdt, Node, fdt_children, fdt_property
 from xenarm.devicetree.values import fdt_compatible, fdt_raw_reg, fdt_string, fdt_u64, list_contains
 from xenarm.gic.host import gic_takes_affinity3
 from xenarm.gic.registers3 import IchControl, Typer3
@@ -252,15 +252,6 @@ def end_policy(fdt: Fdt, plan: Plan, name: View[u8], default: EndAction) -> tupl
 
 
 @fn
-def plan_own(fdt: Fdt, plan: Plan) -> bool:
-    """What Xen has no properties for. Most nodes have none of these, so that they are not looked for one by one."""
-    plan.on_reboot = EndAction.RESTART
-    if not fdt_names_begin(fdt, plan.node, b"xenarm,"):
-        return True
-    return plan_affinities(fdt, plan) and plan_ends(fdt, plan)
-
-
-@fn
 def plan_ends(fdt: Fdt, plan: Plan) -> bool:
     """Ours: Xen has such a policy only in its tools."""
     plan.on_crash = EndAction.STOP
@@ -363,6 +354,7 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
         and plan_kernel(fdt, plan)
         and plan_bootargs(fdt, plan)
         and plan_places(fdt, plan)
-        and plan_own(fdt, plan)
+        and (not plan.ours or plan_affinities(fdt, plan))
+        and plan_ends(fdt, plan)
         and (plan_events(fdt, plan) if CONFIG.EVENT_CHANNELS else plan_no_events(fdt, plan))
     )

@@ -33,7 +33,6 @@ __all__ = [
     "fdt_open",
     "fdt_parent",
     "fdt_phandle",
-    "fdt_names_begin",
     "fdt_property",
     "fdt_reserve_entry",
     "fdt_reserved_memory",
@@ -519,26 +518,6 @@ def fdt_property(fdt: Fdt, node: Node, name: View[u8]) -> tuple[bool, View[u8]]:
             break
         rest = rest[size:]
     return False, rest[:0]
-
-
-@fn
-def fdt_names_begin(fdt: Fdt, node: Node, prefix: View[u8]) -> bool:
-    """Whether the name of a node's property begins so. The prefix is not empty: its last character tells it from most others."""
-    strings = fdt.strings
-    rest = content_of(fdt, node)
-    last = len(prefix) - 1
-    while len(rest) >= 12:
-        head = rest.load_be64(0)
-        size = usize(4)
-        if head >> 32 == PROP:
-            offset = usize(rest.load_be32(8))
-            if offset + last < len(strings) and strings[offset + last] == prefix[last] and strings[offset : offset + last].equals(prefix[:last]):
-                return True
-            size = 12 + align4(usize(head & 0xFFFF_FFFF))
-        elif head >> 32 != NOP:
-            break
-        rest = rest[size:]
-    return False
 
 
 @fn(inline=True)
