@@ -12,7 +12,7 @@ BOARD = Board(
         serial="UART0 at 0x1c28000, the three-pin header",
         firmware="U-Boot with PSCI",
         cpu_start="PSCI",
-        flash="SD card: xenarm and the tree on its FAT partition; in U-Boot: bootz",
+        flash="put xenarm and the tree on the SD card's FAT partition; in U-Boot: bootz",
         storage="mmc 0:1",  # the only slot: mmc0 of the board's tree
     ),
     ram_base=0x4000_0000,

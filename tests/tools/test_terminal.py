@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from xenarm.tools.console import Console
+from xenarm.tools.console import Console, LineTaken, serial_port
 from xenarm.tools.paths import ROOT
 from xenarm.tools.terminal import Formatter, Terminal, UnixPort
 
@@ -187,6 +187,34 @@ def test_the_verb_on_a_terminal_with_a_log(tmp_path: Path) -> None:
             board.close()
     assert "alpha" not in person.text()
     assert re.fullmatch(r"(\[[\d:.]+\] \((xenarm|alpha|beta)\) .*\n){4}\[[\d:.]+\] \(beta\) prompt> ", (tmp_path / "log").read_text())
+
+
+def test_a_line_that_another_console_has_is_one_line(tmp_path: Path) -> None:
+    """A second one would be kept waiting by QEMU's socket, or share a device's bytes with the first."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "line"))
+        listener.listen()
+        first = UnixPort(tmp_path / "line")
+        with pytest.raises(LineTaken, match=f"^another program has {tmp_path}/line: end that one first"):
+            UnixPort(tmp_path / "line")
+        first.close()
+        UnixPort(tmp_path / "line").close()
+    ours, theirs = os.openpty()
+    device = serial_port(os.ttyname(theirs))
+    command = [sys.executable, "-m", "xenarm.tools.terminal", "--port", os.ttyname(theirs)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=SECONDS)
+    for end in (ours, theirs):
+        os.close(end)
+    device.close()
+    assert done.returncode == 1 and done.stderr == f"error: another program has {command[-1]}: end that one first, a 'make console' by CTRL-] and then x\n"
+
+
+def test_the_person_is_told_what_is_shown() -> None:
+    chosen, screen = plain(only=frozenset({"beta", "alpha"})), io.StringIO()
+    keys = Terminal(lambda: UnixPort(Path("nothing")), chosen, screen, None, None)
+    keys.typed(b"\x1df\x1df")
+    assert screen.getvalue() == "\r\n-- all lines are shown\r\n\r\n-- only lines of alpha, beta are shown; CTRL-] f shows all\r\n"
+    assert plain().shows() == "all lines are shown; DOMAINS=name,name chooses some"
 
 
 def test_nothing_to_connect_to_is_one_line(tmp_path: Path) -> None:

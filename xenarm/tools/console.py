@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -30,9 +31,21 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
+class LineTaken(OSError):
+    """Another program has the serial line: two would each get a part of what comes."""
+
+    def __init__(self, line: object) -> None:
+        super().__init__(f"another program has {line}: end that one first, a 'make console' by CTRL-] and then x")
+
+
 def serial_port(url: str, baud: int = 115200) -> Port:
-    """A serial port by what pyserial calls a URL: a device, a pty, or socket://host:port."""
-    port: Port = serial.serial_for_url(url, baudrate=baud, write_timeout=30)
+    """A serial port by what pyserial calls a URL: a device, a pty, or socket://host:port. A device is locked against others of our tools."""
+    try:
+        port: Port = serial.serial_for_url(url, baudrate=baud, write_timeout=30, exclusive=True)
+    except serial.SerialException as error:
+        if error.errno == errno.EAGAIN:
+            raise LineTaken(url) from error
+        raise
     return port
 
 

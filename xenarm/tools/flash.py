@@ -20,7 +20,7 @@ from tqdm import tqdm
 from boards import board as board_named
 from xenarm.tools import deploy, image
 from xenarm.tools.artefacts import Loaded, fit, loaded, script, uimage
-from xenarm.tools.console import Console, ConsoleTimeout, serial_port
+from xenarm.tools.console import Console, ConsoleTimeout, LineTaken, serial_port
 from xenarm.tools.deployment import Deployment
 from xenarm.tools.errors import ToolError, error_text, run_tool
 from xenarm.tools.layout import Layout, align_up
@@ -184,6 +184,8 @@ def open_port(url: str, baud: int) -> Console:
     """A serial port, a pty, or socket://host:port."""
     try:
         return Console(serial_port(url, baud))
+    except LineTaken as error:
+        raise ToolError(str(error)) from error
     except (serial.SerialException, ValueError, OSError) as error:
         raise ToolError(f"the serial port {url} cannot be opened ({error_text(error)}): name another by PORT=, such as /dev/ttyUSB0") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import fcntl
 import os
 import re
 import select
@@ -24,7 +25,7 @@ from typing import TextIO
 import serial
 
 from boards import board as board_named
-from xenarm.tools.console import Port, serial_port
+from xenarm.tools.console import LineTaken, Port, serial_port
 from xenarm.tools.errors import ToolError, error_text, run_tool
 from xenarm.tools.hypervisor import SWITCH_INPUT
 from xenarm.tools.paths import DEFAULT_BOARD
@@ -53,6 +54,12 @@ class Formatter:
         self._begun = False
         self._returned = False
         self._shown = True
+
+    def shows(self) -> str:
+        """Which domains' lines, for the person."""
+        if self.filtering:
+            return f"only lines of {', '.join(sorted(self.only))} are shown; CTRL-] f shows all"
+        return "all lines are shown" + ("" if self.only else "; DOMAINS=name,name chooses some")
 
     def feed(self, data: bytes, stamp: str) -> tuple[str, str]:
         """What to show, and what to keep, of some bytes."""
@@ -117,14 +124,19 @@ class Formatter:
 
 
 class UnixPort:
-    """A socket in the file system, as a port."""
+    """A socket in the file system, as a port, and a lock beside it: QEMU would keep a second console waiting without a word."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = path.with_name(path.name + ".lock").open("w")
         self._socket = socket.socket(socket.AF_UNIX)
         try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._socket.connect(str(path))
+        except BlockingIOError:
+            self.close()
+            raise LineTaken(path) from None
         except OSError:
-            self._socket.close()
+            self.close()
             raise
 
     def fileno(self) -> int:
@@ -139,6 +151,7 @@ class UnixPort:
     def close(self) -> None:
         """Let go."""
         self._socket.close()
+        self._lock.close()
 
 
 def clock() -> str:
@@ -210,6 +223,7 @@ class Terminal:
                 self.formatter.times = not self.formatter.times
             case "f":
                 self.formatter.filtering = not self.formatter.filtering and bool(self.formatter.only)
+                self.say(self.formatter.shows())
             case "\x1d":
                 self.send(bytes([ESCAPE]))
             case _:
@@ -313,13 +327,15 @@ def main() -> None:
     connect = connector(arguments.board, arguments.port, arguments.baud or board_named(arguments.board).hardware.baud)
     try:
         port = connect()
+    except LineTaken as error:
+        raise ToolError(str(error)) from error
     except (serial.SerialException, ValueError, OSError) as error:
         raise ToolError(unreachable(arguments.board, arguments.port, error)) from error
     formatter = Formatter(frozenset(filter(None, arguments.domains.split(","))), not arguments.no_times, not arguments.no_colours and sys.stdout.isatty())
     log = arguments.log.open("a") if arguments.log else None
     terminal = Terminal(connect, formatter, sys.stdout, log, sys.stdin.fileno(), not arguments.once)
     terminal.port = port
-    print(HELP, flush=True)
+    print(f"{HELP}\nconnected to {arguments.port or arguments.board}; {formatter.shows()}", flush=True)
     with raw(sys.stdin.fileno()):
         terminal.run()
     print("\r")
