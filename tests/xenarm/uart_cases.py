@@ -24,13 +24,15 @@ BASE = 0x9000000
 
 PORTS: dict[str, tuple[str, Callable[[], models.Uart]]] = {
     "pl011": ('compatible = "arm,pl011";', lambda: models.Pl011(BASE)),
+    "sbsa": ('compatible = "arm,sbsa-uart";', lambda: models.Sbsa(BASE)),
     "16550": ('compatible = "ns16550a";', lambda: models.Ns16550(BASE)),
     "16550 without FIFOs": ('compatible = "ns16550";', lambda: models.Ns16550(BASE, fifos=False)),
     "designware": (
         'compatible = "allwinner,sun7i-a20-uart", "snps,dw-apb-uart"; reg-shift = <2>; reg-io-width = <4>;',
         lambda: models.Ns16550(BASE, 2, 4, designware=True),
     ),
-    "omap": ('compatible = "ti,omap4-uart";', lambda: models.Ns16550(BASE, 2, 1, omap=True)),
+    "omap": ('compatible = "ti,omap4-uart";', lambda: models.Omap(BASE)),
+    "omap without FIFOs": ('compatible = "ti,omap2-uart";', lambda: models.Omap(BASE, fifos=False)),
     "bcm2835": ('compatible = "brcm,bcm2835-aux-uart";', lambda: models.Ns16550(BASE, 2, 4)),
     "cadence": ('compatible = "cdns,uart-r1p12", "xlnx,xuartps";', lambda: models.Cadence(BASE)),
     "exynos": ('compatible = "samsung,exynos4210-uart";', lambda: models.Exynos(BASE)),
@@ -144,7 +146,7 @@ def test_by_interrupts_nothing_is_lost_or_reordered(
         for c in out:
             serial.serial_put(c)
         said += out
-        come = come[: port.depth if name != "16550 without FIFOs" else 1]
+        come = come[: 1 if "without" in name else port.depth]
         port.receive(come)
         heard += come
         for _ in range(speed):
@@ -207,6 +209,54 @@ def test_a_node_that_makes_no_sense(properties: str) -> None:
 
 
 def test_omap_port_is_turned_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And tells of an empty transmitter, not of one with some room: of that the driver makes no use, and the interrupt would not end."""
     port = start("omap", monkeypatch)
-    assert isinstance(port, models.Ns16550) and port.mdr1 == 0
+    assert isinstance(port, models.Omap) and port.mdr1 == 0 and port.scr & 8
     assert ns16550.PORT.depth == 16
+    start("omap without FIFOs", monkeypatch)
+    assert ns16550.PORT.depth == 1
+
+
+@pytest.mark.parametrize("left", [0x83, 0x1B])
+def test_designwares_line_control_is_set_however_busy_it_is(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    """Somebody types while the port is set up, and the firmware has left something else."""
+    port = models.Ns16550(BASE, 2, 4, designware=True)
+    port.lcr, port.receiving, port.rx, port.marks = left, 20, bytearray(b"x"), [""]
+    monkeypatch.setattr(instructions, "BUS", port)
+    assert serial.serial_find(tree(PORTS["designware"][0])) == Result.OK
+    serial.serial_setup()
+    assert port.lcr == 3 and not port.irq()
+
+
+@pytest.mark.parametrize("error", ["break", "frame", "parity"])
+def test_a_character_with_an_error_stops_nothing(port: models.Uart, error: str) -> None:
+    """It is received, as zero or whatever it became; the interrupt ends, and those after it come too."""
+    serial.serial_receive(True)
+    got = bytearray()
+    for data, fault in ((b"a", ""), (b"\0" if error == "break" else b"b", error), (b"c", "")):
+        port.receive(data, fault)
+        service(port, got)
+    assert got == (b"a\0c" if error == "break" else b"abc")
+    port.receive(b"\0", "break")  # more of them than are looked at one by one
+    port.receive(b"\0", "break")
+    service(port, got)
+    port.receive(b"d")
+    service(port, got)
+    assert got.endswith(b"d") and not port.irq()
+
+
+def test_too_much_input_while_something_is_sent(port: models.Uart) -> None:
+    """All of the output goes out in order, and input is received afterwards."""
+    serial.serial_receive(True)
+    serial.serial_queue(True)
+    text, got = bytes(range(32, 127)) * 2, bytearray()
+    for c in text:
+        serial.serial_put(c)
+    port.receive(bytes(200))
+    for _ in range(len(text) + 10):
+        port.send()
+        service(port, got)
+    assert port.line == text and port.overruns and RING.head == RING.tail
+    port.receive(b"z")
+    service(port, got)
+    assert got.endswith(b"z") and not port.irq()

@@ -19,6 +19,8 @@ class Uart(instructions.ModelBus):
         super().__init__()
         self.base = base
         self.tx, self.rx, self.line = bytearray(), bytearray(), bytearray()
+        self.marks: list[str] = []  # what is wrong with each character of `rx`
+        self.popped = ""  # and with the one that was read last
         self.stopped = False  # the line takes nothing
         self.overruns = 0
         self.looks = 0
@@ -57,15 +59,18 @@ class Uart(instructions.ModelBus):
             del self.tx[:count]
         self.update()
 
-    def receive(self, data: bytes) -> None:
-        """Characters arrive, and then there is silence."""
+    def receive(self, data: bytes, error: str = "") -> None:
+        """Characters arrive, all with a `break`, `frame` or `parity` error or none, and then there is silence."""
         for byte in data:
             if not self.receiver_on():
                 continue
             if len(self.rx) == self.depth:
                 self.overrun()
             else:
+                self.marks[len(self.rx) :] = [error]
                 self.rx.append(byte)
+                if error:
+                    self.faulty(error)
             self.arrived()
         if data and self.receiver_on():
             self.silence()
@@ -79,9 +84,13 @@ class Uart(instructions.ModelBus):
 
     def pop(self) -> int:
         assert self.rx, "a read of an empty FIFO"
-        value = self.rx.pop(0)
+        value, self.popped = self.rx.pop(0), self.marks.pop(0)
         self.update()
         return value
+
+    def next_error(self) -> str:
+        """What is wrong with the character that will be read next."""
+        return self.marks[0] if self.rx else ""
 
     def transmitter_on(self) -> bool:
         return True
@@ -91,6 +100,9 @@ class Uart(instructions.ModelBus):
 
     def overrun(self) -> None:
         self.overruns += 1
+
+    def faulty(self, error: str) -> None:
+        """A character that arrives is wrong."""
 
     def arrived(self) -> None:
         """A character is in the FIFO."""
@@ -119,7 +131,7 @@ class Pl011(Uart):
             full = len(self.tx) == self.depth
             return full << 5 | (not self.rx) << 4 | (not self.tx) << 7 | bool(self.tx) << 3
         if register == self.DR:
-            return self.pop()
+            return self.pop() | {"": 0, "frame": 1 << 8, "parity": 1 << 9, "break": 1 << 10}[self.popped]
         return {self.CR: self.cr, self.IMSC: self.imsc, self.RIS: self.ris, self.MIS: self.ris & self.imsc}[register]
 
     def store(self, register: int, value: int) -> None:
@@ -142,6 +154,13 @@ class Pl011(Uart):
 
     def receiver_on(self) -> bool:
         return self.cr & 0x201 == 0x201
+
+    def faulty(self, error: str) -> None:
+        self.ris |= {"frame": 1 << 7, "parity": 1 << 8, "break": 1 << 9}[error]
+
+    def overrun(self) -> None:
+        super().overrun()
+        self.ris |= 1 << 10
 
     def arrived(self) -> None:
         if len(self.rx) >= self.depth // 2:
@@ -166,6 +185,22 @@ class Pl011(Uart):
         return bool(self.ris & self.imsc)
 
 
+class Sbsa(Pl011):
+    """SBSA, appendix "Generic UART": neither line control nor control; firmware has turned it on."""
+
+    def __init__(self, base: int) -> None:
+        super().__init__(base)
+        self.cr = 0x301
+
+    def load(self, register: int) -> int:
+        assert register != self.CR
+        return super().load(register)
+
+    def store(self, register: int, value: int) -> None:
+        assert register not in (self.LCR_H, self.CR), "an SBSA port has no such register"
+        super().store(register, value)
+
+
 class Ns16550(Uart):
     """PC16550D, section 8. `shift` and `widths` as the node says; `designware` refuses LCR while busy, and tells so by an interrupt."""
 
@@ -174,7 +209,7 @@ class Ns16550(Uart):
         self.shift, self.widths, self.designware, self.has_fifos = shift, (width,), designware, fifos
         self.ier, self.lcr, self.mcr, self.fcr = 0, 0, 0, 0
         self.thre_pending, self.timeout, self.busy_detected = True, False, False
-        self.mdr1 = 7 if omap else 0
+        self.overran, self.receiving = False, 0  # `receiving`: so many accesses more
 
     def register(self, address: int) -> int:
         offset = address - self.base
@@ -185,9 +220,20 @@ class Ns16550(Uart):
     def room(self) -> int:
         return 16 if self.fcr & 1 else 1
 
+    def mode(self) -> int:
+        """0: a 16550."""
+        return 0
+
+    def busy(self) -> bool:
+        """DesignWare: something is sent, received, or has been and was not read."""
+        self.receiving = max(self.receiving - 1, 0)
+        return bool(self.tx or self.rx or self.receiving)
+
     def kind(self) -> int:
         if self.busy_detected:
             return 7
+        if self.ier & 4 and (self.overran or self.next_error()):
+            return 6
         if self.ier & 1 and self.rx:
             return 12 if self.timeout else 4
         if self.ier & 1 and self.timeout:
@@ -213,17 +259,30 @@ class Ns16550(Uart):
                 self.thre_pending = False
             return kind | (0xC0 if self.fcr & 1 else 0)
         if register == 5:
-            return (not self.tx) << 6 | (not self.tx) << 5 | bool(self.rx)
+            return self.line_status()
         if register == 31:
             assert self.designware
             self.busy_detected = False
-            return bool(self.tx)
+            return self.busy()
         return {1: self.ier, 3: self.lcr, 4: self.mcr}[register]
+
+    def line_status(self) -> int:
+        """Errors are those of the character that is next; they are told of once."""
+        status = (not self.tx) << 6 | (not self.tx) << 5 | bool(self.rx) | self.overran << 1
+        status |= {"": 0, "parity": 4, "frame": 8, "break": 0x10}[self.next_error()]
+        self.overran = False
+        if self.rx:
+            self.marks[0] = ""
+        return status
+
+    def overrun(self) -> None:
+        super().overrun()
+        self.overran = True
 
     def store(self, register: int, value: int) -> None:
         assert value < 0x100
         if register == 0:
-            assert not self.lcr & 0x80 and self.mdr1 == 0
+            assert not self.lcr & 0x80 and self.mode() == 0
             assert len(self.tx) < self.room, "a character for a full transmitter"
             self.tx.append(value)
             self.thre_pending = False
@@ -238,14 +297,12 @@ class Ns16550(Uart):
             if value & 4:
                 self.tx.clear()
         elif register == 3:
-            if self.designware and self.tx:
+            if self.designware and self.busy():
                 self.busy_detected = True
             else:
                 self.lcr = value
         elif register == 4:
             self.mcr = value
-        elif register == 8:
-            self.mdr1 = value
         else:
             raise AssertionError(f"a write to register {register}")
 
@@ -260,6 +317,44 @@ class Ns16550(Uart):
 
     def push(self, value: int) -> None:
         raise AssertionError
+
+
+class Omap(Ns16550):
+    """SWPU249, chapter "UART": off until MDR1 says what it is; 64 characters deep, where the firmware has turned the FIFOs on: with the baud clock running FCR
+    does not change that. The transmitter's interrupt is a level: room for 8, or with SCR's TX_EMPTY_CTL_IT nothing left at all; the receiver's is 8, or silence."""
+
+    depth = 64
+
+    def __init__(self, base: int, fifos: bool = True) -> None:
+        super().__init__(base, 2, 1, fifos=fifos)
+        self.fcr, self.mdr1, self.scr = int(fifos), 7, 0
+
+    @property
+    def room(self) -> int:
+        return self.depth if self.fcr & 1 else 1
+
+    def mode(self) -> int:
+        return self.mdr1
+
+    def load(self, register: int) -> int:
+        return self.mdr1 if register == 8 else super().load(register)
+
+    def kind(self) -> int:
+        trigger = 8 if self.fcr & 1 else 1
+        if self.ier & 1 and self.rx and (self.timeout or len(self.rx) >= trigger):
+            return 12 if self.timeout else 4
+        wanted = self.room if self.scr & 8 else trigger
+        return 2 if self.ier & 2 and self.room - len(self.tx) >= wanted else 1
+
+    def store(self, register: int, value: int) -> None:
+        if register == 2:
+            value = value & ~1 | self.fcr & 1
+        if register == 8:
+            self.mdr1 = value
+        elif register == 16:
+            self.scr = value
+        else:
+            super().store(register, value)
 
 
 class Cadence(Uart):
@@ -317,6 +412,9 @@ class Cadence(Uart):
     def overrun(self) -> None:
         super().overrun()
         self.isr |= 1 << 5
+
+    def faulty(self, error: str) -> None:
+        self.isr |= {"frame": 1 << 6, "parity": 1 << 7, "break": 1 << 13}[error]
 
     def silence(self) -> None:
         if self.rxtout:
@@ -387,7 +485,9 @@ class Exynos(Uart):
     def overrun(self) -> None:
         super().overrun()
         self.uerstat |= 1
-        self.uintp |= 2
+
+    def faulty(self, error: str) -> None:
+        self.uerstat |= {"parity": 2, "frame": 4, "break": 8}[error]
 
     def silence(self) -> None:
         if self.ucon & 0x80:
@@ -400,6 +500,8 @@ class Exynos(Uart):
         rx_trigger = (((self.ufcon >> 4) & 7) + 1) * self.depth // 8
         if self.ucon & 0x100 and self.receiver_on() and (len(self.rx) >= rx_trigger or (self.silent and self.rx)):
             self.uintp |= 1
+        if self.ucon & 0x40 and self.uerstat:
+            self.uintp |= 2
         if not self.rx:
             self.silent = False
 
@@ -423,7 +525,7 @@ class Scif(Uart):
     def load(self, register: int) -> int:
         if register == self.STATUS:
             self.seen = self.flags
-            return self.flags
+            return self.flags | {"": 0, "parity": 4, "frame": 8, "break": 8}[self.next_error()]
         if register == self.OVERRUN:
             return self.lost
         if register == self.RECEIVE:
@@ -471,6 +573,9 @@ class Scif(Uart):
             self.flags |= self.ORER
         else:
             self.lost |= self.ORER
+
+    def faulty(self, error: str) -> None:
+        self.flags |= 0x90 if error == "break" else 0x80
 
     def silence(self) -> None:
         self.silent = True

@@ -18,6 +18,7 @@ from xenarm.drivers.ns16550_registers import (
     MCR,
     MDR1,
     RBR,
+    SUPPLEMENT,
     THR,
     USR,
     Fifo,
@@ -27,6 +28,7 @@ from xenarm.drivers.ns16550_registers import (
     LineControl,
     LineStatus,
     Modem,
+    Supplement,
 )
 
 __all__ = ["PORT", "ns16550_acknowledge", "ns16550_describe", "ns16550_get", "ns16550_interrupts", "ns16550_put", "ns16550_setup"]
@@ -34,7 +36,10 @@ __all__ = ["PORT", "ns16550_acknowledge", "ns16550_describe", "ns16550_get", "ns
 LARGEST_SHIFT = 3
 AUX_SHIFT = 2
 FIFOS_ON = 3
+MODE = 7
 UART_MODE = 0
+SETTLE = 10_000  # turns of a loop: more than 2 us on any CPU
+EIGHT_BITS = int(LineControl(WLS=3))
 
 
 class Port(Struct):
@@ -94,6 +99,27 @@ def status(base: u64) -> LineStatus:
 
 
 @fn
+def omap_set(base: u64) -> None:
+    """The UART's mode, where it is another: for 2 us after it was written, accesses corrupt data (OMAP erratum i202). And when the transmitter interrupts."""
+    if read(base, MDR1) & MODE != UART_MODE:
+        write(base, MDR1, UART_MODE)
+        for _ in range(SETTLE):
+            cpu_relax()
+    write(base, SUPPLEMENT, Supplement(TX_EMPTY_CTL_IT=True).raw)
+
+
+@fn
+def line_set(base: u64) -> None:
+    """FIFOs, and the line. DesignWare's port takes no line control while it sends or receives, or has received."""
+    for _ in range(PATIENCE):
+        write(base, FCR, Fifo(ENABLE=True, RCVR_RESET=True, XMIT_RESET=True).raw)
+        write(base, LCR, EIGHT_BITS)
+        if not PORT.designware or read(base, LCR) == EIGHT_BITS:
+            break
+        cpu_relax()
+
+
+@fn
 def ns16550_setup(base: u64) -> None:
     """Eight bits, no parity, FIFOs on, an interrupt for each character. What is still being sent is let out first."""
     for _ in range(PATIENCE):
@@ -102,9 +128,8 @@ def ns16550_setup(base: u64) -> None:
         cpu_relax()
     write(base, IER, 0)
     if PORT.omap:
-        write(base, MDR1, UART_MODE)
-    write(base, FCR, Fifo(ENABLE=True, RCVR_RESET=True, XMIT_RESET=True).raw)
-    write(base, LCR, LineControl(WLS=3).raw)
+        omap_set(base)
+    line_set(base)
     write(base, MCR, Modem(DTR=True, RTS=True, OUT2=True).raw)
     identification = Identification.from_raw(read(base, IIR))
     PORT.depth = u32(FIFO_DEPTH) if identification.FIFOS == FIFOS_ON else u32(1)

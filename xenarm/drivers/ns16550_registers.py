@@ -17,6 +17,7 @@ __all__ = [
     "MCR",
     "MDR1",
     "RBR",
+    "SUPPLEMENT",
     "THR",
     "USR",
     "Fifo",
@@ -26,6 +27,7 @@ __all__ = [
     "LineControl",
     "LineStatus",
     "Modem",
+    "Supplement",
 ]
 
 RBR = 0  # read
@@ -39,6 +41,7 @@ LCR = 3
 MCR = 4
 LSR = 5
 MDR1 = 8  # OMAP: 0 is the UART mode, 7 off (OMAP543x TRM, UART_MDR1)
+SUPPLEMENT = 16  # OMAP (UART_SCR)
 USR = 31  # DesignWare (DW_apb_uart databook, USR): reading it ends a busy-detect interrupt
 
 FIFO_DEPTH = 16
@@ -99,6 +102,12 @@ class Modem(Bits, type=u8):
     OUT1: bool = bits(2)
     RTS: bool = bits(1)
     DTR: bool = bits(0)
+
+
+class Supplement(Bits, type=u8):
+    """UART_SCR of OMAP."""
+
+    TX_EMPTY_CTL_IT: bool = bits(3)  # the transmitter's interrupt comes when nothing is left to send, and not when there is some room
 
 
 class LineStatus(Bits, type=u8):
