@@ -45,6 +45,7 @@ FEATURES = {
     "SCHED_CREDIT2": "credit2",
     "SCHED_RTDS": "rtds",
     "SCHED_ARINC653": "arinc653",
+    "MIXED_CPUS": "mixed CPUs",
     "VPL011": "vpl011",
     "STATIC_SHM": "shared memory",
     "AARCH32_GUESTS": "32-bit guests",
