@@ -44,6 +44,8 @@ TARGETS = {"arm64-gicv2": ("xenarm", 2), "arm64-gicv3": ("xenarm", 3), "arm32": 
 FIRST_TARGET = next(iter(TARGETS))
 on_first_target = pytest.mark.parametrize("target", [FIRST_TARGET], indirect=True)
 """For what need not be shown on each."""
+on_both_widths = pytest.mark.parametrize("target", [FIRST_TARGET, "arm32"], indirect=True)
+"""For what the interrupt controller has no part in."""
 Boot = Callable[..., AbstractContextManager[Session]]
 
 
@@ -140,6 +142,11 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
 
         yield start
         stack.close()
+
+
+def image_at(hypervisor: Hypervisor) -> int:
+    """Where QEMU puts an image."""
+    return hypervisor.machine.hardware.load_address
 
 
 @pytest.fixture

@@ -40,9 +40,11 @@ def pair(guest: Path, dies: int = 0) -> tuple[DomainSpec, DomainSpec]:
     )
 
 
-def with_channel(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cpus: int, changes: dict[str, tuple[int, ...]] | None = None) -> bytes:
+def with_channel(
+    hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cpus: int, changes: dict[str, tuple[int, ...]] | None = None, memory_mib: int = MEMORY_MIB
+) -> bytes:
     """The machine's tree, with a channel between `ping` and `pong`; `changes` are properties of nodes below /chosen."""
-    tree = Tree(compose(Machine(hypervisor.machine, hypervisor.image, domains, cpus, MEMORY_MIB, hypervisor.bootargs)).dtb)
+    tree = Tree(compose(Machine(hypervisor.machine, hypervisor.image, domains, cpus, memory_mib, hypervisor.bootargs)).dtb)
     for domain, port, own, other in (("ping", PING_PORT, PING_END, PONG_END), ("pong", PONG_PORT, PONG_END, PING_END)):
         node = f"/chosen/{domain}/evtchn@{own:x}"
         tree.set_strings(node, "compatible", "xen,evtchn-v1")

@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from boards import board
-from tests.conftest import Boot
+from tests.conftest import FIRST_TARGET, Boot, image_at, on_both_widths
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import MIB, DomainSpec, Machine
-from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import debian_domain, own_domain
 from xenarm.tools.session import Session
 
@@ -23,19 +21,25 @@ SIZE = 2 * MIB
 EAST_AT, WEST_AT = 0x5000_0000, 0x5800_0000
 
 
-def pair() -> tuple[DomainSpec, DomainSpec]:
-    hello = own_domain(DEFAULT_BOARD, "hello")
+def pair(hypervisor: Hypervisor) -> tuple[DomainSpec, DomainSpec]:
+    hello = own_domain(hypervisor.board, "hello")
     return replace(hello, name="east"), replace(hello, name="west")
 
 
-def machine_tree(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...]) -> Tree:
-    tree = Tree(compose(Machine(board(DEFAULT_BOARD), hypervisor.image, domains, len(domains), 1024)).dtb)
+def in_cells(cells: int, *values: int) -> list[int]:
+    """Each value in so many words."""
+    return [value >> 32 * n & 0xFFFF_FFFF for value in values for n in reversed(range(cells))]
+
+
+def machine_tree(hypervisor: Hypervisor, domains: tuple[DomainSpec, ...], cells: int = 1, memory_mib: int = 1024) -> Tree:
+    layout = compose(Machine(hypervisor.machine, hypervisor.image, domains, len(domains), memory_mib))
+    tree = Tree(layout.dtb)
     for domain in domains:
-        tree.set_words(f"/chosen/{domain.name}", "#address-cells", 1)
-        tree.set_words(f"/chosen/{domain.name}", "#size-cells", 1)
-        for module in compose(Machine(board(DEFAULT_BOARD), hypervisor.image, domains, len(domains), 1024)).modules:
+        tree.set_words(f"/chosen/{domain.name}", "#address-cells", cells)
+        tree.set_words(f"/chosen/{domain.name}", "#size-cells", cells)
+        for module in layout.modules:
             if module.domain is domain:
-                tree.set_words(f"/chosen/{domain.name}/module@{module.address:x}", "reg", *module.claim)
+                tree.set_words(f"/chosen/{domain.name}/module@{module.address:x}", "reg", *in_cells(cells, *module.claim))
     return tree
 
 
@@ -62,15 +66,14 @@ def turn_to(session: Session, whom: str) -> None:
     pytest.fail(f"the input does not reach {whom}")
 
 
-@pytest.mark.parametrize("placed", [True, False], ids=["placed", "anywhere"])
-def test_two_domains_talk_and_outlive_each_other(boot: Boot, xenarm: Hypervisor, placed: bool) -> None:
-    """What one writes the other reads, at addresses of its own, also after the writer's restart and after its end; it is zero at first."""
-    domains = pair()
-    tree = machine_tree(xenarm, domains)
-    where = (PLACE,) if placed else ()
-    share(tree, "east", *where, EAST_AT, SIZE, role="owner")
-    share(tree, "west", *where, WEST_AT, SIZE, role="borrower")
-    with boot(xenarm, *domains, cpus=2, dtb=tree.blob()) as session:
+def talk_and_outlive_each_other(boot: Boot, hypervisor: Hypervisor, place: int, memory_mib: int = 1024) -> None:
+    """`place` in the machine, or 0 for anywhere."""
+    domains = pair(hypervisor)
+    tree = machine_tree(hypervisor, domains, 2, memory_mib)
+    where = (place,) if place else ()
+    share(tree, "east", *in_cells(2, *where, EAST_AT, SIZE), role="owner")
+    share(tree, "west", *in_cells(2, *where, WEST_AT, SIZE), role="borrower")
+    with boot(hypervisor, *domains, cpus=2, memory_mib=memory_mib, dtb=tree.blob()) as session:
         console = session.console
         console.expect("input goes to east", SECONDS)
         console.expect(r"\(east\) hello> ", SECONDS)
@@ -98,8 +101,15 @@ def test_two_domains_talk_and_outlive_each_other(boot: Boot, xenarm: Hypervisor,
         session.wait_off(SECONDS)
 
 
+@on_both_widths
+@pytest.mark.parametrize("place", [PLACE, 0], ids=["placed", "anywhere"])
+def test_two_domains_talk_and_outlive_each_other(boot: Boot, target: Hypervisor, place: int) -> None:
+    """What one writes the other reads, at addresses of its own, also after the writer's restart and after its end; it is zero at first."""
+    talk_and_outlive_each_other(boot, target, place)
+
+
 def test_debian_sees_it(boot: Boot, xenarm: Hypervisor) -> None:
-    domains = (debian_domain(1), replace(own_domain(DEFAULT_BOARD, "hello"), name="east"))
+    domains = (debian_domain(1), replace(own_domain(xenarm.board, "hello"), name="east"))
     tree = machine_tree(xenarm, domains)
     share(tree, "debian", PLACE, EAST_AT + 256 * MIB, SIZE)
     share(tree, "east", PLACE, EAST_AT, SIZE)
@@ -119,24 +129,28 @@ def test_debian_sees_it(boot: Boot, xenarm: Hypervisor) -> None:
         console.expect("debian: shut down", SECONDS)
 
 
+IMAGE_AT = 0  # stands for where the image lies
 WRONG = {
     "not aligned": ((PLACE + 4, WEST_AT, SIZE), {}, "xen,shared-mem is not in whole pages"),
     "no memory": ((0x1000_0000, WEST_AT, SIZE), {}, "xen,shared-mem is not in the machine's memory"),
     "another size": ((PLACE, WEST_AT, SIZE // 2), {}, "xen,shared-mem is another region than in /chosen/east/shm"),
     "in its RAM": ((PLACE, 0x4100_0000, SIZE), {}, "xen,shared-mem lies in the domain's RAM"),
     "two owners": ((PLACE, WEST_AT, SIZE), {"role": "owner"}, "role is owner, as in /chosen/east/shm"),
-    "on the image": ((0x4020_0000, WEST_AT, SIZE), {"name": "other"}, "xen,shared-mem overlaps the hypervisor's image"),
+    "on the image": ((IMAGE_AT, WEST_AT, SIZE), {"name": "other"}, "xen,shared-mem overlaps the hypervisor's image"),
 }
+ON_ARM32 = ("no memory", "in its RAM", "on the image")
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_named_and_the_other_starts(boot: Boot, xenarm: Hypervisor, case: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "case"), [*((FIRST_TARGET, case) for case in WRONG), *(("arm32", case) for case in ON_ARM32)], indirect=["target"]
+)
+def test_what_is_wrong_is_named_and_the_other_starts(boot: Boot, target: Hypervisor, case: str) -> None:
     words, changes, line = WRONG[case]
-    domains = pair()
-    tree = machine_tree(xenarm, domains)
+    domains = pair(target)
+    tree = machine_tree(target, domains)
     share(tree, "east", PLACE, EAST_AT, SIZE, role="owner")
-    share(tree, "west", *words, **changes)
-    with boot(xenarm, *domains, cpus=2, dtb=tree.blob()) as session:
+    share(tree, "west", *(image_at(target) if word == IMAGE_AT else word for word in words), **changes)
+    with boot(target, *domains, cpus=2, dtb=tree.blob()) as session:
         session.console.expect(f"west does not start: /chosen/west/shm: {line}", SECONDS)
         session.console.expect("hello> ", SECONDS)
         ask(session, "shared still-here", "change 1: still-here")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -138,10 +139,42 @@ print("all well")
 """
 
 
-def test_what_a_guest_sees_and_what_is_switched(tmp_path: object) -> None:
-    config = tmp_path / "config"  # type: ignore[operator]
+HIGH_MEMORY = """
+from tests.xenarm.trees import compile_source
+from tests.xenarm.test_memory import load
+from xenarm.arm32.reach import ram_run
+from xenarm.core import memory
+from xenarm.core.memory import MEMORY
+PAGE, MIB, LOW_END = 4096, 1 << 20, 0xFFC0_0000
+TREE = '/ { #address-cells = <2>; #size-cells = <2>; memory@f0000000 { device_type = "memory"; reg = <0 0xf0000000 0 0x50000000>; }; };'
+load(TREE, image=(0xF000_0000, PAGE))
+assert memory.memory_bytes() == 0x5000_0000 - 2 * MIB, "less the image's addresses"
+assert memory.memory_holds(0xFFE0_0000, 0x4020_0000) and not memory.memory_holds(0xFFD0_0000, PAGE)
+assert memory.memory_reaches(LOW_END - PAGE, PAGE) and not memory.memory_reaches(0xFFE0_0000, PAGE) and not memory.memory_reaches(LOW_END - PAGE, 2 * PAGE)
+# What the hypervisor itself uses lies where it has addresses, whatever the size; there may be none left.
+for size in (PAGE, 4 * MIB, 64 * MIB):
+    got = int(memory.pages_alloc(size // PAGE, size))
+    assert 0xF000_0000 < got and got + size <= LOW_END, (hex(got), hex(size))
+assert int(memory.pages_alloc(512 * MIB // PAGE, PAGE)) == 0
+# Guests have the other memory first, and both.
+base, size = memory.memory_take(1 << 40, 1 << 30)
+assert (base, size) == (1 << 32, 1 << 30)
+base, size = memory.memory_take(2 * MIB, 2 * MIB)
+assert (base, size) == (0xFFE0_0000, 2 * MIB)
+base, size = memory.memory_take(2 * MIB, 2 * MIB)
+assert size == 2 * MIB and base < LOW_END
+# A run ends with its page where each page has to be shown.
+assert ram_run(LOW_END - PAGE, PAGE) == PAGE and ram_run(0x1_0000_0FF0, 100) == 16 and ram_run(0x1_0000_0000, 100) == 100
+print("all well")
+"""
+
+
+@pytest.mark.parametrize("program", [IN_ITS_OWN_CONFIGURATION, HIGH_MEMORY], ids=["registers", "memory"])
+def test_in_its_own_configuration(tmp_path: Path, program: str) -> None:
+    """What a guest sees and what is switched; memory that HYP mode has no addresses for."""
+    config = tmp_path / "config"
     config.write_text(expand(ROOT / "configs" / "qemu-virt-arm32_defconfig"))
     environment = {**os.environ, "XENARM_CONFIG": str(config)}
-    done = subprocess.run([sys.executable, "-c", IN_ITS_OWN_CONFIGURATION], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=350)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=350)
     assert done.stdout == "all well\n", done.stderr
     assert registers.MODEL is MODEL

@@ -3,7 +3,9 @@
 from freestanding import fn, u64
 
 from xenarm.arm.hw import page_zero
-from xenarm.arm.mmu import dcache_clean_invalidate
+from xenarm.arm.instructions import data_sync_all
+from xenarm.arm.mmu import cache_line, clean_invalidate
+from xenarm.arm.reach import ram_at, ram_run
 from xenarm.core.addresses import KIB, PAGE_SIZE, HostPhys
 
 __all__ = ["memory_clear"]
@@ -13,12 +15,14 @@ PIECE = 16 * KIB  # what is written and then cleaned: it fits into a first-level
 
 @fn
 def memory_clear(base: HostPhys, size: u64) -> None:
-    """Make whole pages read as zero, for caches and without. They are mapped, and nobody else has them."""
+    """Make whole pages read as zero, for caches and without. Nobody else has them."""
+    line = cache_line()
     done = u64(0)
     while done < size:
-        piece = min(size - done, u64(PIECE))
-        page = u64(base) + done
-        for n in range(piece // PAGE_SIZE):
-            page_zero(page + n * PAGE_SIZE)
-        dcache_clean_invalidate(HostPhys(page), piece)
-        done += piece
+        run = ram_run(u64(base) + done, min(size - done, u64(PIECE)))
+        at = u64(ram_at(u64(base) + done))
+        for n in range(run // PAGE_SIZE):
+            page_zero(at + n * PAGE_SIZE)
+        clean_invalidate(at, run, line)
+        data_sync_all()
+        done += run

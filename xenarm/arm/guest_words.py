@@ -6,11 +6,12 @@ last one the word is stored plainly: what the guest changed in that very moment 
 
 from collections.abc import Callable
 
-from freestanding import Ptr, Struct, fn, operation, read_once, u8, u32, u64, usize, write_once
+from freestanding import Ptr, Struct, fn, operation, read_once, u8, u32, u64, write_once
 
 from xenarm.arm import instructions
 from xenarm.arm.instructions import address_translate_guest_read, address_translate_guest_write, data_memory_barrier, instruction_sync
 from xenarm.arm.hw import Par, read_par_el1, write_par_el1
+from xenarm.arm.reach import ram_at
 from xenarm.config import CONFIG
 from xenarm.p2m.state import P2m
 
@@ -88,29 +89,30 @@ clear_attempt = _attempt("clear_attempt", "bic")
 @fn(inline=True)
 def guest_word_read(address: u64) -> u64:
     """One load from guest memory, by its machine address."""
-    return read_once(Ptr[GuestWord](usize(address)).ref().value)
+    return read_once(Ptr[GuestWord](ram_at(address)).ref().value)
 
 
 @fn(inline=True)
 def guest_word_write(address: u64, value: u64) -> None:
-    write_once(Ptr[GuestWord](usize(address)).ref().value, value)
+    write_once(Ptr[GuestWord](ram_at(address)).ref().value, value)
 
 
 @fn(inline=True)
 def guest_byte_read(address: u64) -> u8:
-    return read_once(Ptr[GuestByte](usize(address)).ref().value)
+    return read_once(Ptr[GuestByte](ram_at(address)).ref().value)
 
 
 @fn(inline=True)
 def guest_byte_write(address: u64, value: u8) -> None:
-    write_once(Ptr[GuestByte](usize(address)).ref().value, value)
+    write_once(Ptr[GuestByte](ram_at(address)).ref().value, value)
 
 
 @fn
 def guest_word_set(address: u64, mask: u64) -> bool:
     """Set bits, seen by all before what follows; whether one was set before. Nobody else of EL2 may change the word meanwhile."""
+    at = u64(ram_at(address))
     for _ in range(u32(ATTEMPTS)):
-        outcome = set_attempt(address, mask)
+        outcome = set_attempt(at, mask)
         if outcome & LOST == 0:
             data_memory_barrier()
             return outcome & WAS_SET != 0
@@ -123,8 +125,9 @@ def guest_word_set(address: u64, mask: u64) -> bool:
 @fn
 def guest_word_clear(address: u64, mask: u64) -> bool:
     """Clear bits, as `guest_word_set` sets them."""
+    at = u64(ram_at(address))
     for _ in range(u32(ATTEMPTS)):
-        outcome = clear_attempt(address, mask)
+        outcome = clear_attempt(at, mask)
         if outcome & LOST == 0:
             data_memory_barrier()
             return outcome & WAS_SET != 0

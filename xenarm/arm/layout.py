@@ -22,6 +22,7 @@ __all__ = [
     "RODATA",
     "ROOT_LEVEL",
     "SECTIONS",
+    "SHOWN_PAGES",
     "TABLE_PAGES",
     "TEXT",
     "VA_BITS",
@@ -34,9 +35,10 @@ IMAGE_VIRT = IMAGE_SPACE  # on ARM64 in the one level 1 table that nearly every 
 
 IMAGE_ALIGN = 2 * MIB  # and the most that the image may take: one level 3 table maps it
 DEVICE_PAGES = 16  # addresses behind the window for small devices: interrupt controller, serial port
+SHOWN_PAGES = CONFIG.MAX_CPUS if CONFIG.ARM32 else 0  # behind those, one for each CPU: RAM that has no address of its own (`arm32/reach.py`)
 SMALL_WINDOW = 1 * MIB  # beside any image in its own 2 MiB
 BESIDE_DOMAIN = 8 * KIB  # what the window has for a domain beside the `Domain` and its tree, at most
-WINDOW_ROOM = SLOT_COUNT * SLOT_SIZE + CONFIG.MAX_DOMAINS * (size_of(Domain) + GUEST_TREE_ROOM + BESIDE_DOMAIN) + DEVICE_PAGES * PAGE_SIZE
+WINDOW_ROOM = SLOT_COUNT * SLOT_SIZE + CONFIG.MAX_DOMAINS * (size_of(Domain) + GUEST_TREE_ROOM + BESIDE_DOMAIN) + (DEVICE_PAGES + SHOWN_PAGES) * PAGE_SIZE
 IMAGE_TABLES = 1 if WINDOW_ROOM <= SMALL_WINDOW else 1 - -WINDOW_ROOM // IMAGE_ALIGN
 """Level 3 tables, one behind the other, that map the image and its window."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xenarm.arm.layout import DEVICE_PAGES, IMAGE_ALIGN, IMAGE_TABLES, IMAGE_VIRT
+from xenarm.arm.layout import DEVICE_PAGES, IMAGE_ALIGN, IMAGE_TABLES, IMAGE_VIRT, SHOWN_PAGES
 from xenarm.config import CONFIG
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import SLOT_SIZE
@@ -33,7 +33,7 @@ SHORT_WAY = ("xenarm.arm.short", "xenarm.arm64.short32", "xenarm.arm.hw", "xenar
 FAST = SHORT_WAY if CONFIG.OPTIMIZE_SIZE else SHORT_WAY + tuple(
     f"xenarm.{name}"
     for name in (
-        *("arm.clear", "arm.cpu", "arm.fields", "arm.mmu", "arm64.clear", "arm64.guest.load_general", "arm64.switch", "arm64.turns", "arm64.zero"),
+        *("arm.clear", "arm.cpu", "arm.fields", "arm.image_map", "arm.mmu", "arm64.clear", "arm64.guest.load_general", "arm64.switch", "arm64.turns", "arm64.zero"),
         *("arm32.banked", "arm32.inject", "arm32.switch", "arm32.zero"),
         *("core.domain", "core.sched.arinc653", "core.sched.credit2", "core.sched.null", "core.sched.queue", "core.sched.rr"),
         *("core.sched.rtds", "core.sched.scheduler", "core.sched.state", "core.spinlock"),
@@ -167,12 +167,15 @@ SECTIONS
         __devices_start = .;
         . += {DEVICE_PAGES * PAGE_SIZE};
         __devices_end = .;
+        __shown_start = .;
+        . += {SHOWN_PAGES * PAGE_SIZE};
+        __shown_end = .;
     }} :data
     __image_size = __image_end - __image_start;
     __file_size = __file_end - __image_start;
     ASSERT(__head_end - __text_start <= {PAGE_SIZE}, "the boot code must fit one page: it runs before the MMU maps more")
     ASSERT(__image_size <= {IMAGE_ALIGN}, "the image must fit 2 MiB")
-    ASSERT(__devices_end - __image_start <= {IMAGE_TABLES * IMAGE_ALIGN}, "the image and its window of stacks and domains are larger than arm/layout.py has tables for")
+    ASSERT(__shown_end - __image_start <= {IMAGE_TABLES * IMAGE_ALIGN}, "the image and its window of stacks and domains are larger than arm/layout.py has tables for")
     /DISCARD/ : {{ *(.note.*) *(.eh_frame*) *(.ARM.*) *(.gnu.*) *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.interp) }}
 }}
 """

@@ -9,8 +9,10 @@ from freestanding import Array, Ptr, Slice, Struct, View, address_of, array, fn,
 from xenarm.arm.instructions import data_sync_all, data_sync_inner, data_sync_inner_stores
 from xenarm.arm.instructions import icache_invalidate_all_inner, instruction_sync, tlb_invalidate_el2
 from xenarm.arm.hw import page_zero, read_ctr_el0
+from xenarm.arm.image_map import image_entry_set, image_pages
 from xenarm.arm.layout import BOOT_TABLES as BOOT_TABLE_COUNT
-from xenarm.arm.layout import DATA, DEVICE, DEVICE_PAGES, ENTRIES, FIRST_PAGE_TABLES, IMAGE_TABLE, IMAGE_TABLES, ROOT_LEVEL, TABLE_PAGES, Stage1Entry
+from xenarm.arm.layout import DATA, DEVICE, DEVICE_PAGES, ENTRIES, FIRST_PAGE_TABLES, ROOT_LEVEL, TABLE_PAGES, Stage1Entry
+from xenarm.arm.reach import ram_at, ram_run
 from xenarm.core.addresses import DEVICES_END, IMAGE_SPACE, IMAGE_SPACE_END, PAGE_SHIFT, PAGE_SIZE, HostPhys
 from xenarm.core.spinlock import Spinlock
 
@@ -19,8 +21,6 @@ __all__ = [
     "clean_invalidate",
     "dcache_clean_invalidate",
     "icache_invalidate",
-    "image_entry",
-    "image_entry_set",
     "image_physical",
     "image_size",
     "image_start",
@@ -254,23 +254,6 @@ def mmu_map_small_device(base: HostPhys, size: u64) -> u64:
 
 
 @fn
-def image_pages() -> Slice[u64]:
-    """The level 3 tables of the image and its window."""
-    return Ptr[u64](usize(BOOT_TABLES) + IMAGE_TABLE * PAGE_SIZE).slice(IMAGE_TABLES * ENTRIES)
-
-
-@fn
-def image_entry(virtual: usize) -> u64:
-    """What maps an address in the image or its window."""
-    return image_pages()[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT]
-
-
-@fn
-def image_entry_set(virtual: usize, descriptor: u64) -> None:
-    image_pages()[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT] = descriptor
-
-
-@fn
 def pool_left() -> View[u8]:
     """The table pages that nobody has needed."""
     start = address_of(POOL) + usize(MMU.pool_used) * PAGE_SIZE
@@ -346,7 +329,12 @@ def clean_invalidate(base: u64, size: u64, line: u64) -> None:
 @fn
 def dcache_clean_invalidate(base: HostPhys, size: u64) -> None:
     """Write a range back to memory and drop it from the caches, to the point of coherency."""
-    clean_invalidate(u64(base), size, cache_line())
+    line = cache_line()
+    done = u64(0)
+    while done < size:
+        run = ram_run(u64(base) + done, size - done)
+        clean_invalidate(u64(ram_at(u64(base) + done)), run, line)
+        done += run
     data_sync_all()
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from freestanding import Array, Struct, address_of, array, fn, u32, u64, usize, zeroed
 
+from xenarm.arm.image_map import image_entry, image_entry_set
 from xenarm.arm.instructions import data_sync_inner, data_sync_inner_stores, instruction_sync, tlb_invalidate_el2
 from xenarm.arm.layout import DATA, Stage1Entry
-from xenarm.arm.mmu import image_entry, image_entry_set
 from xenarm.core.addresses import PAGE_SIZE, HostPhys
 from xenarm.core.domain import SLOT_COUNT, SLOT_MEMORY, SLOTS
 from xenarm.core.result import Result

@@ -31,7 +31,7 @@ def zero_blocks(base: u64, end: u64, block: u64) -> u64:
 
 @fn
 def arch_memory_clear(base: HostPhys, size: u64) -> None:
-    """Make whole pages read as zero, for caches and without. They are mapped, and nobody else has them."""
+    """Make whole pages read as zero, for caches and without. Nobody else has them."""
     block = zero_block()
     if block == cache_line() and block <= UNROLLED:
         _ = zero_blocks(u64(base), u64(base) + size, block)

@@ -5,6 +5,7 @@ from freestanding import Address, fn, u64
 from xenarm.config import CONFIG
 
 __all__ = [
+    "DIRECT_END",
     "GIB",
     "IMAGE_SPACE",
     "IMAGE_SPACE_END",
@@ -27,8 +28,9 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 VA_BITS = 32 if CONFIG.ARM32 else 48 if CONFIG.HIGH_DEVICES else 47  # of EL2's own addresses. It maps machine addresses at themselves
-MACHINE_END = 1 << 47 if CONFIG.ARM64 else 0xFFC0_0000  # of RAM that is used
+MACHINE_END = 1 << 47 if CONFIG.ARM64 else 1 << 40  # of RAM that is used
 IMAGE_SPACE, IMAGE_SPACE_END = (0x7F_C000_0000, 0x80_0000_0000) if CONFIG.ARM64 else (0xFFC0_0000, 0xFFE0_0000)  # but for these: the image has them
+DIRECT_END = MACHINE_END if CONFIG.ARM64 else IMAGE_SPACE  # of RAM that EL2 maps at itself; the rest is for guests alone (`arm32/reach.py`)
 DEVICES_END = 1 << VA_BITS
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT

@@ -7,7 +7,7 @@ Lock order: `MEMORY.lock` is a leaf.
 from freestanding import Array, IntEnum, Ptr, Slice, Struct, View, array, fn, truncate, u8, u16, u32, u64, usize, zeroed
 from xenarm.arch import mmu_map_ram, page_zero, window_pages_from
 from xenarm.config import CONFIG
-from xenarm.core.addresses import IMAGE_SPACE, IMAGE_SPACE_END, KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
+from xenarm.core.addresses import DIRECT_END, IMAGE_SPACE, IMAGE_SPACE_END, KIB, MACHINE_END, MIB, PAGE_SIZE, HostPhys
 from xenarm.core.log import log_error, log_warning, printk
 from xenarm.core.result import Result
 from xenarm.core.spinlock import Spinlock
@@ -29,6 +29,7 @@ __all__ = [
     "memory_free",
     "memory_holds",
     "memory_init",
+    "memory_reaches",
     "memory_take",
     "page_alloc",
     "page_free",
@@ -445,7 +446,8 @@ def find_banks(fdt: Fdt) -> None:
 def map_free() -> None:
     """All memory but /reserved-memory, which firmware may have closed to us. Modules and the tree are in it."""
     for i in range(MEMORY.free_count):
-        mmu_map_ram(HostPhys(MEMORY.free[i].base), MEMORY.free[i].end - MEMORY.free[i].base)
+        if is_direct(MEMORY.free[i]):
+            mmu_map_ram(HostPhys(MEMORY.free[i].base), MEMORY.free[i].end - MEMORY.free[i].base)
 
 
 @fn
@@ -458,7 +460,7 @@ def map_shared_pages() -> None:
     """A module may begin or end in a page of which the rest is reserved: it must be readable all the same."""
     for i in range(MEMORY.claim_count):
         m = MEMORY.claims[i]
-        if m.kind == ClaimKind.MODULE and m.size > 0 and memory_holds(m.base, m.size):
+        if m.kind == ClaimKind.MODULE and m.size > 0 and memory_reaches(m.base, m.size):
             for k in range(MEMORY.claim_count):
                 r = MEMORY.claims[k]
                 if r.kind == ClaimKind.RESERVED and r.size > 0 and not overlap(m, r):
@@ -551,6 +553,12 @@ def memory_holds(base: u64, size: u64) -> bool:
 
 
 @fn
+def memory_reaches(base: u64, size: u64) -> bool:
+    """Whether it does so where EL2 has addresses for all of it."""
+    return memory_holds(base, size) and base < DIRECT_END
+
+
+@fn
 def memory_free() -> u64:
     """Bytes that can still be handed out."""
     total = MEMORY.free_page_count * PAGE_SIZE
@@ -567,11 +575,17 @@ def align_up64(value: u64, align: u64) -> u64:
     return (value + (align - 1)) & ~(align - 1)
 
 
+@fn(inline=True)
+def is_direct(span: Span) -> bool:
+    """Whether EL2 maps it. The image's space keeps what it maps and what it does not from being one span."""
+    return not CONFIG.ARM32 or span.base < DIRECT_END
+
+
 @fn
 def take_low(size: u64, align: u64) -> u64:
     for i in range(MEMORY.free_count):
         base = align_up64(MEMORY.free[i].base, align)
-        if base < MEMORY.free[i].end and MEMORY.free[i].end - base >= size:
+        if base < MEMORY.free[i].end and MEMORY.free[i].end - base >= size and is_direct(MEMORY.free[i]):
             span_cut(base, base + size)
             return base
     return 0
@@ -581,7 +595,7 @@ def take_low(size: u64, align: u64) -> u64:
 def take_high(size: u64, align: u64) -> u64:
     for i in reversed(range(MEMORY.free_count)):
         span = MEMORY.free[i]
-        if span.end - span.base >= size:
+        if span.end - span.base >= size and is_direct(span):
             base = (span.end - size) & ~(align - 1)
             if base >= span.base:
                 span_cut(base, base + size)
@@ -608,7 +622,10 @@ def pages_free(base: HostPhys, count: u64) -> None:
 
 @fn
 def memory_take(most: u64, align: u64) -> tuple[u64, u64]:
-    """The largest run of at most `most` bytes in whole, aligned units of `align`: (address, size), size 0 for none."""
+    """The largest run of at most `most` bytes in whole, aligned units of `align`: (address, size), size 0 for none. For guests.
+
+    Of two equal ones that which EL2 has no addresses for: nothing else can be had there.
+    """
     with MEMORY.lock:
         best = u64(0)
         best_size = u64(0)
@@ -616,7 +633,7 @@ def memory_take(most: u64, align: u64) -> tuple[u64, u64]:
             base = align_up64(MEMORY.free[i].base, align)
             if base < MEMORY.free[i].end:
                 size = min(MEMORY.free[i].end - base, most) & ~(align - 1)
-                if size > best_size:
+                if size > best_size or (size == best_size and not is_direct(MEMORY.free[i])):
                     best = base
                     best_size = size
         if best_size > 0:

@@ -11,7 +11,7 @@ from xenarm.core.addresses import KIB, MIB, PAGE_SIZE
 from xenarm.core.domain import EndAction
 from xenarm.core.guest_memory import ram0_size
 from xenarm.core.log import log_error, log_warning
-from xenarm.core.memory import is_boot_module, memory_conflict, memory_holds
+from xenarm.core.memory import is_boot_module, memory_conflict, memory_reaches
 from xenarm.core.plan_gic import plan_gic
 from xenarm.core.plan_kernel import plan_kernel
 from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
@@ -32,6 +32,7 @@ __all__ = ["plan_domain"]
 MAPS_MEMORY = True
 
 SUPERPAGE = 2 * MIB
+REG_OUTSIDE = b"reg is not inside the machine's memory" + (b"" if CONFIG.ARM64 else b" below 4 GiB")
 AARCH32_REACHES = 1 << 32  # with its MMU off
 LEVELS = b"xenarm,mpidr-levels"
 LEVEL_BITS = 8
@@ -146,8 +147,8 @@ def plan_module(fdt: Fdt, plan: Plan, node: Node, module: Module) -> bool:
         return refuse(fdt, plan, node, b"reg is missing or malformed", b"give address and size, in the parent's #address-cells and #size-cells")
     if place.size == 0:
         return refuse(fdt, plan, node, b"reg has size 0", b"give the size of what was loaded")
-    if not memory_holds(place.base, place.size):
-        return refuse(fdt, plan, node, b"reg is not inside the machine's memory", b"correct address and size, or give the machine more memory")
+    if not memory_reaches(place.base, place.size):
+        return refuse(fdt, plan, node, REG_OUTSIDE, b"correct address and size, or give the machine more memory")
     other = memory_conflict(node)
     if other is not None:
         return refuse_overlap(fdt, plan, node, b"reg", other, b"load it elsewhere, or correct the size")

@@ -7,7 +7,7 @@ from freestanding import fn, u64
 
 from xenarm.arm.instructions import data_sync_all, mmio_write64, send_event
 from xenarm.arm.mmu import dcache_clean_invalidate, mmu_map_ram
-from xenarm.core.addresses import MACHINE_END, PAGE_SIZE, HostPhys
+from xenarm.core.addresses import DIRECT_END, PAGE_SIZE, HostPhys
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import Fdt, Node
 from xenarm.devicetree.values import fdt_string, fdt_u64
@@ -28,7 +28,7 @@ def spins(fdt: Fdt, cpu: Node) -> bool:
 def spin_release(fdt: Fdt, cpu: Node) -> u64:
     """The address of the word; 0 when there is none that makes sense."""
     result, address = fdt_u64(fdt, cpu, b"cpu-release-addr")
-    return address if result == Result.OK and address % WORD == 0 and address <= MACHINE_END - PAGE_SIZE else 0
+    return address if result == Result.OK and address % WORD == 0 and address <= DIRECT_END - PAGE_SIZE else 0
 
 
 @fn

@@ -61,7 +61,7 @@ GICS = {
 }
 """What the hypervisor drives, what each is called, and its driver's symbol."""
 ANY_NUMBER = 1 << 32
-BEYOND = f"there is no remedy: its own {'47' if CONFIG.ARM64 else '32'}-bit addresses end there; guests get the memory below"
+BEYOND = f"there is no remedy: addresses of {47 if CONFIG.ARM64 else 40} bits end there; guests get the memory below"
 TIMERS = (b"arm,armv8-timer", b"arm,armv7-timer")
 PSCI = (b"arm,psci-1.0", b"arm,psci-0.2", b"arm,psci")
 ALIGNMENT = IMAGE_ALIGN if CONFIG.ARM64 else 0x1000
@@ -276,7 +276,7 @@ def check_load_address(place: Place, report: Report) -> None:
     report.say("load address", f"{place.load_address:#x}, {place.image_size // KIB} KiB with what it clears")
     if place.load_address % ALIGNMENT:
         report.error("the hypervisor's image", f"load address {place.load_address:#x}: not a multiple of {ALIGNMENT:#x}", "load it at one")
-    if MEMORY.bank_count and not memory.memory_holds(place.load_address, place.image_size):
+    if MEMORY.bank_count and not memory.memory_reaches(place.load_address, place.image_size):
         report.error("the hypervisor's image", f"load address {place.load_address:#x}: not inside the machine's memory", "load it elsewhere, or correct /memory: reg")
 
 
