@@ -11,7 +11,8 @@ from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_SIZE
 from xenarm.arm import instructions
 from xenarm.arm.short import ACKNOWLEDGED, DONE, SHORT_POST
 from xenarm.arm64 import registers
-from xenarm.core.domain import SLOTS, DOMAINS, SLOT_SIZE, Domain, DomainState, Power, Vcpu, vcpu_place
+from xenarm.config import CONFIG
+from xenarm.core.domain import DOMAINS, NOT_SHORT, SLOT_SIZE, SLOTS, Domain, DomainState, Power, Vcpu, vcpu_place
 from xenarm.core.sched.state import SCHED_CPUS
 from xenarm.gic import registers3
 from xenarm.gic.registers import Gich, ListRegister, LrState
@@ -24,6 +25,8 @@ from xenarm.gic.vgic import vgic_attend, vgic_init, vgic_maintenance, vgic_vcpu_
 GICH = 0x0803_0000
 GICD = 0x0800_0000
 TDS = 1 << 19  # of ICH_VTR_EL2
+V2_ON_V3 = 23
+"""In the place of a version: the machine has a GICv3, the domain sees a GICv2 (legacy_model.py)."""
 
 
 class VirtualInterface:
@@ -36,6 +39,9 @@ class VirtualInterface:
         self.running: set[int] = set()  # active priorities, GICH_APR
         self.kicked = False
         self.posted = False
+
+    def starts(self) -> None:
+        """The guest turns its CPU interface on, where that is more than this model has."""
 
     def signalled(self, sgi: int) -> None:
         """A physical SGI has come."""
@@ -97,9 +103,9 @@ class VirtualInterface:
 class Bus(instructions.ModelBus):
     """The interface of the CPU that the test plays."""
 
-    def __init__(self, cpus: int, lists: int) -> None:
+    def __init__(self, cpus: int, lists: int, interface: type[VirtualInterface] = VirtualInterface) -> None:
         super().__init__()
-        self.interfaces = [VirtualInterface(lists) for _ in range(cpus)]
+        self.interfaces = [interface(lists) for _ in range(cpus)]
 
     @property
     def current(self) -> VirtualInterface:
@@ -191,31 +197,35 @@ class SystemRegisters(dict[str, int]):
 class Machine:
     """A domain of some vCPUs, one on each CPU, over the model."""
 
-    def __init__(self, bus: Bus, cpus: int) -> None:
+    def __init__(self, bus: Bus, cpus: int, version: int) -> None:
         self.bus = bus
-        self.v3 = bool(GIC.v3)
+        self.v3 = version == 3  # what the domain sees
+        self.host_v3 = bool(GIC.v3)
         self.domain: Domain = DOMAINS[0]
         self.vcpus: list[Vcpu] = [SLOTS[i].vcpu for i in range(cpus)]
         self.domain.state.value = int(DomainState.RUNNING)
         self.domain.id, self.domain.vcpu_count = 0, cpus
         self.domain.affinities = zeroed(Affinities)
+        self.domain.gic_v3 = self.v3
         self.domain.layout.gicd, self.domain.layout.gicr_count = int(GUEST_GICD_BASE), 0
         gicr_add(self.domain.layout, int(GUEST_GICR_BASE), GUEST_GICR_SIZE, cpus)
         for i, v in enumerate(self.vcpus):
             v.domain, v.id = self.domain, i
             vcpu_place(v, i)
-            v.gicd_frame = int(GUEST_GICD_BASE) >> 12 << 4
+            v.vgic.legacy = self.host_v3 and not self.v3
+            v.gicd_frame = int(GUEST_GICD_BASE) >> 12 << 4 | NOT_SHORT * v.vgic.legacy
             self.domain.vcpus[i] = v
             v.vgic.kicked.value = 0
             v.power.value = int(Power.ON)
             INTERFACES.bit[i] = 1 << i
             REDIST.kick[i] = 1 << i
-            SCHED_CPUS[i].doorbell = 1 << i | SGI_POST << 24 if self.v3 else 1 << 16 + i | SGI_POST
+            SCHED_CPUS[i].doorbell = 1 << i | SGI_POST << 24 if self.host_v3 else 1 << 16 + i | SGI_POST
             v.sched.stopped.value, v.sched.on_cpu.value = 0, 1
         vgic_init(self.domain)
         for i, v in enumerate(self.vcpus):
             self.play(i)
             vgic_vcpu_reset(v)
+            bus.current.starts()
         self.play(0)
 
     def play(self, cpu: int) -> None:
@@ -225,7 +235,7 @@ class Machine:
     def take_post(self) -> None:
         """SGI_POST has been acknowledged on the CPU that the test plays."""
         v = self.vcpus[instructions.STACK_OFFSET[0] // SLOT_SIZE]
-        if SHORT_POST["v3" if self.v3 else "v2"](v, ACKNOWLEDGED | SGI_POST) != DONE:
+        if SHORT_POST["v3" if self.host_v3 else "v2"](v, ACKNOWLEDGED | SGI_POST) != DONE:
             vgic_attend(v)
 
     def settle(self) -> None:
@@ -248,19 +258,23 @@ class Machine:
         raise AssertionError("maintenance and kicks without an end")
 
 
+KINDS: dict[int, tuple[type[VirtualInterface], type[SystemRegisters]]] = {2: (VirtualInterface, SystemRegisters), 3: (VirtualInterface, SystemRegisters)}
+
+
 @contextmanager
 def machine(cpus: int = 1, lists: int = 4, version: int = 2) -> Iterator[Machine]:
-    """A machine for one test, with one version of the interrupt controller."""
+    """A machine for one test, with one version of the interrupt controller, or V2_ON_V3."""
     before, registers_before = instructions.BUS, registers.MODEL
-    bus = Bus(cpus, lists)
+    interface, system_registers = KINDS[version]
+    bus = Bus(cpus, lists, interface)
     instructions.BUS = bus
-    if version == 3:
-        registers.MODEL = registers3.MODEL = SystemRegisters(bus)
-    GIC.v3 = version == 3
+    if version != 2:
+        registers.MODEL = registers3.MODEL = system_registers(bus)
+    GIC.v3 = version != 2
     GIC.gich, GIC.lists, GIC.gicd = GICH, GICH + Gich.LR0, GICD
     GIC.list_registers, GIC.list_mask = lists, (1 << lists) - 1
     try:
-        yield Machine(bus, cpus)
+        yield Machine(bus, cpus, version)
     finally:
         instructions.BUS = before
         registers.MODEL = registers3.MODEL = registers_before
@@ -268,6 +282,11 @@ def machine(cpus: int = 1, lists: int = 4, version: int = 2) -> Iterator[Machine
         instructions.STACK_OFFSET[0] = 0
         for slot in range(cpus):
             SLOTS[slot].vcpu.domain = None
+            SLOTS[slot].vcpu.vgic.legacy = False
             DOMAINS[0].vcpus[slot] = None
             SLOTS[slot].vcpu.sched.on_cpu.value = 0
         DOMAINS[0].state.value = 0
+
+
+if CONFIG.GICV2_ON_V3:
+    import tests.xenarm.legacy_model  # noqa: F401  # adds to KINDS

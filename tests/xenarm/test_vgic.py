@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.xenarm.gic_model import Machine, machine
+from tests.xenarm.gic_model import V2_ON_V3, Machine, machine
 from xenarm.abi.layout import GUEST_GICD_BASE, GUEST_GICR_BASE, GUEST_GICR_FRAME
 from xenarm.arm.cpu import this_vcpu
+from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.gic.registers import Gicd, LrState
@@ -26,7 +27,8 @@ SPI = 40
 OTHER = 44
 
 
-VERSIONS = pytest.mark.parametrize("version", [2, 3])
+ON_V3 = [pytest.param(V2_ON_V3, id="2on3")] * CONFIG.GICV2_ON_V3
+VERSIONS = pytest.mark.parametrize("version", [2, 3, *ON_V3])
 
 
 def banked(offset: int) -> bool:
@@ -244,7 +246,7 @@ def test_an_edge_while_active_is_kept(version: int) -> None:
         assert take(m) is None
 
 
-@pytest.mark.parametrize(("version", "lists"), [(2, 2), (2, 4), (2, 16), (3, 4)])
+@pytest.mark.parametrize(("version", "lists"), [(2, 2), (2, 4), (2, 16), (3, 4), *[pytest.param(V2_ON_V3, 4, id="2on3")] * CONFIG.GICV2_ON_V3])
 @given(st.lists(st.tuples(st.integers(32, 95), st.integers(0, 30)), min_size=1, max_size=30, unique_by=lambda x: x[0]))
 @settings(max_examples=40, deadline=None)
 def test_overflow_is_delivered_by_priority(version: int, lists: int, interrupts: list[tuple[int, int]]) -> None:

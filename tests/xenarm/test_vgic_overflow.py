@@ -6,11 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.xenarm.gic_model import Machine, machine
+from tests.xenarm.gic_model import V2_ON_V3, Machine, machine
 from tests.xenarm.test_vgic import VERSIONS, enable, priority, read, write
 from xenarm.arm.trapped_registers import ICC_ROWS
 from xenarm.arm64.guest_sysregs import sysreg_access
 from xenarm.arm64.registers import sysreg_key
+from xenarm.config import CONFIG
 from xenarm.core.access import Access, Outcome
 from xenarm.core.addresses import GuestPhys
 from xenarm.core.domain import Extra
@@ -203,7 +204,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["pend", "pend", "take", "take", "end
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from([2, 3]), st.integers(1, 4), st.booleans(), STEPS)
+@given(st.sampled_from([2, 3, *[V2_ON_V3] * CONFIG.GICV2_ON_V3]), st.integers(1, 4), st.booleans(), STEPS)
 @example(2, 1, False, [("pend", 0), ("pend", 1)])
 def test_it_is_a_bare_controllers(version: int, lists: int, split: bool, steps: list[tuple[str, int]]) -> None:
     with machine(lists=lists, version=version) as m:

@@ -21,7 +21,7 @@ PPI = 30
 
 
 def quiet(m: Machine) -> bool:
-    return bool((vgic_quiet_v3 if m.v3 else vgic_quiet_v2)(m.vcpus[0]))
+    return bool((vgic_quiet_v3 if m.host_v3 else vgic_quiet_v2)(m.vcpus[0]))
 
 
 def begin(m: Machine) -> None:
@@ -100,9 +100,8 @@ def test_list_registers_come_back_where_they_were(version: int, gone: list[int])
         pend(m, TIMER, PPI)
         for intid in gone:
             write(m, Gicd.ICPENDR, 1 << intid)
-        lists = m.bus.interfaces[0].lr
-        before = list(lists)
-        (vgic_save_v3 if m.v3 else vgic_save_v2)(m.vcpus[0])
-        assert lists == [0, 0, 0, 0], "the next vCPU begins with empty ones"
-        (vgic_load_v3 if m.v3 else vgic_load_v2)(m.vcpus[0])
-        assert lists == before and len([value for value in before if value]) == 2 - len(gone)
+        before = list(m.bus.interfaces[0].lr)
+        (vgic_save_v3 if m.host_v3 else vgic_save_v2)(m.vcpus[0])
+        assert m.bus.interfaces[0].lr == [0, 0, 0, 0], "the next vCPU begins with empty ones"
+        (vgic_load_v3 if m.host_v3 else vgic_load_v2)(m.vcpus[0])
+        assert m.bus.interfaces[0].lr == before and len([value for value in before if value]) == 2 - len(gone)
