@@ -131,6 +131,22 @@ def test_more_domains_than_there_is_room_for(boot: Boot, xenarm: Hypervisor, scr
     assert set(re.findall(rf"\((\w+)\) {beacon.TEXT}", text)) == {d.name for d in domains[: CONFIG.MAX_DOMAINS]}
 
 
+NO_GIC = {
+    "GICv2 on a GICv3": (3, 2, "a GICv2 beside the machine's GICv3, which this image has not; build it with CONFIG_GICV2_ON_V3, or leave it out"),
+    "GICv3 on a GICv2": (2, 3, "a GICv3, and the machine has a GICv2; give 2, or leave it out"),
+}
+
+
+@pytest.mark.parametrize("name", NO_GIC)
+def test_an_interrupt_controller_that_is_not_to_be_had(boot: Boot, xenarm: Hypervisor, scratch: Path, name: str) -> None:
+    gic, asked, says = NO_GIC[name]
+    domains = [bad(scratch, properties={"xenarm,gic-version": asked}), replace(beacon.domain(scratch), properties={"xenarm,gic-version": gic})]
+    with boot(xenarm, *domains, cpus=2, gic=gic, memory_mib=MACHINE_MIB) as session:
+        session.console.expect(beacon.TEXT, SECONDS)
+        session.wait_off(SECONDS)
+        assert [line.split("xenarm,gic-version asks for ", 1)[-1] for line in complaints(session)] == [says]
+
+
 def sound_blob(hypervisor: Hypervisor, directory: Path) -> bytes:
     """A device tree that boots the beacon."""
     machine = Machine(board(DEFAULT_BOARD), hypervisor.image, (beacon.domain(directory),), 1, MACHINE_MIB)

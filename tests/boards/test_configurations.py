@@ -98,6 +98,15 @@ def test_one_interrupt_controller_alone(
         session.console.expect(f"no GICv{gic} with virtualization in the device tree: NOT_FOUND; the machine cannot be used", 30)
 
 
+def test_gicv2s_on_a_gicv3_that_has_nothing_for_them(boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path) -> None:
+    """As QEMU's: the domain is refused, and one with a GICv3 runs beside it."""
+    asks = replace(beacon.domain(scratch, "old"), properties={"xenarm,gic-version": 2})
+    with boot(variant({"GICV2_ON_V3": "y"}), asks, beacon.domain(scratch), cpus=2, gic=3) as session:
+        session.console.expect("/chosen/old: xenarm,gic-version asks for a GICv2, and the machine's GICv3 has no CPU interface for one: no GICV in its reg; give 3", 30)
+        session.console.expect(beacon.TEXT, 30)
+        session.wait_off(10)
+
+
 def test_a_serial_port_that_is_not_there_is_named(
     boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path
 ) -> None:

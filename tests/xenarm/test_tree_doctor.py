@@ -107,6 +107,21 @@ def test_what_each_domain_gets() -> None:
     assert any(line.startswith("error: /chosen/lost/module@90000000: reg is not inside the machine's memory; correct") for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("<3>", "error: /chosen/d: xenarm,gic-version asks for a GICv3, and the machine has a GICv2; give 2, or leave it out"),
+        ("<4>", "error: /chosen/d: xenarm,gic-version is neither 2 nor 3; give one of them in one cell, or leave it out"),
+        ("<0 2>", "error: /chosen/d: xenarm,gic-version is neither 2 nor 3; give one of them in one cell, or leave it out"),
+    ],
+)
+def test_a_domains_interrupt_controller(asked: str, says: str) -> None:
+    """On a GICv3: legacy_cases.py."""
+    domain = f"""d {{ compatible = "xen,domain"; #address-cells = <1>; #size-cells = <1>; memory = <0 65536>; cpus = <1>; xenarm,gic-version = {asked};
+        module@48000000 {{ compatible = "multiboot,kernel", "multiboot,module"; reg = <0x48000000 0x1000>; }}; }};"""
+    assert found(examine(host(chosen='stdout-path = "/serial@9000000";' + domain), PLACE)) == [says]
+
+
 def test_what_a_soc_keeps_and_how_its_cpus_start() -> None:
     """An image without the SoC's driver says which symbol brings it."""
     report = examine(source_dtb(BOARDS / "raspi4.dts"))
