@@ -1,7 +1,7 @@
 """The physical GICv3 (ARM IHI 0069): distributor with affinity routing, redistributors, the system registers of each CPU's interfaces.
 
 All interrupts are in group 1. Priority drop and deactivation are split (EOImode), so that an interrupt can stay active on behalf of a
-guest. LPIs are not used. A vCPU that sees a GICv2 has its CPU interface in memory (`legacy`, IHI 0069 1.3.5): ICC_SRE_EL1.SRE is clear while a CPU runs it.
+guest. LPIs are not used. A vCPU that sees a GICv2 has its CPU interface in memory (`Vcpu.vgic.legacy`): ICC_SRE_EL1.SRE is clear while a CPU runs it.
 """
 
 from collections.abc import Callable
