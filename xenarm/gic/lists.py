@@ -13,7 +13,7 @@ from xenarm.gic.controller import GIC
 from xenarm.gic.host import gic_deactivate, gic_lists_control, gic_lists_empty, gic_read_lr, gic_write_lr
 from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SGIS, SHARED_WORDS, IrqWord, VcpuTag
-from xenarm.gic.version import vcpu_vgic_is_v3
+from xenarm.gic.version import vgic_is_v3
 
 __all__ = [
     "forget_requests",
@@ -249,9 +249,9 @@ def own_strip(v: Vcpu, bits: u32, state: u32, keep: bool) -> None:
 
 
 @fn(inline=True)
-def route_target(d: Domain, v3: bool, route: u32) -> u32:
+def route_target(d: Domain, route: u32) -> u32:
     """The vCPU that a shared interrupt goes to: the first target of a GICv2's, the one with the affinity of a GICv3's, if there is one."""
-    if not v3:
+    if not vgic_is_v3(d):
         return ctz(route)
     return vcpu_of_affinity(d.affinities, route)
 
@@ -289,7 +289,7 @@ def shared_merge(v: Vcpu, w: IrqWord, bit_index: u32, index: u32, value: u32) ->
     merged = value
     if w.level & ~w.edge & bit != 0:
         merged |= LrState.EOI
-    if w.pending & bit != 0 and route_target(vcpu_domain(v), vcpu_vgic_is_v3(v), w.route[bit_index]) != v.id:
+    if w.pending & bit != 0 and route_target(vcpu_domain(v), w.route[bit_index]) != v.id:
         merged |= LrState.EOI
     elif w.pending & bit != 0:
         merged |= LrState.PENDING

@@ -13,7 +13,6 @@ from xenarm.gic.host import gic_ends_split, gic_lists_control, gic_lists_status,
 from xenarm.gic.lists import free_index, own_list, own_ready, own_unlist, release, route_target, shared_list, shared_ready
 from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SHARED_WORDS, IrqWord, VcpuTag
-from xenarm.gic.version import vcpu_vgic_is_v3
 
 __all__ = [
     "EOI_COUNT",
@@ -88,7 +87,7 @@ def free_of_others(d: Domain, v: Vcpu, w: IrqWord, ready: u32) -> u32:
     while rest != 0:
         bit_index = ctz(rest)
         rest &= rest - 1
-        if w.holder[bit_index] == 0 and route_target(d, vcpu_vgic_is_v3(v), w.route[bit_index]) == v.id:
+        if w.holder[bit_index] == 0 and route_target(d, w.route[bit_index]) == v.id:
             mine |= u32(1) << bit_index
     return mine
 

@@ -495,7 +495,7 @@ def list_asleep(v: Vcpu, word: u32) -> bool:
 def shared_vcpu(d: Domain, w: IrqWord, bit_index: u32) -> Vcpu | None:
     """Who is to have a shared interrupt: whoever holds it, else the first of its targets."""
     holder = u32(w.holder[bit_index])
-    index = holder - 1 if holder != 0 else route_target(d, vgic_is_v3(d), w.route[bit_index])
+    index = holder - 1 if holder != 0 else route_target(d, w.route[bit_index])
     return d.vcpus[index] if index < d.vcpu_count else None
 
 
