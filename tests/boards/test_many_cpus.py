@@ -18,6 +18,8 @@ from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.layout import machine_dtb
 from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
 
+pytestmark = pytest.mark.board("thunderx")
+
 CPUS = 48
 SECONDS = 120
 GIC_OF_THUNDERX = 0x8010_0000_0000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from boards import board
 from tests.conftest import BOARD32
 from xenarm.tools.hypervisor import Hypervisor
@@ -9,6 +11,8 @@ from xenarm.tools.layout import compose
 from xenarm.tools.machine import Machine
 from xenarm.tools.run import own_domain
 from xenarm.tools.session import booted
+
+pytestmark = pytest.mark.board("midway")
 
 SECONDS = 60
 

@@ -14,6 +14,7 @@ from xenarm.tools.session import booted
 
 SECONDS = 60
 NAME = "orangepi-pc"
+pytestmark = pytest.mark.board(NAME)
 
 
 def test_four_cpus_and_keys(request: pytest.FixtureRequest) -> None:

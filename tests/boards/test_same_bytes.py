@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from xenarm.tools.paths import ROOT
 
 BOARD = "qemu-virt-arm64"
+pytestmark = pytest.mark.board(BOARD)
 SEED = "42"
 SECONDS = 280
 CHECKOUT = ("Kconfig", "requirements.txt", "freestanding", "xenarm", "guests", "boards", "configs", "deploy")

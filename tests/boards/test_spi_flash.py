@@ -20,6 +20,8 @@ from xenarm.tools.errors import ToolError
 from xenarm.tools.qemu import Qemu
 from xenarm.tools.session import TRANSCRIPTS
 
+pytestmark = pytest.mark.board("lager")
+
 __all__ = ["build_once", "case64"]
 
 SECONDS = 120

@@ -12,6 +12,8 @@ import pytest
 from tests.boards.switches import ARM32, ARM64, SWITCHES, Built, left_of, missing_of, read
 from xenarm.tools import build, doctor, kconfig
 
+pytestmark = pytest.mark.board(ARM64, ARM32)
+
 ALL = os.environ.get("XENARM_SWITCHES") == "all"
 ONE_OF_TWO = {"SCHED_NULL": {"SCHED_DEFAULT_CREDIT2": "y"}, "CONSOLE_MUX": {"MAX_DOMAINS": "1"}}
 """What must change with a switch."""

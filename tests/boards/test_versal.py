@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from boards import board
 from tests.boards.test_debian import ask, power_off, shell
 from xenarm.tools import build
@@ -10,6 +12,8 @@ from xenarm.tools.layout import compose
 from xenarm.tools.machine import Machine
 from xenarm.tools.run import debian_domain
 from xenarm.tools.session import booted
+
+pytestmark = pytest.mark.board("xlnx-versal-virt")
 
 
 def test_debian_boots_on_both_cpus() -> None:

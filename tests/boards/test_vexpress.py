@@ -46,6 +46,7 @@ def two_cpus(session: Session) -> None:
     session.console.expect(r"cpu 1     MPIDR \S+: on, answers an interrupt", SECONDS)
 
 
+@pytest.mark.board("vexpress-a15")
 @pytest.mark.parametrize("whose", ["ours", "debian"])
 def test_the_second_cpu_comes_by_sys_flags(vexpress: Hypervisor, hello: DomainSpec, tmp_path: Path, whose: str) -> None:
     tree: Path | None = None
@@ -116,6 +117,7 @@ def loader(layout: Layout) -> str:
     """
 
 
+@pytest.mark.board("vexpress-a15")
 def test_a_cpu_in_secure_state_comes_to_hyp_mode(vexpress: Hypervisor, hello: DomainSpec, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Allwinner's and Renesas' do, out of reset: by way of monitor mode, its interrupts given to the state that we are in."""
     secure = replace(board("vexpress-a15"), machine="vexpress-a15,virtualization=on")
@@ -137,6 +139,7 @@ def test_a_cpu_in_secure_state_comes_to_hyp_mode(vexpress: Hypervisor, hello: Do
         two_cpus(session)
 
 
+@pytest.mark.board("midway")
 def test_midway_turns_off(vexpress: Hypervisor, hello: DomainSpec) -> None:
     """By its system registers: PSCI 0.1 has nothing for that."""
     made = compose(Machine(board("midway"), vexpress.image, (replace(hello, cpus=1),), 1, 512))

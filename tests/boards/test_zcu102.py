@@ -16,6 +16,8 @@ from xenarm.tools.machine import Machine
 from xenarm.tools.run import debian_domain
 from xenarm.tools.session import booted
 
+pytestmark = pytest.mark.board("zcu102")
+
 
 @pytest.fixture(scope="module")
 def zcu102(request: pytest.FixtureRequest) -> Hypervisor:

@@ -42,6 +42,7 @@ def run_on(hypervisor: Hypervisor, guest: Path, name: str) -> dict[str, int]:
         return figures(session)
 
 
+@pytest.mark.board(DEFAULT_BOARD)
 def test_on_a_bare_machine(boot_bare: Any, bench_guest: Path) -> None:
     """Without a hypervisor a device access is the one instruction that it is, and interrupts come at once."""
     with boot_bare(bench_guest, count=True) as session:
@@ -52,6 +53,7 @@ def test_on_a_bare_machine(boot_bare: Any, bench_guest: Path) -> None:
     assert found["sgi_self"] <= 2 and found["timer"] <= 2
 
 
+@pytest.mark.board(DEFAULT_BOARD)
 def test_reproduces_known_figures_of_xen(bench_guest: Path) -> None:
     found = run_on(debian_xen("timer_slop=0"), bench_guest, "bench-guest-xen")
     assert found.keys() == XEN.keys()

@@ -12,6 +12,7 @@ from boards import board
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import KIB, DomainSpec, Machine, ModuleKind, ModuleSpec
+from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.session import booted
 
 SECONDS = 60
@@ -36,6 +37,7 @@ def test_pages_of_every_size(hypervisor: Hypervisor, granules_guest: Path, cpu: 
             session.wait_off(SECONDS)
 
 
+@pytest.mark.board(DEFAULT_BOARD)
 def test_the_machine_itself_does_the_same(boot_bare: Any, granules_guest: Path) -> None:
     with boot_bare(granules_guest) as session:
         expect_all(session.console, "cortex-a57")

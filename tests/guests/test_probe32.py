@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from boards import board
 from tests.conftest import BOARD32, Boot
 from xenarm.tools.console import Console
@@ -58,6 +60,7 @@ def test_two_guests_on_one_cpu_of_the_32_bit_board(boot: Boot, xenarm32: Hypervi
         session.wait_off(SECONDS)
 
 
+@pytest.mark.board(BOARD32)
 def test_a_machine_without_a_hypervisor(probe32_guest: Path) -> None:
     """What does not ask for one: QEMU answers every HVC there as PSCI's."""
     plain = replace(board(BOARD32), machine="virt,gic-version=2")

@@ -14,6 +14,7 @@ import pytest
 import boards
 from boards import BOARDS, board
 from tests import of_board
+from tests.conftest import BOARD32
 from tests.xenarm.trees import parse
 from xenarm.tools import boards as listing
 from xenarm.tools import debug, flash, kconfig, run, terminal
@@ -22,7 +23,7 @@ from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import machine_dtb, source_dtb
 from xenarm.tools.machine import Architecture, Board, Machine
 from xenarm.tools.paths import BOARDS as SOURCES
-from xenarm.tools.paths import ROOT
+from xenarm.tools.paths import DEFAULT_BOARD, ROOT
 from xenarm.tools.qemu import machine_command
 from xenarm.tools.tree_checks import SERIAL_SYMBOLS
 
@@ -179,27 +180,29 @@ def test_the_tree_that_doctor_sees_has_what_a_start_has() -> None:
 
 
 TARGET_ROWS = {"arm64-gicv2": ("xenarm", 2), "arm32": ("xenarm32", 2)}
-TESTS = ROOT / "tests"
 
 
 @pytest.mark.parametrize(
-    ("file", "params", "fixtures", "of"),
+    ("directory", "params", "fixtures", "marks", "of"),
     [
-        ("xenarm/test_psci.py", {}, [], set(BOARDS)),
-        ("tools/test_ymodem.py", {"size": 3}, [], set(BOARDS)),
-        ("tools/test_boards.py", {"name": "lager"}, [], {"lager"}),
-        ("boards/test_zcu102.py", {}, [], {"zcu102"}),
-        ("boards/test_life.py", {"target": "arm32"}, ["target"], {"qemu-virt-arm32"}),
-        ("boards/test_life.py", {"target": "arm64-gicv2"}, ["target"], {"qemu-virt-arm64"}),
-        ("guests/test_hello.py", {}, ["boot", "xenarm"], {"qemu-virt-arm64"}),
-        ("boards/test_midway.py", {}, ["xenarm32"], {"midway", "qemu-virt-arm32"}),
-        ("engines/test_basics.py", {}, [], set()),
-        ("freestanding/test_thumb.py", {}, [], set()),
+        ("xenarm", {}, [], [], set(BOARDS)),
+        ("tools", {"size": 3, "word": "xen"}, [], [], set(BOARDS)),
+        ("xenarm", {}, [], ["arm64"], {name for name, found in BOARDS.items() if found.architecture is Architecture.ARM64}),
+        ("tools", {"name": "lager"}, [], [], {"lager"}),
+        ("boards", {}, ["zcu102"], ["zcu102"], {"zcu102"}),
+        ("boards", {}, ["xenarm32"], ["midway"], {"midway"}),
+        ("boards", {"target": "arm32"}, ["target"], [], {BOARD32}),
+        ("boards", {"target": "arm64-gicv2"}, ["target"], [], {DEFAULT_BOARD}),
+        ("boards", {"either": "case32"}, ["either"], [], {BOARD32}),
+        ("boards", {}, ["case64"], [], {DEFAULT_BOARD}),
+        ("guests", {}, ["boot", "xenarm"], [], {DEFAULT_BOARD}),
+        ("guests", {}, [], [], set(BOARDS)),
+        ("engines", {}, [], [], set()),
+        ("freestanding", {}, [], [], set()),
     ],
 )
-def test_which_boards_a_test_concerns(file: str, params: dict[str, object], fixtures: list[str], of: set[str]) -> None:
-    assert (TESTS / file).exists()
-    assert {name for name in BOARDS if of_board.concerns(name, TESTS / file, params, fixtures, TARGET_ROWS)} == of
+def test_which_boards_a_test_concerns(directory: str, params: dict[str, object], fixtures: list[str], marks: list[str], of: set[str]) -> None:
+    assert of_board.concerned(directory, params, fixtures, marks, TARGET_ROWS) == of
 
 
 def collected(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -215,6 +218,19 @@ def test_a_boards_tests_are_chosen() -> None:
     assert "[lager]" not in result.stdout and "engines/test_basics.py::" not in result.stdout
     others = collected().stdout
     assert "[lager]" in others and "engines/test_basics.py::" in others
+
+
+def test_a_mark_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    """A misspelt one would leave its test out for good."""
+
+    class Item:
+        nodeid = "boards/test_x.py::test_y"
+
+        def iter_markers(self, name: str) -> list[pytest.Mark]:
+            return [pytest.mark.board("midway", "zcu103").mark]
+
+    with pytest.raises(pytest.UsageError, match="^boards/test_x.py::test_y: the mark 'board' has zcu103, which is no board and no architecture$"):
+        of_board.concerned_by(Item(), TARGET_ROWS)  # type: ignore[arg-type]
 
 
 def test_a_board_that_there_is_not_has_no_tests() -> None:

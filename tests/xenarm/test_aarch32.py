@@ -22,6 +22,8 @@ from xenarm.arm64.registers import MODEL, Ec
 from xenarm.core.domain import DOMAINS, SLOTS, Extra, Vcpu, vcpu_place
 from xenarm.psci.guest import is_supported, psci_call
 
+pytestmark = pytest.mark.board("arm64")
+
 IL = 1 << 25
 READ = 1
 N, Z, C = 8, 4, 2

@@ -17,6 +17,8 @@ from xenarm.arm32.registers import CP14, CP15, CP15_WIDE, MODEL, Mode, Psr
 from xenarm.config import ROOT, expand
 from xenarm.core.domain import SLOTS
 
+pytestmark = pytest.mark.board("arm32")
+
 N, Z, C, V = 8, 4, 2, 1
 THUMB = int(Psr(T=True))
 COND_VALID = 1 << 24

@@ -22,6 +22,8 @@ from xenarm.arm64.processor import PROCESSORS, SPECULATION, Judgement, judge, pr
 from xenarm.arm64.traced import CODE as TRACED
 from xenarm.arm64.vectors import CALL, HARDENED, LOOP, Harden, vectors_used
 
+pytestmark = pytest.mark.board("arm64")
+
 SUCCESS, UNAFFECTED, NOT_REQUIRED, NONE = 0, 1, Smccc.NOT_REQUIRED, Smccc.NOT_SUPPORTED64
 MAX = 0x000F_0510  # QEMU's `max`
 WORDS = zeroed(vectors.Hardening)

@@ -26,6 +26,8 @@ from xenarm.arm32.thumb_stores import NO_REGISTER, store_register
 from xenarm.arm32.vectors import BPIALL, CHOSEN, ICIALLU, OWN_FAULTS, hardened_table
 from xenarm.config import ROOT, expand
 
+pytestmark = pytest.mark.board("arm32")
+
 OK, WORSE, WORST = Mitigation.UNAFFECTED, Mitigation.MITIGATED, Mitigation.VULNERABLE
 NONE, ICACHE, PREDICTOR = Harden.NONE, Harden.ICACHE, Harden.PREDICTOR
 WA1, WA2, WA3 = Smccc.ARCH_WORKAROUND_1, Smccc.ARCH_WORKAROUND_2, Smccc.ARCH_WORKAROUND_3

@@ -19,6 +19,8 @@ from xenarm.arm64.registers import MODEL, Cptr, Hcr, Mdcr, sysreg_key
 from xenarm.core.domain import SLOTS, Extra
 from xenarm.core.sched.state import SCHED_CPUS
 
+pytestmark = pytest.mark.board("arm64")
+
 ALL_ONES = (1 << 64) - 1
 FGT, HCX, MPAM, RAS, SME, LO = (f"ID_AA64{f}" for f in ("MMFR0.FGT", "MMFR1.HCX", "PFR0.MPAM", "PFR0.RAS", "PFR1.SME", "MMFR1.LO"))
 REGISTERS = {"ID_AA64PFR0": "id_aa64pfr0_el1", "ID_AA64PFR1": "id_aa64pfr1_el1", "ID_AA64DFR0": "id_aa64dfr0_el1"}

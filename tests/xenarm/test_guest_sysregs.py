@@ -11,6 +11,8 @@ from xenarm.arm64.guest_sysregs import ROWS, sysreg_access
 from xenarm.arm64.registers import sysreg_key
 from xenarm.core.domain import SLOTS, vcpu_place
 
+pytestmark = pytest.mark.board("arm64")
+
 READ = 1
 ALL_ONES = (1 << 64) - 1
 

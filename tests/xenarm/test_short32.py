@@ -19,6 +19,8 @@ from xenarm.arm64.short32 import SHORT_SYNC32
 from xenarm.core.domain import Vcpu
 from xenarm.gic.registers import Gicd
 
+pytestmark = pytest.mark.board("arm64")
+
 IL = 1 << 25
 PC = 0x4000_1000
 GARBAGE = 0xAAAA_AAAA_0000_0000

@@ -13,6 +13,8 @@ from xenarm.arm64.unpack import PROBABILITIES, branches_to_distances, unpack_dat
 from xenarm.tools.errors import ToolError
 from xenarm.tools.pack import HEADER, WORDS, branches_to_targets, compress, pack
 
+pytestmark = pytest.mark.board("arm64")
+
 
 def unpacked(data: bytes, size: int) -> tuple[bool, bytes]:
     """What comes out of data that stands for so many bytes."""

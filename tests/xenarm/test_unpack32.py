@@ -14,6 +14,8 @@ from xenarm.arm32.unpack import PARAMETERS, STACK, unpack_data
 from xenarm.tools.lz4 import LAST_LITERALS, pack_block
 from xenarm.tools.pack import ZIMAGE_WORDS, pack
 
+pytestmark = pytest.mark.board("arm32")
+
 ZIMAGE = bytes(0x24) + bytes.fromhex("18286f01") + bytes(24)
 
 

@@ -23,6 +23,8 @@ from xenarm.gic.vgic import vgic_look, vgic_park, vgic_raise_own, vgic_set_spi_l
 from xenarm.gic.vgicd3 import REGISTERS3, vgicd3_access
 from xenarm.gic.vgicr import REGISTERS_SGI, vgicr_access
 
+pytestmark = pytest.mark.board("arm64")
+
 ALL = 0xFFFF_FFFF
 SGI1R, ASGI1R, SGI0R = (sysreg_key(3, 0, 12, 11, op2) for op2 in (5, 6, 7))
 ICC_SRE = sysreg_key(3, 0, 12, 12, 5)
