@@ -41,6 +41,7 @@ SWITCHES: dict[str, Switch] = {
     "HARDEN_BRANCH_PREDICTOR": Switch((r"loop_vectors", r"call_vectors", r"HARDENED", r"\.hardening$")),
     "ERRATUM_766422": Switch((*modules("arm32.thumb_stores"), r"stores_vectors"), board=ARM32),
     "ERRATUM_832075": Switch(),  # other instructions of the same functions
+    "MPIDR_LEVELS": Switch((r"abi\.affinity\.(vcpu|affinity)_by_levels$", r"core\.plan\.plan_levels$"), (b"xenarm,mpidr-levels is no row",)),
     "MIXED_CPUS": Switch(texts=(b"makes the domain one of CPUs of different kinds", b"not of CPU 0's kind")),
     "HIGH_DEVICES": Switch(),  # another number in the same instructions, and a larger table
     "LINES": Switch((r"^\(table of lines\)", r"arm\.panic\.find_line")),

@@ -84,14 +84,18 @@ def level_bits(value: View[u8], level: u32, row: bool) -> u32:
 
 
 @fn
-def plan_affinities(fdt: Fdt, plan: Plan) -> bool:
-    """Ours: Xen has sixteen of affinity 0, always."""
+def levels_ignored(fdt: Fdt, plan: Plan) -> bool:
+    present, _ = fdt_property(fdt, plan.node, LEVELS)
+    if present:
+        log_warning(f"{node_path(fdt, plan.node)}: xenarm,mpidr-levels: this image has sixteen vCPUs to an affinity 1 (CONFIG_MPIDR_LEVELS); it is ignored")
+    return True
+
+
+@fn
+def levels_read(fdt: Fdt, plan: Plan) -> bool:
     a = plan.affinities
     present, value = fdt_property(fdt, plan.node, LEVELS)
     if not present:
-        return True
-    if not CONFIG.MPIDR_LEVELS:
-        log_warning(f"{node_path(fdt, plan.node)}: xenarm,mpidr-levels: this image has sixteen vCPUs to an affinity 1 (CONFIG_MPIDR_LEVELS); it is ignored")
         return True
     row = len(value) != 0 and len(value) <= 12 and len(value) & 3 == 0
     low, middle, high = level_bits(value, 0, row), level_bits(value, 1, row), level_bits(value, 2, row)
@@ -120,6 +124,10 @@ def plan_levels(fdt: Fdt, plan: Plan) -> bool:
     a.typer = u32(Typer3(A3V=highest != 0, RSS=selects))
     a.trap = u32(IchControl(TC=selects))
     return True
+
+
+plan_affinities = levels_read if CONFIG.MPIDR_LEVELS else levels_ignored
+"""Ours: Xen has sixteen of affinity 0, always."""
 
 
 # ---- modules ---------------------------------------------------------------------------------------------------------
