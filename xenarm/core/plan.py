@@ -265,7 +265,7 @@ def plan_ends(fdt: Fdt, plan: Plan) -> bool:
     """Ours: Xen has such a policy only in its tools."""
     plan.on_crash = EndAction.STOP
     plan.on_reboot = EndAction.RESTART
-    if not plan.ours:
+    if not plan.special:
         return True
     sound_crash, on_crash = end_policy(fdt, plan, b"xenarm,on-crash", EndAction.STOP)
     sound_reboot, on_reboot = end_policy(fdt, plan, b"xenarm,on-reboot", EndAction.RESTART)
@@ -304,16 +304,18 @@ def refuse_channel(fdt: Fdt, plan: Plan, node: Node, fault: ChannelFault) -> boo
 
 
 @fn
-def wants_events(fdt: Fdt, node: Node) -> bool:
+def wants_events(fdt: Fdt, plan: Plan) -> bool:
     """Whether a domain is `xen,enhanced`."""
-    present, value = fdt_property(fdt, node, b"xen,enhanced")
+    if not plan.special:
+        return False
+    present, value = fdt_property(fdt, plan.node, b"xen,enhanced")
     return present and not list_contains(value, b"disabled")
 
 
 @fn
 def plan_events(fdt: Fdt, plan: Plan) -> bool:
     """Event channels for a domain that is `xen,enhanced` or has static ones."""
-    plan.events = wants_events(fdt, plan.node)
+    plan.events = wants_events(fdt, plan)
     if plan.events:
         log_warning(f"{node_path(fdt, plan.node)}: xen,enhanced: event channels are there, grant tables and xenstore are not: the guest's tree has no hypervisor node")
     for node in fdt_children(fdt, plan.node):
@@ -328,7 +330,7 @@ def plan_events(fdt: Fdt, plan: Plan) -> bool:
 @fn
 def plan_no_events(fdt: Fdt, plan: Plan) -> bool:
     """An image without event channels says so of whatever asks for them, and goes on, as Xen does."""
-    if wants_events(fdt, plan.node):
+    if wants_events(fdt, plan):
         log_warning(f"{node_path(fdt, plan.node)}: xen,enhanced: this image has no event channels (CONFIG_EVENT_CHANNELS); it is ignored")
     for node in fdt_children(fdt, plan.node):
         if fdt_compatible(fdt, node, STATIC_END):
@@ -363,7 +365,7 @@ def plan_domain(fdt: Fdt, node: Node, vcpus_left: u32, plan: Plan) -> bool:
         and plan_kernel(fdt, plan)
         and plan_bootargs(fdt, plan)
         and plan_places(fdt, plan)
-        and (not plan.ours or plan_affinities(fdt, plan))
+        and (not plan.special or plan_affinities(fdt, plan))
         and plan_ends(fdt, plan)
         and (plan_events(fdt, plan) if CONFIG.EVENT_CHANNELS else plan_no_events(fdt, plan))
     )

@@ -13,8 +13,8 @@ __all__ = ["plan_gic"]
 def plan_gic(fdt: Fdt, plan: Plan) -> bool:
     """Ours, with the meaning of `gic_version` in Xen's xl.cfg: 2 or 3. Without it the machine's."""
     plan.gic_v3 = gic_is_v3()
-    plan.ours = fdt_mentions(fdt, plan.node, b"xenarm,")
-    if not plan.ours:
+    plan.special = fdt_mentions(fdt, plan.node, b"xen")
+    if not plan.special:
         return True
     present, value = fdt_property(fdt, plan.node, b"xenarm,gic-version")
     if not present:

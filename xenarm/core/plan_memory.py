@@ -51,6 +51,8 @@ def plan_static(fdt: Fdt, plan: Plan, kib: u64) -> bool:
 @fn
 def plan_tables(fdt: Fdt, plan: Plan) -> bool:
     """The size of the domain's pool of translation tables, where the tree gives one."""
+    if not plan.special:
+        return True
     present, value = fdt_property(fdt, plan.node, b"xen,domain-p2m-mem-mb")
     if not present:
         return True
@@ -67,8 +69,7 @@ def plan_memory(fdt: Fdt, plan: Plan) -> bool:
         return refuse(fdt, plan, plan.node, b"memory is missing", b"give the domain's RAM in KiB, as two cells")
     if result != Result.OK or kib == 0:
         return refuse(fdt, plan, plan.node, b"memory is no number of KiB", b"give it as two cells, for 64 MiB <0 0x10000>")
-    present, _ = fdt_property(fdt, plan.node, b"xen,static-mem")
-    if present:
+    if plan.special and fdt_property(fdt, plan.node, b"xen,static-mem")[0]:
         return plan_static(fdt, plan, kib)
     if CONFIG.DIRECT_MAP and plan.direct:
         return refuse(fdt, plan, plan.node, b"direct-map is for memory at fixed addresses only", b"give xen,static-mem, or leave direct-map out")

@@ -26,7 +26,7 @@ class Plan(Struct):
 
     node: Node
     vcpus: u32
-    ours: bool  # its node has properties that Xen does not know, xenarm,...
+    special: bool  # its node has properties xen,... or xenarm,...: where it has none, nobody looks for each of them
     gic_v3: bool  # it is to see a GICv3, else a GICv2
     memory: u64  # bytes, whole pages
     static: bool  # it is xen,static-mem
