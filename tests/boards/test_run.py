@@ -63,6 +63,8 @@ def test_the_machine_ends_with_its_guest(built_board: str) -> None:
         (["--guest", "windows"], f"error: there is no guest 'windows'; the guests are: {', '.join(GUEST_NAMES)}\n"),
         (["--guest", "debian", "--cpus", "9"], "error: qemu-virt-arm64 has at most 8 CPUs, not 9\n"),
         (["--guest", "debian", "--cpus", "0"], "error: a guest needs at least 1 CPU, not 0\n"),
+        (["--cpus", "two"], "error: CPUS=two: give a whole number from 0 on\n"),
+        (["--mem", "0"], "error: MEM=0: give a whole number from 1 on\n"),
         (["--board", "nosuch", "--guest", "debian"], f"error: there is no board 'nosuch'; the boards are: {', '.join(sorted(BOARDS))}\n"),
     ],
 )

@@ -217,6 +217,21 @@ def test_the_person_is_told_what_is_shown() -> None:
     assert plain().shows() == "all lines are shown; DOMAINS=name,name chooses some"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("terminal", "--log", "nosuch/log"), "error: LOG=nosuch/log cannot be written (No such file or directory): name another file\n"),
+        (("terminal", "--baud", "fast"), "error: BAUD=fast: give a whole number from 1 on\n"),
+        (("soak", "--minutes", "0"), "error: MINUTES=0: give a number above 0\n"),
+        (("soak", "--minutes", "nan"), "error: MINUTES=nan: give a number above 0\n"),
+        (("soak", "--seed", "-1"), "error: SEED=-1: give a whole number from 0 on\n"),
+    ],
+)
+def test_a_mistake_is_one_line_with_makes_name_for_it(words: tuple[str, ...], said: str) -> None:
+    result = subprocess.run([sys.executable, "-m", f"xenarm.tools.{words[0]}", *words[1:]], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=SECONDS)
+    assert result.returncode == 1 and result.stderr == said
+
+
 def test_nothing_to_connect_to_is_one_line(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "xenarm.tools.terminal", "--port", str(tmp_path / "nosuch")], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=100

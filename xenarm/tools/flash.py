@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from boards import board as board_named
 from xenarm.tools import deploy, image
+from xenarm.tools.arguments import whole
 from xenarm.tools.artefacts import Loaded, fit, loaded, script, uimage
 from xenarm.tools.console import Console, ConsoleTimeout, LineTaken, serial_port
 from xenarm.tools.deployment import Deployment
@@ -215,7 +216,7 @@ def main() -> None:
     parser.add_argument("--board", default=DEFAULT_BOARD)
     parser.add_argument("--deploy", default=deploy.DEFAULT_DEPLOYMENT, metavar="NAME")
     parser.add_argument("--port", help="the board's serial port: a device, or socket://host:port. Without it, a QEMU board's flash file is written")
-    parser.add_argument("--baud", type=int, help="the line's speed; without it the board's")
+    parser.add_argument("--baud", type=whole("BAUD"), help="the line's speed; without it the board's")
     parser.add_argument("--storage", help='where U-Boot writes: none, "sf OFFSET", or a FAT partition such as "mmc 0:1"; without it the board\'s')
     parser.add_argument("--prompt", default=PROMPT, help="U-Boot's prompt")
     parser.add_argument("--seconds", type=float, default=CATCH_SECONDS, help="how long to wait for the prompt")

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from boards import board as board_named
 from xenarm.tools import build, debian, deploy, doctor, flash
+from xenarm.tools.arguments import whole
 from xenarm.tools.deployment import plan
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.layout import compose
@@ -132,9 +133,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="run", description="boot a guest on the hypervisor, in QEMU")
     parser.add_argument("--board", default=DEFAULT_BOARD)
     parser.add_argument("--guest", default="hello", help=f"one of: {', '.join(GUEST_NAMES)}")
-    parser.add_argument("--cpus", type=int, default=1, help="virtual CPUs of the guest, and CPUs of the machine")
-    parser.add_argument("--mem", type=int, help="the guest's memory in MiB")
-    parser.add_argument("--gic", type=int, default=2, help="version of the machine's interrupt controller: 2 or 3")
+    parser.add_argument("--cpus", type=whole("CPUS", 0), default=1, help="virtual CPUs of the guest, and CPUs of the machine")
+    parser.add_argument("--mem", type=whole("MEM"), help="the guest's memory in MiB")
+    parser.add_argument("--gic", type=whole("GIC"), default=2, help="version of the machine's interrupt controller: 2 or 3")
     parser.add_argument("--deploy", metavar="NAME", help="a deployment of deploy/, or a file, in the place of a guest")
     parser.add_argument("--flash", action="store_true", help="start from the flash that 'make flash' has written")
     parser.add_argument("--console", action="store_true", help="leave the serial line to 'make console'")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from boards import board as board_named
 from xenarm.tools import build, doctor
+from xenarm.tools.arguments import minutes, whole
 from xenarm.tools.console import Console, ConsoleTimeout
 from xenarm.tools.errors import ToolError, run_tool
 from xenarm.tools.hypervisor import SWITCH_INPUT, ours
@@ -170,7 +171,7 @@ def type_something(line: Line, dice: random.Random) -> None:
         line.console.send(f"{key}{domain}" if key == "b" else key)
 
 
-def disturb(line: Line, dice: random.Random, minutes: float, say: Callable[[str], None]) -> None:
+def disturb(line: Line, dice: random.Random, duration: float, say: Callable[[str], None]) -> None:
     """Until so much of the machine's time is over; a slow host's Debian may need longer for its first sums."""
     told = 0
     while True:
@@ -183,7 +184,7 @@ def disturb(line: Line, dice: random.Random, minutes: float, say: Callable[[str]
         if up // 60 > told:
             told = up // 60
             say(f"  {told} min: {sum(line.summary.right.values())} checksums, {free} KiB free")
-        done = up >= minutes * 60 and (len(line.summary.right) == DEBIAN_CPUS or up >= minutes * 60 * MOST_DELAY)
+        done = up >= duration * 60 and (len(line.summary.right) == DEBIAN_CPUS or up >= duration * 60 * MOST_DELAY)
         if done or line.summary.faults:
             return
 
@@ -223,7 +224,7 @@ def where(session: Session) -> str:
         return str(error)
 
 
-def soak(board: str, seed: int, minutes: float, name: str, say: Callable[[str], None]) -> Summary:
+def soak(board: str, seed: int, duration: float, name: str, say: Callable[[str], None]) -> Summary:
     """Run it, with images that have been built."""
     machine = Machine(
         board_named(board), ours(board).image, domains(board, seed), CPUS, MACHINE_MIB, bootargs="sched=credit2"
@@ -234,7 +235,7 @@ def soak(board: str, seed: int, minutes: float, name: str, say: Callable[[str], 
         start_workload(line)
         summary.began, summary.free_first = ask_state(line)
         try:
-            disturb(line, random.Random(seed), minutes, say)
+            disturb(line, random.Random(seed), duration, say)
             note_end(line, summary)
             end_all(line, session)
         except ConsoleTimeout as error:
@@ -246,11 +247,9 @@ def main() -> int:
     """Build, run, and say what came of it."""
     parser = argparse.ArgumentParser(prog="soak", description="Debian's checksums beside guests that misbehave, for a long time")
     parser.add_argument("--board", default=DEFAULT_BOARD)
-    parser.add_argument("--minutes", type=float, default=30, help="of the machine's time")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=minutes, default=30, help="of the machine's time")
+    parser.add_argument("--seed", type=whole("SEED", 0), default=1)
     arguments = parser.parse_args()
-    if arguments.minutes <= 0:
-        raise ToolError(f"--minutes {arguments.minutes:g}: give a number above 0")
     doctor.provide("run")
     build.build(arguments.board, ("hostile", "load"))
     print(f"soak: seed {arguments.seed}, {arguments.minutes:g} minutes", flush=True)

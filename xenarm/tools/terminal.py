@@ -25,6 +25,7 @@ from typing import TextIO
 import serial
 
 from boards import board as board_named
+from xenarm.tools.arguments import whole
 from xenarm.tools.console import LineTaken, Port, serial_port
 from xenarm.tools.errors import ToolError, error_text, run_tool
 from xenarm.tools.hypervisor import SWITCH_INPUT
@@ -311,12 +312,20 @@ def unreachable(board: str, port: str | None, error: Exception) -> str:
     return f"no {board} is running here with its console left to others: 'make run board={board} CONSOLE=1' in another terminal starts one, or name a serial port by PORT="
 
 
+def opened_log(path: Path) -> TextIO:
+    """What keeps everything, with what it has already."""
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise ToolError(f"LOG={path} cannot be written ({error_text(error)}): name another file") from error
+
+
 def main() -> None:
     """Be a console."""
     parser = argparse.ArgumentParser(prog="console", description="the console of a board: " + HELP)
     parser.add_argument("--board", default=DEFAULT_BOARD)
     parser.add_argument("--port", help="a serial port, or socket://host:port; without it the machine of 'make run CONSOLE=1'")
-    parser.add_argument("--baud", type=int, help="the line's speed; without it the board's")
+    parser.add_argument("--baud", type=whole("BAUD"), help="the line's speed; without it the board's")
     parser.add_argument("--domains", default="", metavar="NAME,NAME", help="show only these domains' lines ('xenarm' is the hypervisor)")
     parser.add_argument("--log", type=Path, help="a file that receives everything, with the time")
     parser.add_argument("--no-times", action="store_true")
@@ -325,6 +334,7 @@ def main() -> None:
     arguments = parser.parse_args()
     board_named(arguments.board)
     connect = connector(arguments.board, arguments.port, arguments.baud or board_named(arguments.board).hardware.baud)
+    log = opened_log(arguments.log) if arguments.log else None
     try:
         port = connect()
     except LineTaken as error:
@@ -332,7 +342,6 @@ def main() -> None:
     except (serial.SerialException, ValueError, OSError) as error:
         raise ToolError(unreachable(arguments.board, arguments.port, error)) from error
     formatter = Formatter(frozenset(filter(None, arguments.domains.split(","))), not arguments.no_times, not arguments.no_colours and sys.stdout.isatty())
-    log = arguments.log.open("a") if arguments.log else None
     terminal = Terminal(connect, formatter, sys.stdout, log, sys.stdin.fileno(), not arguments.once)
     terminal.port = port
     print(f"{HELP}\nconnected to {arguments.port or arguments.board}; {formatter.shows()}", flush=True)
