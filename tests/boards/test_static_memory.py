@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from boards import board
-from tests.conftest import Boot
+from tests.conftest import FIRST_TARGET, Boot, image_at, on_both_widths
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import MIB, Machine
-from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import own_domain
 
 SECONDS = 60
@@ -20,18 +18,19 @@ SIZE = 64 * MIB
 
 
 def blob(hypervisor: Hypervisor, *words: int, cells: int = 1) -> bytes:
-    domains = (own_domain(DEFAULT_BOARD, "hello"),)
-    tree = Tree(compose(Machine(board(DEFAULT_BOARD), hypervisor.image, domains, 1, MEMORY_MIB)).dtb)
+    domains = (own_domain(hypervisor.board, "hello"),)
+    tree = Tree(compose(Machine(hypervisor.machine, hypervisor.image, domains, 1, MEMORY_MIB)).dtb)
     tree.set_words("/chosen/hello", "#xen,static-mem-address-cells", cells)
     tree.set_words("/chosen/hello", "#xen,static-mem-size-cells", 1)
     tree.set_words("/chosen/hello", "xen,static-mem", *words)
     return tree.blob()
 
 
-def test_ram_lies_where_it_is_told_to(boot: Boot, xenarm: Hypervisor) -> None:
+@on_both_widths
+def test_ram_lies_where_it_is_told_to(boot: Boot, target: Hypervisor) -> None:
     half = SIZE // 2
-    tree = blob(xenarm, BASE + SIZE, half, BASE, half)
-    with boot(xenarm, own_domain(DEFAULT_BOARD, "hello"), memory_mib=MEMORY_MIB, dtb=tree) as session:
+    tree = blob(target, BASE + SIZE, half, BASE, half)
+    with boot(target, own_domain(target.board, "hello"), memory_mib=MEMORY_MIB, dtb=tree) as session:
         console = session.console
         console.expect("> ", SECONDS)
         console.send(SWITCH_INPUT)
@@ -47,20 +46,26 @@ def test_ram_lies_where_it_is_told_to(boot: Boot, xenarm: Hypervisor) -> None:
         session.wait_off(SECONDS)
 
 
+IMAGE_AT = 0  # stands for where the image lies
+WRONG = {
+    "too little": ((BASE, SIZE // 2), 1, "memory asks for 65536 KiB of xen,static-mem, 32768 KiB"),
+    "no page": ((BASE + 1, SIZE), 1, "xen,static-mem is not in whole pages"),
+    "no memory": ((0x1000_0000, SIZE), 1, "xen,static-mem is not in whole pages of the machine's memory"),
+    "cells": ((BASE, SIZE), 3, "xen,static-mem is malformed"),
+    "itself": ((BASE, SIZE // 2, BASE, SIZE // 2), 1, "xen,static-mem overlaps /chosen/hello: xen,static-mem"),
+    "image": ((IMAGE_AT, SIZE), 1, "xen,static-mem overlaps the hypervisor's image"),
+    "beyond 4 GiB": ((1, BASE, SIZE), 2, "xen,static-mem is not in whole pages of the machine's memory"),
+}
+ON_ARM32 = ("image", "itself", "beyond 4 GiB")
+
+
 @pytest.mark.parametrize(
-    ("words", "cells", "line"),
-    [
-        ((BASE, SIZE // 2), 1, "memory asks for 65536 KiB of xen,static-mem, 32768 KiB"),
-        ((BASE + 1, SIZE), 1, "xen,static-mem is not in whole pages"),
-        ((0x1000_0000, SIZE), 1, "xen,static-mem is not in whole pages of the machine's memory"),
-        ((BASE, SIZE), 3, "xen,static-mem is malformed"),
-        ((BASE, SIZE // 2, BASE, SIZE // 2), 1, "xen,static-mem overlaps /chosen/hello: xen,static-mem"),
-        ((0x4020_0000, SIZE), 1, "xen,static-mem overlaps the hypervisor's image"),
-    ],
-    ids=["too little", "no page", "no memory", "cells", "itself", "image"],
+    ("target", "case"), [*((FIRST_TARGET, case) for case in WRONG), *(("arm32", case) for case in ON_ARM32)], indirect=["target"]
 )
-def test_what_is_wrong_is_named(boot: Boot, xenarm: Hypervisor, words: tuple[int, ...], cells: int, line: str) -> None:
-    tree = blob(xenarm, *words, cells=cells)
-    with boot(xenarm, own_domain(DEFAULT_BOARD, "hello"), memory_mib=MEMORY_MIB, dtb=tree) as session:
+def test_what_is_wrong_is_named(boot: Boot, target: Hypervisor, case: str) -> None:
+    words, cells, line = WRONG[case]
+    page = image_at(target) & ~0xFFF
+    tree = blob(target, *(page if word == IMAGE_AT else word for word in words), cells=cells)
+    with boot(target, own_domain(target.board, "hello"), memory_mib=MEMORY_MIB, dtb=tree) as session:
         session.console.expect(f"hello does not start: /chosen/hello: {line}", SECONDS)
         session.wait_off(SECONDS)
