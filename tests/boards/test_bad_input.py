@@ -6,20 +6,18 @@ import re
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from boards import board
 from tests.boards import beacon
-from tests.conftest import Boot
+from tests.conftest import FIRST_TARGET, Boot, image_at, on_both_widths
 from xenarm.config import CONFIG
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor
 from xenarm.tools.layout import compose
-from xenarm.tools.machine import KIB, MIB, DomainSpec, Machine, ModuleKind, ModuleSpec
-from xenarm.tools.paths import DEFAULT_BOARD
+from xenarm.tools.machine import KIB, MIB, Architecture, DomainSpec, Machine, ModuleKind, ModuleSpec
 from xenarm.tools.run import debian_domain
 from xenarm.tools.session import Session
 
@@ -27,70 +25,81 @@ SECONDS = 60
 MACHINE_MIB = 512
 RAM_END = 0x4000_0000 + MACHINE_MIB * MIB
 
-Maker = Callable[[Path], DomainSpec]
+@dataclass(frozen=True)
+class Maker:
+    """Makes a domain that something is wrong with, for a hypervisor, out of files in a directory."""
 
+    directory: Path
+    hypervisor: Hypervisor
 
-def bad(directory: Path, **changes: object) -> DomainSpec:
-    """A sound domain with something changed."""
-    return replace(beacon.domain(directory, "bad"), **changes)  # type: ignore[arg-type]
+    @property
+    def architecture(self) -> Architecture:
+        return self.hypervisor.architecture
 
+    def domain(self, **changes: object) -> DomainSpec:
+        """A sound domain with something changed."""
+        return replace(beacon.domain(self.directory, "bad", self.architecture), **changes)  # type: ignore[arg-type]
 
-def with_module(directory: Path, **changes: object) -> DomainSpec:
-    """A domain whose kernel module is changed."""
-    return bad(directory, modules=(replace(beacon.kernel(directory, "bad"), **changes),))  # type: ignore[arg-type]
+    @property
+    def kernel(self) -> ModuleSpec:
+        return beacon.kernel(self.directory, "bad", self.architecture)
 
+    def with_module(self, **changes: object) -> DomainSpec:
+        """A domain whose kernel module is changed."""
+        return self.domain(modules=(replace(self.kernel, **changes),))  # type: ignore[arg-type]
 
-def with_kernel(directory: Path, data: bytes) -> DomainSpec:
-    """A domain whose kernel is some other file."""
-    path = directory / "other.Image"
-    path.write_bytes(data)
-    return bad(directory, modules=(ModuleSpec(ModuleKind.KERNEL, path),))
+    def with_kernel(self, data: bytes) -> DomainSpec:
+        """A domain whose kernel is some other file."""
+        path = self.directory / "other.Image"
+        path.write_bytes(data)
+        return self.domain(modules=(ModuleSpec(ModuleKind.KERNEL, path),))
 
+    def with_ramdisk(self, size: int, **changes: object) -> DomainSpec:
+        """A domain that also has a RAM disk."""
+        path = self.directory / "bad.cpio"
+        path.write_bytes(bytes(size))
+        ramdisk = replace(ModuleSpec(ModuleKind.RAMDISK, path), **changes)  # type: ignore[arg-type]
+        return self.domain(modules=(self.kernel, ramdisk))
 
-def with_ramdisk(directory: Path, size: int, **changes: object) -> DomainSpec:
-    """A domain that also has a RAM disk."""
-    path = directory / "bad.cpio"
-    path.write_bytes(bytes(size))
-    ramdisk = replace(ModuleSpec(ModuleKind.RAMDISK, path), **changes)  # type: ignore[arg-type]
-    return bad(directory, modules=(beacon.kernel(directory, "bad"), ramdisk))
+    def truncated_debian(self) -> DomainSpec:
+        """Debian's kernel without its last bytes: the header in front is whole, the file is not."""
+        data = debian_domain(architecture=self.architecture).modules[0].path.read_bytes()
+        return self.with_kernel(data[: len(data) - 64 * KIB])
 
-
-def truncated_debian(directory: Path) -> DomainSpec:
-    """Debian's kernel without its last bytes: the header in front is whole, the file is not."""
-    debian = debian_domain()
-    data = debian.modules[0].path.read_bytes()
-    return with_kernel(directory, data[: len(data) - 64 * KIB])
-
-
-def overlapping(directory: Path) -> DomainSpec:
-    """A RAM disk that runs into its own domain's kernel."""
-    domain = with_ramdisk(directory, 8192, claim=(0x5000_0000 - 4096, 8192))
-    kernel, ramdisk = domain.modules
-    return replace(domain, modules=(replace(kernel, address=0x5000_0000), ramdisk))
+    def overlapping(self) -> DomainSpec:
+        """A RAM disk that runs into its own domain's kernel."""
+        domain = self.with_ramdisk(8192, claim=(0x5000_0000 - 4096, 8192))
+        kernel, ramdisk = domain.modules
+        return replace(domain, modules=(replace(kernel, address=0x5000_0000), ramdisk))
 
 
 # What is wrong, the domain that has it, and what the line has to name beside the domain's node.
-CASES: dict[str, tuple[Maker, str]] = {
-    "module shorter than a header": (lambda d: with_kernel(d, beacon.image()[:40]), "reg"),
-    "module of no bytes": (lambda d: with_module(d, claim=(0x5000_0000, 0)), "reg"),
-    "truncated kernel": (truncated_debian, "reg"),
-    "kernel with a wrong magic": (lambda d: with_kernel(d, beacon.image(magic=b"ARMc")), "no arm64 Image"),
-    "kernel that is text": (lambda d: with_kernel(d, b"#!/bin/sh\necho no kernel at all\n" * 8), "no arm64 Image"),
-    "kernel that asks for absurd room": (lambda d: with_kernel(d, beacon.image(image_size=1 << 60)), "image"),
-    "modules overlap": (overlapping, "overlap"),
-    "module over the hypervisor": (lambda d: with_ramdisk(d, 8192, claim=(0x4020_0000, 0x1000)), "overlap"),
-    "module past the end of RAM": (lambda d: with_ramdisk(d, 8192, claim=(RAM_END - 4096, 8192)), "reg"),
-    "module where no RAM is": (lambda d: with_ramdisk(d, 8192, claim=(0x1_0000_0000_0000, 8192)), "reg"),
-    "module past the end of addresses": (lambda d: with_ramdisk(d, 8192, claim=(0xFFFF_FFFF_FFFF_F000, 8192)), "reg"),
-    "RAM disk larger than the domain": (lambda d: replace(with_ramdisk(d, 9 * MIB), memory_kib=8 * KIB), "memory"),
-    "more memory than there is": (lambda d: bad(d, memory_kib=MACHINE_MIB * KIB), "memory"),
-    "absurd memory": (lambda d: bad(d, memory_kib=(1 << 64) - 1), "memory"),
-    "no memory": (lambda d: bad(d, memory_kib=0), "memory"),
-    "more CPUs than there are": (lambda d: bad(d, cpus=3), "cpus"),
-    "absurd CPUs": (lambda d: bad(d, cpus=0xFFFF_FFFF), "cpus"),
-    "no CPUs": (lambda d: bad(d, cpus=0), "cpus"),
-    "no kernel": (lambda d: bad(d, modules=()), "multiboot,kernel"),
+CASES: dict[str, tuple[Callable[[Maker], DomainSpec], str]] = {
+    "module shorter than a header": (lambda m: m.with_kernel(beacon.image()[:40]), "reg"),
+    "module of no bytes": (lambda m: m.with_module(claim=(0x5000_0000, 0)), "reg"),
+    "truncated kernel": (Maker.truncated_debian, "reg"),
+    "kernel with a wrong magic": (lambda m: m.with_kernel(beacon.image(magic=b"ARMc")), "reg holds no"),
+    "kernel that is text": (lambda m: m.with_kernel(b"#!/bin/sh\necho no kernel at all\n" * 8), "reg holds no"),
+    "kernel that asks for absurd room": (lambda m: m.with_kernel(beacon.image(image_size=1 << 60)), "image"),
+    "modules overlap": (Maker.overlapping, "overlap"),
+    "module over the hypervisor": (lambda m: m.with_ramdisk(8192, claim=(image_at(m.hypervisor), 0x1000)), "overlap"),
+    "module past the end of RAM": (lambda m: m.with_ramdisk(8192, claim=(RAM_END - 4096, 8192)), "reg"),
+    "module where no RAM is": (lambda m: m.with_ramdisk(8192, claim=(0x1_0000_0000_0000, 8192)), "reg"),
+    "module past the end of addresses": (lambda m: m.with_ramdisk(8192, claim=(0xFFFF_FFFF_FFFF_F000, 8192)), "reg"),
+    "RAM disk larger than the domain": (lambda m: replace(m.with_ramdisk(9 * MIB), memory_kib=8 * KIB), "memory"),
+    "more memory than there is": (lambda m: m.domain(memory_kib=MACHINE_MIB * KIB), "memory"),
+    "absurd memory": (lambda m: m.domain(memory_kib=(1 << 64) - 1), "memory"),
+    "no memory": (lambda m: m.domain(memory_kib=0), "memory"),
+    "more CPUs than there are": (lambda m: m.domain(cpus=3), "cpus"),
+    "absurd CPUs": (lambda m: m.domain(cpus=0xFFFF_FFFF), "cpus"),
+    "no CPUs": (lambda m: m.domain(cpus=0), "cpus"),
+    "no kernel": (lambda m: m.domain(modules=()), "multiboot,kernel"),
 }
+ON_ARM32 = (
+    *("truncated kernel", "kernel that is text", "module over the hypervisor", "module where no RAM is", "module past the end of addresses"),
+    *("RAM disk larger than the domain", "absurd memory", "absurd CPUs"),
+)
+"""Where a width or the other kind of kernel could make a difference."""
 
 
 def complaints(session: Session) -> list[str]:
@@ -99,14 +108,15 @@ def complaints(session: Session) -> list[str]:
     return [line for line in lines if line.startswith("(xenarm)") and "/chosen/bad" in line]
 
 
-@pytest.mark.parametrize("bad_first", [True, False], ids=["first", "last"])
-@pytest.mark.parametrize("case", CASES)
-def test_a_bad_domain_is_named_and_the_good_one_runs(
-    boot: Boot, xenarm: Hypervisor, scratch: Path, case: str, bad_first: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("target", "case", "bad_first"),
+    [*((FIRST_TARGET, case, first) for case in CASES for first in (True, False)), *(("arm32", case, True) for case in ON_ARM32)],
+    indirect=["target"],
+)
+def test_a_bad_domain_is_named_and_the_good_one_runs(boot: Boot, target: Hypervisor, scratch: Path, case: str, bad_first: bool) -> None:
     maker, named = CASES[case]
-    domains = [maker(scratch), beacon.domain(scratch)]
-    with boot(xenarm, *(domains if bad_first else domains[::-1]), cpus=2, memory_mib=MACHINE_MIB) as session:
+    domains = [maker(Maker(scratch, target)), beacon.domain(scratch, architecture=target.architecture)]
+    with boot(target, *(domains if bad_first else domains[::-1]), cpus=2, memory_mib=MACHINE_MIB) as session:
         session.console.expect(beacon.TEXT, SECONDS)
         session.wait_off(SECONDS)
         lines = complaints(session)
@@ -115,7 +125,7 @@ def test_a_bad_domain_is_named_and_the_good_one_runs(
 
 
 def test_nothing_but_bad_domains_ends_the_machine(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
-    with boot(xenarm, bad(scratch, memory_kib=0), memory_mib=MACHINE_MIB) as session:
+    with boot(xenarm, Maker(scratch, xenarm).domain(memory_kib=0), memory_mib=MACHINE_MIB) as session:
         session.wait_off(SECONDS)
         assert len(complaints(session)) == 1
 
@@ -140,23 +150,28 @@ NO_GIC = {
 @pytest.mark.parametrize("name", NO_GIC)
 def test_an_interrupt_controller_that_is_not_to_be_had(boot: Boot, xenarm: Hypervisor, scratch: Path, name: str) -> None:
     gic, asked, says = NO_GIC[name]
-    domains = [bad(scratch, properties={"xenarm,gic-version": asked}), replace(beacon.domain(scratch), properties={"xenarm,gic-version": gic})]
+    domains = [Maker(scratch, xenarm).domain(properties={"xenarm,gic-version": asked}), replace(beacon.domain(scratch), properties={"xenarm,gic-version": gic})]
     with boot(xenarm, *domains, cpus=2, gic=gic, memory_mib=MACHINE_MIB) as session:
         session.console.expect(beacon.TEXT, SECONDS)
         session.wait_off(SECONDS)
         assert [line.split("xenarm,gic-version asks for ", 1)[-1] for line in complaints(session)] == [says]
 
 
+def sound(hypervisor: Hypervisor, directory: Path) -> DomainSpec:
+    return beacon.domain(directory, architecture=hypervisor.architecture)
+
+
 def sound_blob(hypervisor: Hypervisor, directory: Path) -> bytes:
     """A device tree that boots the beacon."""
-    machine = Machine(board(DEFAULT_BOARD), hypervisor.image, (beacon.domain(directory),), 1, MACHINE_MIB)
+    machine = Machine(hypervisor.machine, hypervisor.image, (sound(hypervisor, directory),), 1, MACHINE_MIB)
     return compose(machine).dtb
 
 
-def test_an_undamaged_blob_boots_the_same_way(boot: Boot, xenarm: Hypervisor, scratch: Path) -> None:
+@on_both_widths
+def test_an_undamaged_blob_boots_the_same_way(boot: Boot, target: Hypervisor, scratch: Path) -> None:
     """The way that the damaged ones are handed over is itself sound."""
-    blob = sound_blob(xenarm, scratch)
-    with boot(xenarm, beacon.domain(scratch), memory_mib=MACHINE_MIB, dtb=blob) as session:
+    blob = sound_blob(target, scratch)
+    with boot(target, sound(target, scratch), memory_mib=MACHINE_MIB, dtb=blob) as session:
         session.console.expect(beacon.TEXT, SECONDS)
         session.wait_off(SECONDS)
 
@@ -190,6 +205,7 @@ def future_version(blob: bytes) -> bytes:
     return blob[:20] + struct.pack(">II", 99, 99) + blob[28:]
 
 
+@on_both_widths
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -202,10 +218,10 @@ def future_version(blob: bytes) -> bytes:
     ],
 )
 def test_a_damaged_device_tree_is_one_line(
-    boot: Boot, xenarm: Hypervisor, scratch: Path, damage: Callable[[bytes], bytes], reason: str
+    boot: Boot, target: Hypervisor, scratch: Path, damage: Callable[[bytes], bytes], reason: str
 ) -> None:
-    blob = damage(sound_blob(xenarm, scratch))
-    with boot(xenarm, beacon.domain(scratch), memory_mib=MACHINE_MIB, dtb=blob) as session:
+    blob = damage(sound_blob(target, scratch))
+    with boot(target, sound(target, scratch), memory_mib=MACHINE_MIB, dtb=blob) as session:
         session.console.expect("device tree at .*\n", SECONDS)
         # It stops there: the CPU waits for ever, and nothing more is said.
         wait_for_standstill(session)
@@ -231,16 +247,17 @@ def with_property(hypervisor: Hypervisor, directory: Path, path: str, name: str,
     return tree.blob()
 
 
+@on_both_widths
 @pytest.mark.parametrize(
     ("name", "value"),
     [("memory", b"\0\0\0\1\0\0"), ("memory", b""), ("cpus", b"\0\0"), ("#address-cells", b"\0\0\0\x09")],
     ids=["memory of six bytes", "empty memory", "cpus of two bytes", "nine address cells"],
 )
 def test_a_malformed_property_is_named(
-    boot: Boot, xenarm: Hypervisor, scratch: Path, name: str, value: bytes
+    boot: Boot, target: Hypervisor, scratch: Path, name: str, value: bytes
 ) -> None:
-    blob = with_property(xenarm, scratch, "/chosen/good", name, value)
-    with boot(xenarm, beacon.domain(scratch), memory_mib=MACHINE_MIB, dtb=blob) as session:
+    blob = with_property(target, scratch, "/chosen/good", name, value)
+    with boot(target, sound(target, scratch), memory_mib=MACHINE_MIB, dtb=blob) as session:
         session.wait_off(SECONDS)
         lines = [line for line in session.console.text().split("\n") if "/chosen/good" in line]
         assert len(lines) == 1, lines
