@@ -7,7 +7,7 @@ from xenarm.arm.instructions import cpu_relax, mmio_read8, mmio_read16, mmio_rea
 from xenarm.arm.instructions import mmio_write8, mmio_write16, mmio_write32, mmio_write64
 from xenarm.arm.machine import arch_counter, arch_counter_hz, arch_machine_off, arch_machine_reset
 from xenarm.arm.mmu import dcache_clean_invalidate, icache_invalidate, image_size, image_start, mmu_map_device, mmu_map_ram, mmu_map_small_device
-from xenarm.arm.reach import ram_at, ram_run
+from xenarm.arm.reach import ram_write
 from xenarm.arm.vcpu import arch_vcpu_boot, arch_vcpu_stop, cpus_online, vcpu_assign, vcpus_left, vcpus_release
 from xenarm.arm.window import window_claim, window_pages_from
 from xenarm.arm.hw import page_zero
@@ -55,8 +55,7 @@ __all__ = [
     "mmu_map_small_device",
     "mmu_map_ram",
     "page_zero",
-    "ram_at",
-    "ram_run",
+    "ram_write",
     "this_vcpu",
     "vcpu_assign",
     "vcpus_left",

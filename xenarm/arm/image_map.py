@@ -13,18 +13,18 @@ IMAGE_START = linker_symbol("__image_start")
 BOOT_TABLES = linker_symbol("boot_tables")
 
 
-@fn
+@fn(inline=True)
 def image_pages() -> Slice[u64]:
     """The tables, one behind the other."""
     return Ptr[u64](usize(BOOT_TABLES) + IMAGE_TABLE * PAGE_SIZE).slice(IMAGE_TABLES * ENTRIES)
 
 
-@fn
+@fn(inline=True)
 def image_entry(virtual: usize) -> u64:
     """What maps an address in the image or its window."""
     return image_pages()[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT]
 
 
-@fn
+@fn(inline=True)
 def image_entry_set(virtual: usize, descriptor: u64) -> None:
     image_pages()[(virtual - usize(IMAGE_START)) >> PAGE_SHIFT] = descriptor

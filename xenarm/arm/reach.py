@@ -3,8 +3,8 @@
 from xenarm.config import CONFIG
 
 if CONFIG.ARM64:
-    from xenarm.arm64.reach import ram_at, ram_run
+    from xenarm.arm64.reach import ram_at, ram_run, ram_write
 else:
-    from xenarm.arm32.reach import ram_at, ram_run
+    from xenarm.arm32.reach import ram_at, ram_run, ram_write
 
-__all__ = ["ram_at", "ram_run"]
+__all__ = ["ram_at", "ram_run", "ram_write"]

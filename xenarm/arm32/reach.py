@@ -3,7 +3,7 @@
 Only guests' memory lies there. EL2 comes to it to clear it, to load it, and to read and write what a guest shares with it.
 """
 
-from freestanding import fn, linker_symbol, u64, usize
+from freestanding import Ptr, View, fn, linker_symbol, u8, u64, usize
 
 from xenarm.arm.cpu import cpu_index
 from xenarm.arm.image_map import image_entry, image_entry_set
@@ -11,7 +11,9 @@ from xenarm.arm.instructions import data_sync_inner, data_sync_inner_stores, ins
 from xenarm.arm.layout import DATA, Stage1Entry
 from xenarm.core.addresses import DIRECT_END, PAGE_SHIFT, PAGE_SIZE
 
-__all__ = ["ram_at", "ram_run"]
+__all__ = ["ram_at", "ram_run", "ram_write"]
+
+MAPS_MEMORY = True
 
 SHOWN = linker_symbol("__shown_start")
 PAGE = DATA | int(Stage1Entry(TABLE=True))
@@ -46,3 +48,15 @@ def ram_at(machine: u64) -> usize:
 def ram_run(machine: u64, size: u64) -> u64:
     """How much of a range `ram_at` its beginning shows: all of it, or what is left of the page."""
     return size if machine < DIRECT_END else min(size, PAGE_SIZE - (machine & OFFSET))
+
+
+@fn
+def ram_write(machine: u64, data: View[u8]) -> None:
+    """Copy data there."""
+    at = machine
+    rest = data
+    while len(rest) > 0:
+        run = usize(ram_run(at, u64(len(rest))))
+        Ptr[u8](ram_at(at)).slice(run).copy_from(rest[:run])
+        at += u64(run)
+        rest = rest[run:]

@@ -1,8 +1,8 @@
 """A domain's RAM: machine memory taken in pieces as large as can be, cleared, mapped where the guest has it, and written to."""
 
-from freestanding import Ptr, View, fn, u8, u64, usize
+from freestanding import View, fn, u8, u64, usize
 from xenarm.abi.layout import GUEST_RAM0_BASE, GUEST_RAM0_SIZE, GUEST_RAM1_BASE
-from xenarm.arch import arch_memory_clear, dcache_clean_invalidate, ram_at, ram_run
+from xenarm.arch import arch_memory_clear, dcache_clean_invalidate, ram_write
 from xenarm.arm.schedule import vcpu_breathe
 from xenarm.config import CONFIG
 from xenarm.core.addresses import GIB, KIB, MIB, PAGE_SIZE, GuestPhys, HostPhys
@@ -30,7 +30,6 @@ __all__ = [
     "ram1_size",
 ]
 
-MAPS_MEMORY = True
 AT_ONCE = 128 * KIB  # cleared, before others get their turn
 
 
@@ -170,11 +169,7 @@ def write_piece(piece: Piece, at: u64, data: View[u8]) -> u64:
     """The part of `data` that falls into a piece, `at` being inside it: how much that was."""
     size = min(u64(len(data)), piece.size - (at - piece.ipa))
     base = piece.base + (at - piece.ipa)
-    done = u64(0)
-    while done < size:
-        run = ram_run(base + done, size - done)
-        Ptr[u8](ram_at(base + done)).slice(usize(run)).copy_from(data[usize(done) : usize(done + run)])
-        done += run
+    ram_write(base, data[: usize(size)])
     dcache_clean_invalidate(HostPhys(base), size)
     return size
 
