@@ -121,7 +121,7 @@ def test_shared_memory_that_is_left_out(boot: Boot, variant: Callable[[dict[str,
     """No function of it is in the image, and a domain that asks for it is told so."""
     hypervisor = variant({"STATIC_SHM": "n"})
     assert not [name for name in symbols(hypervisor.image) if "shared_memory" in name or name == "plan_shared"]
-    domains = pair()
+    domains = pair(hypervisor)
     tree = machine_tree(hypervisor, domains)
     share(tree, "west", EAST_AT, SIZE)
     with boot(hypervisor, *domains, cpus=2, dtb=tree.blob()) as session:
@@ -155,8 +155,13 @@ def test_what_qemu_cannot_run_builds(variant: Callable[[dict[str, str]], Hypervi
     variant({"GIC_HW_TIMER_LINK": "y", "LOG_LEVEL_ERROR": "y"})
 
 
-def test_event_channels_that_are_off_leave_nothing(variant: Callable[[dict[str, str]], Hypervisor]) -> None:
-    with variant({"EVENT_CHANNELS": "n"}).image.with_suffix(".elf").open("rb") as stream:
+def test_event_channels_that_are_off_leave_nothing(boot: Boot, variant: Callable[[dict[str, str]], Hypervisor], scratch: Path) -> None:
+    """And a domain that asks for them starts without, which is said."""
+    hypervisor = variant({"EVENT_CHANNELS": "n"})
+    with boot(hypervisor, replace(beacon.domain(scratch), properties={"xen,enhanced": "enabled"})) as session:
+        session.console.expect(r"/chosen/good: xen,enhanced: this image has no event channels \(CONFIG_EVENT_CHANNELS\); it is ignored", 60)
+        session.console.expect(beacon.TEXT, 60)
+    with hypervisor.image.with_suffix(".elf").open("rb") as stream:
         symbols = ELFFile(stream).get_section_by_name(".symtab")
         assert symbols is not None
         names = [symbol.name for symbol in symbols.iter_symbols()]
