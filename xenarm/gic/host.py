@@ -21,6 +21,7 @@ from xenarm.gic.v2 import (
     v2_enable_spi,
     v2_end,
     v2_ends_split,
+    v2_groups,
     v2_init,
     v2_kick,
     v2_lists_control,
@@ -43,6 +44,7 @@ from xenarm.gic.v3 import (
     v3_enable_spi,
     v3_end,
     v3_ends_split,
+    v3_groups,
     v3_init,
     v3_kick,
     v3_lists_control,
@@ -68,6 +70,7 @@ __all__ = [
     "gic_enable_spi",
     "gic_end",
     "gic_ends_split",
+    "gic_groups",
     "gic_init",
     "gic_is_v3",
     "gic_kick",
@@ -267,6 +270,12 @@ def gic_lists_control(value: u32) -> None:
 def gic_lists_status() -> u32:
     """The same, with what it has counted."""
     return v3_lists_status() if CONFIG.GICV3 and gic_is_v3() else v2_lists_status()
+
+
+@fn
+def gic_groups() -> u32:
+    """Groups that the guest's CPU interface takes: bit 0 group 0, bit 1 group 1."""
+    return v3_groups() if CONFIG.GICV3 and gic_is_v3() else v2_groups()
 
 
 @fn

@@ -18,6 +18,7 @@ from xenarm.gic.version import vgic_is_v3
 __all__ = [
     "forget_requests",
     "free_index",
+    "latched",
     "lists_collect",
     "lists_index",
     "lists_known",
@@ -211,9 +212,17 @@ def own_list_sgi(v: Vcpu, sgi: u32, sender: u32) -> bool:
 
 
 @fn
+def latched(w: IrqWord, bit_index: u32) -> u32:
+    """What `pending` remembers of an interrupt that leaves a list register, pending there: not what its line says by itself, or it would still be
+    pending when that has fallen (IHI 0048B 4.3.7, IHI 0069 12.9, GICD_ISPENDR).
+    """
+    return u32(1) << bit_index & ~(w.level & ~w.edge)
+
+
+@fn
 def own_unlist(v: Vcpu, intid: u32, value: u32) -> None:
     """The pending state of a list register's value goes back to the vCPU's words."""
-    v.vgic.own.pending |= u32(1) << intid
+    v.vgic.own.pending |= latched(v.vgic.own, intid)
     if intid < SGIS:
         v.vgic.sgi_senders[intid] |= u8(1) << ((value >> CPUID_SHIFT) & 7)
 
@@ -337,7 +346,7 @@ def shared_strip(v: Vcpu, w: IrqWord, intid: u32, state: u32, keep: bool) -> Non
         return
     value = strip(v, index, state)
     if keep and value & LrState.PENDING != 0:
-        w.pending |= u32(1) << (intid & 31)
+        w.pending |= latched(w, intid & 31)
 
 
 @fn

@@ -9,8 +9,8 @@ from freestanding import ctz, fn, u32
 
 from xenarm.core.domain import Domain, Extra, Vcpu, vcpu_domain
 from xenarm.gic.controller import GIC
-from xenarm.gic.host import gic_ends_split, gic_lists_control, gic_lists_status, gic_read_lr, gic_write_lr
-from xenarm.gic.lists import free_index, own_list, own_ready, own_unlist, release, route_target, shared_list, shared_ready
+from xenarm.gic.host import gic_ends_split, gic_groups, gic_lists_control, gic_lists_status, gic_read_lr, gic_write_lr
+from xenarm.gic.lists import free_index, latched, own_list, own_ready, own_unlist, release, route_target, shared_list, shared_ready
 from xenarm.gic.registers import INTID_MASK, GichControl, LrState
 from xenarm.gic.state import SHARED_WORDS, IrqWord, VcpuTag
 
@@ -27,10 +27,13 @@ __all__ = [
 GROUP0 = 1
 GROUP1 = 2
 WORST_PRIORITY = 0xFF
+UNTAKEN = 0x100  # beside a priority: of a group that the guest's CPU interface does not take
 NOTHING = 0xFFFF_FFFF
 NO_LIST = 32
 TELL_SHORT = int(GichControl(UIE=True, NPIE=True))
 TELL_NONE_PENDING = int(GichControl(NPIE=True))
+GROUP0_ON, GROUP0_OFF = int(GichControl(GROUP0_ON=True)), int(GichControl(GROUP0_OFF=True))
+GROUP1_ON, GROUP1_OFF = int(GichControl(GROUP1_ON=True)), int(GichControl(GROUP1_OFF=True))
 TELL_ENDS = int(GichControl(LRENPIE=True))
 COUNT_SHIFT = 27
 EOI_COUNT = 31 << COUNT_SHIFT
@@ -93,22 +96,41 @@ def free_of_others(d: Domain, v: Vcpu, w: IrqWord, ready: u32) -> u32:
 
 
 @fn
-def most_urgent(d: Domain, v: Vcpu) -> tuple[u32, u32]:
-    """(intid, priority) of what should be listed next; NOTHING when all is."""
-    best, priority = best_of(v.vgic.own, own_ready(v) & ~v.vgic.listed, u32(0), u32(NOTHING), u32(WORST_PRIORITY))
+def of_groups(w: IrqWord, groups: u32) -> u32:
+    """A word's interrupts of some groups."""
+    return (~w.group1 if groups & GROUP0 != 0 else u32(0)) | (w.group1 if groups & GROUP1 != 0 else u32(0))
+
+
+@fn
+def most_urgent_of(d: Domain, v: Vcpu, groups: u32) -> tuple[u32, u32]:
+    """The same of some groups."""
+    own = v.vgic.own
+    best, priority = best_of(own, own_ready(v) & ~v.vgic.listed & of_groups(own, groups), u32(0), u32(NOTHING), u32(WORST_PRIORITY))
     for n in range(u32(SHARED_WORDS)):
         w = d.vgic.words[n]
-        ready = shared_ready(w)
+        ready = shared_ready(w) & of_groups(w, groups)
         if ready != 0:
             best, priority = best_of(w, free_of_others(d, v, w, ready), n * 32 + 32, best, priority)
     return best, priority
+
+
+@fn
+def most_urgent(d: Domain, v: Vcpu, groups: u32) -> tuple[u32, u32]:
+    """(intid, urgency) of what should be listed next; NOTHING when all is. What the guest's CPU interface does not take (`groups`) is less urgent than all
+    that it does: it must not keep the other group out (IHI 0069 4.7, ICC_IGRPEN<n>_EL1).
+    """
+    best, priority = most_urgent_of(d, v, groups)
+    if best != NOTHING or groups == GROUP0 | GROUP1:
+        return best, priority
+    best, priority = most_urgent_of(d, v, ~groups)
+    return best, priority + UNTAKEN
 
 
 # ---- room ---------------------------------------------------------------------------------------------------------------
 
 
 @fn
-def victim(v: Vcpu, priority: u32) -> u32:
+def victim(v: Vcpu, priority: u32, groups: u32) -> u32:
     """The list register to make room in: of the pending ones the least urgent, if it is less urgent than `priority`; where none is pending, of the
     active ones the least urgent. NO_LIST: there is none. What is linked to a physical interrupt stays: its end must reach the hardware."""
     pending, active = u32(NO_LIST), u32(NO_LIST)
@@ -121,6 +143,8 @@ def victim(v: Vcpu, priority: u32) -> u32:
             return index
         if value & LrState.MASK == LrState.PENDING:
             crowded = True
+            if groups & (GROUP1 if value & LrState.GROUP1 != 0 else u32(GROUP0)) == 0:
+                level += UNTAKEN >> 3
             if level > least:
                 least, pending = level, index
         elif value & LrState.HW == 0 and level >= idlest:
@@ -141,7 +165,7 @@ def put_back(d: Domain, v: Vcpu, index: u32) -> None:
         if intid < 32:
             own_unlist(v, intid, value)
         else:
-            w.pending |= bit
+            w.pending |= latched(w, intid & 31) & ~w.drop  # its line may have fallen, or it been cleared, on another CPU
     if value & LrState.ACTIVE != 0:
         w.active |= bit
         w.on &= ~bit
@@ -152,13 +176,14 @@ def put_back(d: Domain, v: Vcpu, index: u32) -> None:
 @fn
 def refill_one(d: Domain, v: Vcpu) -> bool:
     """List the most urgent interrupt there is; True when one was, and there may be more."""
-    intid, priority = most_urgent(d, v)
+    groups = gic_groups()
+    intid, priority = most_urgent(d, v, groups)
     if intid == NOTHING:
         v.vgic.short = False
         return False
     v.vgic.short = True
     if free_index(v) >= NO_LIST:
-        index = victim(v, priority)
+        index = victim(v, priority, groups)
         if index >= NO_LIST:
             return False
         put_back(d, v, index)
@@ -180,10 +205,18 @@ def lists_refill(v: Vcpu) -> None:
 
 
 @fn
+def tell_groups(groups: u32) -> u32:
+    """When the guest turns a group on that is off, or off one that is on, it is to be asked anew what is listed."""
+    first = GROUP0_OFF if groups & GROUP0 != 0 else u32(GROUP0_ON)
+    return first | (GROUP1_OFF if groups & GROUP1 != 0 else u32(GROUP1_ON))
+
+
+@fn
 def lists_tell(v: Vcpu, counted: u32) -> None:
     """Which maintenance interrupts there are to be."""
     control = GIC.lists_run | vcpu_domain(v).affinities.trap
     if v.vgic.short:
+        control |= tell_groups(gic_groups())
         control |= TELL_SHORT if GIC.list_registers > 1 else u32(TELL_NONE_PENDING)  # of a single one at most one is in use: UIE would never end
     if v.extra & Extra.SPILLED != 0:
         control |= TELL_ENDS

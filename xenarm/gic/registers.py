@@ -87,12 +87,18 @@ class GichControl(Bits, type=u32):
     UIE: bool = bits(1)  # underflow: none or one list register is in use
     LRENPIE: bool = bits(2)  # EOI_COUNT is not 0
     NPIE: bool = bits(3)  # no list register is pending
+    GROUP0_ON: bool = bits(4)  # VGrp0EIE: the guest's interface takes group 0
+    GROUP0_OFF: bool = bits(5)  # VGrp0DIE: it does not
+    GROUP1_ON: bool = bits(6)
+    GROUP1_OFF: bool = bits(7)
     EOI_COUNT: u32 = bits(31, 27)  # ends of what no list register holds
 
 
 class GichMachineControl(Bits, type=u32):
     """GICH_VMCR, and in the same places ICH_VMCR_EL2: what the guest has stored to its CPU interface."""
 
+    GROUP0: bool = bits(0)  # GICC_CTLR.EnableGrp0, ICC_IGRPEN0_EL1
+    GROUP1: bool = bits(1)
     SPLIT_ENDS: bool = bits(9)  # GICC_CTLR.EOImode
 
 

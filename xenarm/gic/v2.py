@@ -52,6 +52,7 @@ __all__ = [
     "v2_enable_spi",
     "v2_end",
     "v2_ends_split",
+    "v2_groups",
     "v2_init",
     "v2_kick",
     "v2_lists_control",
@@ -72,6 +73,7 @@ __all__ = [
 CONTROL_RUN = int(GiccControl(ENABLE=True, EOIMODE=True))
 HCR_RUN = int(GichControl(EN=True))
 SPLIT_ENDS = int(GichMachineControl(SPLIT_ENDS=True))
+GROUPS = int(GichMachineControl(GROUP0=True, GROUP1=True))
 DISTRIBUTOR_ENABLE = 1
 OTHERS = 1 << 24
 ALIASED = 64 * KIB
@@ -183,7 +185,12 @@ def v2_lists_status() -> u32:
     return gich_read(Gich.HCR)
 
 
-@fn(inline=True)
+@fn
+def v2_groups() -> u32:
+    return gich_read(Gich.VMCR) & GROUPS
+
+
+@fn
 def v2_ends_split() -> bool:
     return gich_read(Gich.VMCR) & SPLIT_ENDS != 0
 

@@ -83,6 +83,7 @@ __all__ = [
     "v3_find",
     "v3_end",
     "v3_ends_split",
+    "v3_groups",
     "v3_init",
     "v3_kick",
     "v3_lists_control",
@@ -116,6 +117,7 @@ REDISTRIBUTOR_RWP = 1 << 3
 HCR_RUN = int(GichControl(EN=True)) | int(IchControl(TDIR=True))
 HCR_RUN_COMMON = int(GichControl(EN=True)) | int(IchControl(TC=True))  # where ICC_DIR_EL1 does not trap by itself
 SPLIT_ENDS = int(GichMachineControl(SPLIT_ENDS=True))
+GROUPS = int(GichMachineControl(GROUP0=True, GROUP1=True))
 EOIMODE = int(IccControl(EOIMODE=True))
 OVERRIDES = int(Hcr(FMO=True, IMO=True, AMO=True))
 SYSTEM_REGISTERS_ON = 1  # SRE
@@ -591,6 +593,11 @@ def v3_lists_status() -> u32:
 def v3_takes_affinity3() -> bool:
     """Whether the virtual CPU interface has affinity 3 in its SGIs."""
     return IchType.from_raw(read_ich_vtr()).A3V
+
+
+@fn
+def v3_groups() -> u32:
+    return truncate(u32, read_ich_vmcr()) & GROUPS
 
 
 @fn(inline=True)
