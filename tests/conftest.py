@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests import of_board
-from xenarm.tools import build, doctor
+from xenarm.tools import build, doctor, kconfig
 from xenarm.tools.hypervisor import Hypervisor, debian_xen, ours
 from xenarm.tools.layout import compose
 from xenarm.tools.machine import DomainSpec, Machine
@@ -46,6 +46,7 @@ on_first_target = pytest.mark.parametrize("target", [FIRST_TARGET], indirect=Tru
 """For what need not be shown on each."""
 on_both_widths = pytest.mark.parametrize("target", [FIRST_TARGET, "arm32"], indirect=True)
 """For what the interrupt controller has no part in."""
+MOST_VCPUS = 512
 Boot = Callable[..., AbstractContextManager[Session]]
 
 
@@ -88,6 +89,15 @@ def built_board(request: pytest.FixtureRequest) -> str:
 def xenarm(built_board: str) -> Hypervisor:
     """Our image."""
     return ours(built_board)
+
+
+@pytest.fixture(scope="session")
+def xenarm_many(xenarm: Hypervisor, tmp_path_factory: pytest.TempPathFactory) -> Hypervisor:
+    """Our image for as many vCPUs as Kconfig allows, its configuration beside it."""
+    room = tmp_path_factory.mktemp("many")
+    kconfig.changed(DEFAULT_BOARD, {"MAX_DOMAIN_CPUS": str(MOST_VCPUS), "MAX_VCPUS": str(MOST_VCPUS)}, room / "config")
+    build.compile_job(DEFAULT_BOARD, build.Job(build.HYPERVISOR, room / "xenarm"), room / "config")
+    return replace(xenarm, image=room / "xenarm")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ BOARD32 = "qemu-virt-arm32"
 LANGUAGE = ("bench", "engines", "freestanding")
 IMAGES = {
     "xenarm": DEFAULT_BOARD,
+    "xenarm_many": DEFAULT_BOARD,
     "built_board": DEFAULT_BOARD,
     "hypervisor": DEFAULT_BOARD,
     "xen": DEFAULT_BOARD,
