@@ -9,15 +9,16 @@ import pytest
 
 from boards import board
 from tests.boards.assembly import assemble
+from tests.boards.test_debian import ask, power_off, shell
 from tests.boards.trees import debian_tree
 from tests.conftest import BOARD32
 from xenarm.tools import build, kconfig, qemu
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import Hypervisor, ours
 from xenarm.tools.layout import Layout, compose
-from xenarm.tools.machine import DomainSpec, Machine
+from xenarm.tools.machine import Architecture, DomainSpec, Machine
 from xenarm.tools.paths import board_dir
-from xenarm.tools.run import own_domain
+from xenarm.tools.run import debian_domain, own_domain
 from xenarm.tools.session import Session, booted
 
 SECONDS = 60
@@ -147,3 +148,15 @@ def test_midway_turns_off(vexpress: Hypervisor, hello: DomainSpec) -> None:
         session.console.expect("hello> $", SECONDS)
         session.console.send("off\r")
         session.wait_off(SECONDS)
+
+
+@pytest.mark.parametrize(("name", "cpus"), [("vexpress-a15", 2), ("midway", 4)])
+def test_debian_boots(vexpress: Hypervisor, name: str, cpus: int) -> None:
+    """On all of a board's CPUs, each of which sleeps by its timer and wakes; it turns the board off."""
+    made = compose(Machine(board(name), vexpress.image, (debian_domain(cpus, architecture=Architecture.ARM32),), cpus, 1024))
+    with booted(made, f"{name}-debian") as session:
+        console = shell(session, vexpress)
+        ask(console, "nproc; uname -m", rf"\n{cpus}\r\narmv7l\r")
+        for cpu in range(cpus):
+            ask(console, f"taskset -c {cpu} sleep 0.2 && echo wo''ken", "woken")
+        power_off(session, vexpress)
