@@ -1,4 +1,4 @@
-"""Renesas' Lager with an R-Car H2. RAM starts at 1 GiB; the second bank is beyond what HYP mode maps.
+"""Renesas' Lager with an R-Car H2. RAM starts at 1 GiB; a second bank, beyond 4 GiB, is for guests alone.
 
 The board's switch SW8.7 says which cluster boots: the CPUs of that one come first, and are domains' own unless they ask for others.
 """

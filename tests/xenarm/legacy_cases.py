@@ -16,7 +16,7 @@ from tests.xenarm.test_vgic import SPI, TIMER, enable, priority, read, target, w
 from tests.xenarm.trees import compile_source
 from xenarm.abi.layout import GUEST_GICC_BASE, GUEST_GICD_BASE
 from xenarm.arm import instructions
-from xenarm.arm.short import DONE, NOT_HERE, SHORT_SYNC, WORD_ACCESS, WRITE
+from xenarm.arm.short import DONE, NOT_HERE, SHORT_SYNC, WORD_ACCESS, WRITE, send_v3
 from xenarm.arm.traps import trap_sync
 from xenarm.arm64 import registers
 from xenarm.arm64.guest_sysregs import id_register, sysreg_access
@@ -30,7 +30,7 @@ from xenarm.core.result import Result
 from xenarm.gic import registers3
 from xenarm.gic.context import vgic_finished, vgic_load_v3, vgic_quiet_v3, vgic_save_v3
 from xenarm.gic.controller import GIC
-from xenarm.gic.host import gic_cpu_init
+from xenarm.gic.host import gic_cpu_init, gic_groups
 from xenarm.gic.registers import Gicc, Gicd, ListRegister, LrState
 from xenarm.gic.v3 import memory_mapped_possible
 from xenarm.gic.version import vgic_is_v3
@@ -70,7 +70,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     monkeypatch.setattr(registers, "MODEL", found)
     monkeypatch.setattr(registers3, "MODEL", found)
     yield found
-    GIC.v3, GIC.legacy, GIC.gicv = False, False, type(GIC.gicv)(0)
+    GIC.v3, GIC.legacy, GIC.gicv, GIC.sre_open = False, False, type(GIC.gicv)(0), False
 
 
 class Fixed(dict[str, int]):
@@ -78,6 +78,17 @@ class Fixed(dict[str, int]):
 
     def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]
         return 7 if name == "icc_sre_el1" else super().get(name, default)
+
+
+class Untrapped(dict[str, int]):
+    """ICC_SRE_EL2.Enable is RAO/WI, and ICC_SRE_EL1.SRE is or is not."""
+
+    fixed = False
+
+    def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]
+        if name == "icc_sre_el1" and self.fixed:
+            return 7
+        return super().get(name, default) | (8 if name == "icc_sre_el2" else 0)
 
 
 TREES = {
@@ -106,6 +117,17 @@ def test_each_cpu_is_asked(monkeypatch: pytest.MonkeyPatch, system: dict[str, in
         monkeypatch.setattr(registers, "MODEL", Fixed(system))
         monkeypatch.setattr(registers3, "MODEL", registers.MODEL)
     assert gic_cpu_init(1) == Result.OK and GIC.legacy != fixed
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_cpu_that_does_not_trap_sre_is_remembered(monkeypatch: pytest.MonkeyPatch, system: dict[str, int], fixed: bool) -> None:
+    assert start(monkeypatch, tree(f"{ONE_REGION}, {LEGACY}"), Controller({FIRST: 0})) == Result.OK
+    assert gic_cpu_init(0) == Result.OK and not GIC.sre_open
+    model = Untrapped(system)
+    model.fixed = fixed
+    monkeypatch.setattr(registers, "MODEL", model)
+    monkeypatch.setattr(registers3, "MODEL", model)
+    assert gic_cpu_init(1) == Result.OK and GIC.sre_open != fixed
 
 
 def test_sre_is_clear_only_while_interrupts_are_routed_to_el2(m: Machine) -> None:
@@ -344,6 +366,34 @@ def test_a_cpu_turns_to_a_guest_of_the_other_version_and_back(m: Machine) -> Non
     assert interface.load(Gicc.CTLR) == control and interface.load(Gicc.BPR) == 4 and interface.load(ABPR) == 5
 
 
+def test_who_has_turned_system_registers_off_leaves_them_to_the_next(m: Machine) -> None:
+    """Where a guest's store to ICC_SRE_EL1 does not trap. Its own next life has them too."""
+    interface, other = gicv(m), SLOTS[m.vcpus[-1].number + 4].vcpu
+    m.play(0)
+    vgic_save_v3(m.vcpus[0])
+    GIC.sre_open = True
+    try:
+        other.vmcr, other.vgic.control, other.vgic.lr_used = 2 | FIQ_EN, 1, 0
+        interface.sre = 0
+        vgic_load_v3(other)
+        assert interface.sre == 1
+        interface.sre = 0
+        other.domain = m.domain
+        other.domain.gic_v3 = True
+        vgic_vcpu_reset(other)
+        assert interface.sre == 1
+    finally:
+        GIC.sre_open, other.domain = False, None
+
+
+def test_groups_are_the_guests_last_word(m: Machine) -> None:
+    """Its store to GICV_CTLR is waited for."""
+    driver(m)
+    for groups in (GROUP0, GROUP1, GROUP0 | GROUP1):
+        gicv(m).store(Gicc.CTLR, groups)
+        assert gic_groups() == groups
+
+
 def test_group_0_is_no_fiq_for_who_did_not_ask(m: Machine) -> None:
     """VFIQEn is one under system registers: ICH_VMCR_EL2 is loaded when they are off, and saved before they are on."""
     driver(m)
@@ -415,6 +465,7 @@ def test_there_are_no_system_registers(m: Machine) -> None:
     """Not in the identification registers, and undefined where they trap; a GICv3's domain beside it has them."""
     v, other = m.vcpus[0], SLOTS[m.vcpus[-1].number + 4].vcpu
     m.play(0)
+    assert [send_v3(v, to, 1) for to in (1, 2, 1 << (int(v.id) + 16))] == [NOT_HERE] * 3
     assert (id_register(v, 4 * 8) >> 24 & 0xF, aarch32_id(v, 9) >> 28) == (0, 0)
     assert (id_register(other, 4 * 8) >> 24 & 0xF, aarch32_id(other, 9) >> 28) == (1, 1)
     for crn, crm, op2 in ((12, 11, 1), (12, 11, 3), (12, 11, 5), (12, 11, 6), (12, 11, 7), (12, 12, 4), (4, 6, 0)):

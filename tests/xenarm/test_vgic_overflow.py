@@ -287,8 +287,6 @@ def test_the_trap_that_the_cpu_has(monkeypatch: pytest.MonkeyPatch, alone: bool)
         assert m.bus.interfaces[0].hcr == 1 | (1 << 14 if alone else 1 << 10)
 
 
-
-
 # ---- groups and lines -------------------------------------------------------------------------------------------------
 
 BOTH_GROUPS, GROUP1_ALONE = 3, 2
@@ -302,7 +300,8 @@ def group_1_has_the_least_urgent(m: Machine) -> None:
 
 def takes(m: Machine, groups: int) -> None:
     """The guest stores to its CPU interface."""
-    m.bus.interfaces[0].vmcr = groups
+    interface = m.bus.interfaces[0]
+    interface.vmcr = interface.vmcr & ~BOTH_GROUPS | groups
     m.settle()
 
 

@@ -377,7 +377,7 @@ def short_sgi_v3(v: Vcpu, esr: u64) -> u64:
 def send_v3(v: Vcpu, to: u64, sgi: u32) -> u64:
     if to == v.vgic.sgi_self:
         return DONE if short_raise_v3(v, sgi, 0) else u64(NOT_HERE)
-    if not (names_near(v, to) if CONFIG.MPIDR_LEVELS else names_one(to)):
+    if not (names_near(v, to) if CONFIG.MPIDR_LEVELS or CONFIG.GICV2_ON_V3 else names_one(to)):
         return NOT_HERE
     return short_post_v3(v, ctz(to), sgi | LrState.PENDING)
 

@@ -53,6 +53,7 @@ class Gic(Struct):
     patience: u32  # looks at what other CPUs are to do for one load of a guest
     active_registers: u32  # a GICv3's ICH_AP0R<n>_EL2, and as many ICH_AP1R<n>_EL2
     v3: bool
+    sre_open: bool  # on some CPU a guest can clear ICC_SRE_EL1.SRE by itself
     legacy: bool  # every CPU of a GICv3 lets a guest's accesses be by memory (ICC_SRE_EL1.SRE clear)
 
 

@@ -37,6 +37,7 @@ from xenarm.gic.v2 import (
 from xenarm.gic.v3 import (
     v3_acknowledge,
     v3_by_memory,
+    v3_by_registers,
     v3_compatible,
     v3_cpu_init,
     v3_deactivate,
@@ -64,6 +65,7 @@ __all__ = [
     "NO_GIC",
     "gic_acknowledge",
     "gic_by_memory",
+    "gic_by_registers",
     "gic_cpu_init",
     "gic_deactivate",
     "gic_drop",
@@ -288,6 +290,12 @@ def gic_ends_split() -> bool:
 def gic_by_memory() -> None:
     """This CPU's virtual interface is for a guest that sees a GICv2, on a GICv3."""
     v3_by_memory()
+
+
+@fn
+def gic_by_registers() -> None:
+    """By system registers again, where a guest may have turned them off."""
+    v3_by_registers()
 
 
 @fn

@@ -214,7 +214,7 @@ def own_list_sgi(v: Vcpu, sgi: u32, sender: u32) -> bool:
 @fn
 def latched(w: IrqWord, bit_index: u32) -> u32:
     """What `pending` remembers of an interrupt that leaves a list register, pending there: not what its line says by itself, or it would still be
-    pending when that has fallen (IHI 0048B 4.3.7, IHI 0069 12.9, GICD_ISPENDR).
+    pending when that has fallen (IHI 0048B 4.3.7, IHI 0069 12.9, GICD_ISPENDR). What ISPENDR has set beside a line that is high goes with it.
     """
     return u32(1) << bit_index & ~(w.level & ~w.edge)
 

@@ -45,6 +45,7 @@ from xenarm.gic.registers3 import (
     IchType,
     read_icc_iar1,
     read_icc_sre_el1,
+    read_icc_sre_el2,
     read_ich_ap0r,
     read_ich_ap1r,
     read_ich_eisr,
@@ -75,6 +76,7 @@ __all__ = [
     "ich_lr",
     "v3_acknowledge",
     "v3_by_memory",
+    "v3_by_registers",
     "v3_compatible",
     "v3_cpu_init",
     "v3_deactivate",
@@ -122,6 +124,7 @@ EOIMODE = int(IccControl(EOIMODE=True))
 OVERRIDES = int(Hcr(FMO=True, IMO=True, AMO=True))
 SYSTEM_REGISTERS_ON = 1  # SRE
 MEMORY_MAPPED = 0
+ENABLE = 8  # of ICC_SRE_EL2
 SYSTEM_REGISTERS = 7  # ICC_SRE_EL1 and _EL2: SRE, DFB, DIB. EL2's Enable stays clear: EL1's accesses to ICC_SRE_EL1 trap
 CHILDREN_ASLEEP = int(GicrWaker(CHILDREN_ASLEEP=True))
 PROCESSOR_SLEEP = int(GicrWaker(PROCESSOR_SLEEP=True))
@@ -385,12 +388,23 @@ def memory_mapped_possible() -> bool:
     instruction_sync()
     write_icc_sre_el1(MEMORY_MAPPED)
     instruction_sync()
-    possible = memory_mapped()
+    possible = read_icc_sre_el1() & SYSTEM_REGISTERS_ON == 0
     write_icc_sre_el1(SYSTEM_REGISTERS)
     instruction_sync()
     write_hcr_el2(hcr)
     instruction_sync()
     return possible
+
+
+@fn
+def note_system_registers() -> None:
+    """What a guest on this CPU may do about ICC_SRE_EL1.SRE: that EL2's Enable is fixed too is allowed where EL2's SRE is (ICC_SRE_EL2)."""
+    untrapped = read_icc_sre_el2() & ENABLE != 0
+    if CONFIG.GICV2_ON_V3 or untrapped:
+        if not memory_mapped_possible():
+            GIC.legacy = False
+        elif untrapped:
+            GIC.sre_open = True
 
 
 @fn
@@ -406,8 +420,7 @@ def v3_cpu_init(cpu: u32) -> Result:
     instruction_sync()
     write_icc_sre_el1(SYSTEM_REGISTERS)
     instruction_sync()
-    if CONFIG.GICV2_ON_V3 and not memory_mapped_possible():
-        GIC.legacy = False
+    note_system_registers()
     write_icc_pmr(PRIORITY_MASK_ALL)
     write_icc_bpr1(0)
     write_icc_ctlr(EOIMODE)
@@ -496,6 +509,12 @@ def interface_choose(how: u64) -> None:
 def v3_by_memory() -> None:
     """The guest that this CPU has begins with what every GICv2 has, whatever it did to ICC_SRE_EL1: EL2's Enable may be fixed too, and then that does not trap."""
     interface_choose(MEMORY_MAPPED)
+
+
+@fn
+def v3_by_registers() -> None:
+    """The reverse, for a guest with system registers after one that has done without, or has turned them off."""
+    interface_choose(SYSTEM_REGISTERS)
 
 
 @fn(inline=True)
@@ -597,6 +616,7 @@ def v3_takes_affinity3() -> bool:
 
 @fn
 def v3_groups() -> u32:
+    stores_seen()
     return truncate(u32, read_ich_vmcr()) & GROUPS
 
 
@@ -639,6 +659,8 @@ def v3_save_interface(v: Vcpu) -> None:
 def v3_load_interface(v: Vcpu) -> None:
     if CONFIG.GICV2_ON_V3 and v.vgic.legacy:
         interface_choose(MEMORY_MAPPED)
+    elif GIC.sre_open:
+        v3_by_registers()
     write_ich_vmcr(v.vmcr)
     for n in range(GIC.active_registers):
         write_ich_ap0r(n, u64(v.vgic.active0[n]))

@@ -19,7 +19,7 @@ from xenarm.core.sched.scheduler import sched_allow, sched_claim, sched_claimed,
 from xenarm.core.sched.state import STOP_WAITS
 from xenarm.core.trace import trace_kick, trace_kicks, trace_on_schedule, trace_wake
 from xenarm.gic.controller import GIC, PPI_VIRTUAL_TIMER
-from xenarm.gic.host import gic_by_memory, gic_kick, gic_lists_control, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
+from xenarm.gic.host import gic_by_memory, gic_by_registers, gic_kick, gic_lists_control, gic_lists_ended, gic_lists_reset, gic_lists_status, gic_read_lr, gic_write_lr
 from xenarm.gic.lists import (
     forget_requests,
     lists_collect,
@@ -74,6 +74,7 @@ __all__ = [
 
 WAKER_ASLEEP = int(GicrWaker(PROCESSOR_SLEEP=True, CHILDREN_ASLEEP=True))
 CPUID_SHIFT = 10
+NO_SGI = 0xFFFF_FFFF_FFFF_FFFF
 
 
 # ---- state ------------------------------------------------------------------------------------------------------------
@@ -140,7 +141,9 @@ def vgic_vcpu_forget(v: Vcpu) -> None:
 
 @fn
 def sgi_to_self(v: Vcpu) -> u64:
-    """ICC_SGI1R_EL1, or the target list of GICD_SGIR, for an SGI 0 to the vCPU alone."""
+    """ICC_SGI1R_EL1, or the target list of GICD_SGIR, for an SGI 0 to the vCPU alone. A GICv2's on a GICv3 sends by neither of the short ways."""
+    if CONFIG.GICV2_ON_V3 and v.vgic.legacy:
+        return NO_SGI
     if CONFIG.GICV3 and vcpu_vgic_is_v3(v):
         return sgi_target(affinity_of(vcpu_domain(v).affinities, v.id))
     return u64(1) << (v.id + SGIR_TARGETS_SHIFT)
@@ -163,6 +166,8 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     """
     if CONFIG.GICV2_ON_V3 and v.vgic.legacy:
         gic_by_memory()
+    elif CONFIG.GICV3 and GIC.sre_open:
+        gic_by_registers()
     gic_lists_reset()
     own_word_reset(v)
     v.vgic.listed = 0
@@ -170,7 +175,7 @@ def vgic_vcpu_reset(v: Vcpu) -> None:
     v.vgic.lr_shared = 0
     v.vgic.short = False
     v.vgic.control = GIC.lists_run
-    v.vgic.near = (1 << SHORT_TARGETS) - 1
+    v.vgic.near = 0 if CONFIG.GICV2_ON_V3 and v.vgic.legacy else u64(1 << SHORT_TARGETS) - 1
     if CONFIG.MPIDR_LEVELS and vcpu_domain(v).affinities.levels:
         levels_reset(v, vcpu_domain(v).affinities)
     v.extra &= ~u32(Extra.SPILLED)

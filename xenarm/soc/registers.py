@@ -58,7 +58,7 @@ def bits_clear(register: u64, mask: u32) -> None:
 
 @fn
 def pause(milliseconds: u64) -> None:
-    """Let at least so much time pass. Boot only."""
+    """Let at least so much time pass: as CPUs start, and as the machine ends."""
     end = read_cntpct_el0() + read_cntfrq_el0() * milliseconds // 1000 + 1
     while read_cntpct_el0() < end:
         instruction_sync()

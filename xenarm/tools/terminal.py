@@ -169,6 +169,7 @@ class Terminal:
         self.screen = screen
         self.log = log
         self.keys = keys
+        self.taken = ""  # what was last said of another program that has the line
         self.again = again
         self.port: Port | None = None
         self.escaped = False
@@ -200,6 +201,12 @@ class Terminal:
         """Try to get the line back."""
         try:
             self.port = self.connect()
+        except LineTaken as error:
+            if str(error) != self.taken:
+                self.taken = str(error)
+                self.say(self.taken)
+            self.wait(RETRY_SECONDS)
+            return
         except (OSError, ValueError):  # pyserial's own errors among them
             self.wait(RETRY_SECONDS)
             return

@@ -15,7 +15,7 @@ from xenarm.core import memory
 from xenarm.core.addresses import MACHINE_END, HostPhys, machine_has_device
 from xenarm.core.log import LOG, LOG_RING, RING_SIZE
 from xenarm.core.memory import MEMORY, ClaimKind
-from xenarm.core.plan import plan_bootargs, plan_cpus, plan_ends, plan_modules
+from xenarm.core.plan import plan_affinities, plan_bootargs, plan_cpus, plan_ends, plan_modules
 from xenarm.core.plan_gic import plan_gic
 from xenarm.core.plan_memory import plan_layout, plan_memory, plan_tables
 from xenarm.core.plan_state import Plan
@@ -496,6 +496,7 @@ def check_domains(fdt: Fdt, report: Report) -> None:
             and plan_tables(fdt, plan)
             and plan_modules(fdt, plan)
             and plan_bootargs(fdt, plan)
+            and (not plan.special or plan_affinities(fdt, plan))
             and plan_ends(fdt, plan)
         )
         for line in lines:
@@ -544,8 +545,10 @@ def examine(blob: bytes, place: Place | None = None) -> Report:
     if place is not None:
         check_load_address(place, report)
     check_console(HOST, report)
+    machine = GIC.v3, GIC.legacy, GIC.gicv  # this process's own, when it has a machine
     check_gic(HOST, report)
     check_timer(HOST, report)
     check_cpus(HOST, report)
     check_domains(HOST, report)
+    GIC.v3, GIC.legacy, GIC.gicv = machine
     return report
