@@ -175,23 +175,35 @@ def test_a_legacy_header_is_as_u_boots_header_file_has_it() -> None:
     assert data[24:28] == zlib.crc32(b"abc").to_bytes(4, "big") and data[32:36] == b"name" and data[64:] == b"abc"
 
 
-@pytest.mark.parametrize("name", sorted(board.name for board in BOARDS.values() if not board.qemu))
-def test_a_board_without_qemu_gets_its_files(tmp_path: Path, name: str) -> None:
-    """The image where the board's loader puts it, everything else in the same bank of its tree's memory."""
+@pytest.mark.parametrize("name", sorted(board.name for board in BOARDS.values() if board.tree))
+def test_a_board_with_a_tree_of_its_own_gets_its_files(tmp_path: Path, name: str) -> None:
+    """The image where the board's loader puts it, everything else in the same bank of its tree's memory, and all CPUs; whether QEMU has a model of it too or not."""
     made(tmp_path)
     if board_named(name).architecture is Architecture.ARM32:
         zimage = bytearray(4096)
         struct.pack_into("<I", zimage, 36, 0x016F_2818)
         (tmp_path / "alpha.Image").write_bytes(zimage)
     deployment = plan.find(str(tmp_path / "x.toml"))
-    layout = compose(replace(plan.machine_for(deployment, name), hypervisor=tmp_path / "hypervisor"))
+    layout = compose(replace(plan.machine_for(deployment, name, hardware=True), hypervisor=tmp_path / "hypervisor"))
     written = {path.name for path in image.write_all(tmp_path / "out", deployment, layout, None)}
     address = board_named(name).hardware.load_address
     assert layout.hypervisor.base == address and ("xenarm.uimg" in written) == (address < 1 << 32)
     said = listed(tmp_path / "out" / "xenarm.itb")
     assert f"Load Address: {address:#010x}" in said or f"Load Address: {address:08x}" in said
     tree = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", "-q", str(tmp_path / "out/host.dtb")], capture_output=True, text=True, check=True, timeout=100).stdout
+    assert len(re.findall(r"^\t\tcpu@", tree, re.MULTILINE)) == board_named(name).max_cpus
     assert 'compatible = "xen,domain"' in tree and tree.count('"multiboot,module') + tree.count("multiboot,module") >= 3
+
+
+def test_what_is_said_of_an_emulated_machine_is_of_that_alone(tmp_path: Path) -> None:
+    """QEMU's model gets the CPUs and the memory; the board's files are for those that the board has."""
+    made(tmp_path)
+    (tmp_path / "x.toml").write_text('[machine]\ncpus = 3\nmemory = "1 GiB"\n' + TEXT)
+    deployment = plan.find(str(tmp_path / "x.toml"))
+    emulated, own = (plan.machine_for(deployment, "zcu102", hardware=hardware) for hardware in (False, True))
+    assert (emulated.cpus, emulated.memory_mib, own.cpus, own.memory_mib) == (3, 1024, 4, 4096)
+    with pytest.raises(ToolError, match="machine.memory is for emulated machines, and arndale is none: leave the line out"):
+        plan.machine_for(deployment, "arndale", hardware=True)
 
 
 def test_two_checkouts_make_the_same_bytes(built_board: str, tmp_path: Path) -> None:

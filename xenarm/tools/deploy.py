@@ -22,11 +22,11 @@ def build_guests(deployment: Deployment, board: str, only_missing: bool) -> None
             build.build_guest(guest_board, guest)
 
 
-def composed(deployment: Deployment, board: str, may_build: bool = True) -> Layout:
-    """Everything checked, built, and placed."""
+def composed(deployment: Deployment, board: str, may_build: bool = True, hardware: bool = False) -> Layout:
+    """Everything checked, built, and placed: for QEMU's machine, or with `hardware` for the board itself where there is one."""
     board_named(board)
     doctor.provide("run")
-    machine = plan.machine_for(deployment, board)
+    machine = plan.machine_for(deployment, board, hardware)
     if may_build:
         build.build(board, ())
     build_guests(deployment, board, only_missing=not may_build)
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     arguments = parser.parse_args()
     deployment = plan.find(arguments.deploy)
-    layout = composed(deployment, arguments.board, not arguments.no_build)
+    layout = composed(deployment, arguments.board, not arguments.no_build, hardware=True)
     show(deployment, layout)
     output = board_dir(arguments.board) / "deploy" / deployment.name / "host.dtb"
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def write_all(output: Path, deployment: Deployment, layout: Layout, stage: Path 
 def make(name: str, board: str, may_build: bool = True) -> tuple[Deployment, Layout, list[Path]]:
     """Check, build, place and write a deployment."""
     deployment = plan.find(name)
-    layout = deploy.composed(deployment, board, may_build)
+    layout = deploy.composed(deployment, board, may_build, hardware=True)
     stage = nor.build_stage(board) if layout.machine.board.nor else None
     return deployment, layout, write_all(directory(board, deployment), deployment, layout, stage)
 

@@ -100,6 +100,11 @@ class Board:
     gic_cpus: Mapping[int, int] = field(default_factory=dict)  # `max_cpus` by the version of the interrupt controller
     smp: int = 0  # what QEMU's -smp has to be; 0: as many as the machine is to have
 
+    @property
+    def on_hardware(self) -> Board:
+        """The board itself, for what is carried to it, where QEMU has a model of it too; a machine of QEMU's alone is what it is."""
+        return replace(self, qemu="", machine="", smp=0) if self.tree else self
+
     def machine_options(self, *more: str) -> list[str]:
         """What QEMU is told to be."""
         return ["-M", ",".join((self.machine, *more)), *(["-cpu", self.cpu] if self.cpu else [])]

@@ -255,7 +255,7 @@ def check(deployment: Deployment, board: Board) -> None:
     if deployment.boards and board.name not in deployment.boards:
         raise deployment.at("boards").error(f"this deployment is for {', '.join(deployment.boards)}, not for {board.name}: name the board (board=), or add it here")
     for key in ("memory", "cpus", "gic"):
-        if f"machine.{key}" in deployment.lines and not board.qemu:
+        if f"machine.{key}" in deployment.lines and not board_named(board.name).qemu:
             raise deployment.at(f"machine.{key}").error(f"machine.{key} is for emulated machines, and {board.name} is none: leave the line out")
     if deployment.gic is not None and not board.has_gic(deployment.gic):
         raise deployment.at("machine.gic").error(f"{board.name} has no GICv{deployment.gic}: leave the line out")
@@ -287,9 +287,11 @@ def domain_spec(domain: DomainPlan, board: Board) -> DomainSpec:
     )
 
 
-def machine_for(deployment: Deployment, board_name: str) -> Machine:
-    """The machine, for `layout.compose` when everything is built."""
+def machine_for(deployment: Deployment, board_name: str, hardware: bool = False) -> Machine:
+    """The machine, for `layout.compose` when everything is built: QEMU's where it has one, or with `hardware` the board itself where there is one."""
     board = board_named(board_name)
+    if hardware:
+        board = board.on_hardware
     check(deployment, board)
     if deployment.gic is not None:
         board = board.with_gic(deployment.gic)
