@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from xenarm.tools.session import TRANSCRIPTS
 
 SECONDS = 60
 UBOOT = {DEFAULT_BOARD: "/usr/lib/u-boot/qemu_arm64/u-boot.bin", BOARD32: "/usr/lib/u-boot/qemu_arm/u-boot.bin"}
+FOREVER = 0x14000000  # b .
 
 
 @dataclass(frozen=True)
@@ -135,13 +138,34 @@ def first_line(case: Case, console: Console) -> None:
     console.expect(beacon.TEXT if case.board == DEFAULT_BOARD else "Hello from a guest", SECONDS)
 
 
+@contextmanager
+def on_a_terminal() -> Iterator[Console]:
+    """Standard error is a person's terminal; its text is whole when the `with` is left."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    person = Console(os.fdopen(ours, "r+b", buffering=0))
+    reading = threading.Thread(target=person.drain_until_closed, args=(2 * SECONDS,))  # a terminal that nobody reads takes some kilobytes
+    with os.fdopen(theirs, "w") as screen, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", screen)
+        reading.start()
+        yield person
+    reading.join(SECONDS)
+    person.close()
+
+
 def test_from_the_prompt_to_the_guest(either: Case, capfd: pytest.CaptureFixture[str]) -> None:
+    """On a terminal there is a bar for each file, which moves."""
     with behind_cable(either, f"memory-{either.board}") as console:
-        flash.over_the_line(console, either.deployment, either.layout, "none")
+        with on_a_terminal() as person:
+            flash.over_the_line(console, either.deployment, either.layout, "none")
         first_line(either, console)
     said = capfd.readouterr().out
     assert re.findall(r"^  (\w+)", said, re.MULTILINE) == ["catch", "transfer", "transfer", "transfer", "boot"]
     assert "sent again" not in said
+    bars = re.findall(r"\r +([\w.-]+): +(\d+)%\|.*?B/s\]", person.text())
+    assert [name for name, share in bars if share == "0"] == ["xenarm", "host.dtb", "one-kernel"]
+    shares = [int(share) for name, share in bars if name == "xenarm"]
+    assert shares == sorted(shares) and any(0 < share < 100 for share in shares)
 
 
 def test_onto_a_partition_and_from_there(either: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +189,7 @@ def prepared(console: Console) -> Console:
     return console
 
 
-def test_a_corrupted_byte_is_sent_again(case64: Case, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_corrupted_byte_is_sent_again(either: Case, capfd: pytest.CaptureFixture[str]) -> None:
     places = [20_000, 60_123, 150_000]
 
     def change(before: int, piece: bytes) -> bytes:
@@ -174,17 +198,28 @@ def test_a_corrupted_byte_is_sent_again(case64: Case, capfd: pytest.CaptureFixtu
                 piece = piece[: place - before] + bytes([piece[place - before] ^ 0x10]) + piece[place - before + 1 :]
         return piece
 
-    with behind_cable(case64, "corrupted", change) as console:
-        flash.over_the_line(console, case64.deployment, case64.layout, "none")
-        first_line(case64, console)
-    again = re.search(r"(\d+) of \d+ blocks had to be sent again", capfd.readouterr().out)
-    assert again and int(again[1]) >= len(places)
+    with behind_cable(either, f"corrupted-{either.board}", change) as console:
+        flash.over_the_line(console, either.deployment, either.layout, "none")
+        first_line(either, console)
+    again = re.findall(r"(\d+) of \d+ blocks had to be sent again", capfd.readouterr().out)  # a line for each file
+    assert sum(map(int, again)) >= len(places)
 
 
-def test_a_cut_line_is_one_error(case64: Case) -> None:
-    with behind_cable(case64, "cut", lambda before, piece: None if before > 30_000 else piece) as console:
-        with pytest.raises(ToolError, match=r"(?s)^transfer xenarm \([\d,]+ bytes\) to 0x40200000: .*closed"):
-            flash.over_the_line(console, case64.deployment, case64.layout, "none")
+def test_a_cut_line_is_one_error(either: Case) -> None:
+    place = either.layout.hypervisor.base
+    with behind_cable(either, f"cut-{either.board}", lambda before, piece: None if before > 30_000 else piece) as console:
+        with pytest.raises(ToolError, match=rf"(?s)^transfer xenarm \([\d,]+ bytes\) to {place:#x}: .*closed"):
+            flash.over_the_line(console, either.deployment, either.layout, "none")
+
+
+def test_an_image_that_says_nothing_is_one_error(case64: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """U-Boot starts it, and no first line comes."""
+    monkeypatch.setattr(flash, "BANNER_SECONDS", 1.0)
+    (tmp_path / "xenarm").write_bytes(beacon.arm64_image(beacon.words((FOREVER,))))
+    layout = replace(case64.layout, machine=replace(case64.layout.machine, hypervisor=tmp_path / "xenarm"))
+    with behind_cable(case64, "nothing") as console:
+        with pytest.raises(ToolError, match=r"^boot: expected xenarm's first line within 1 s, and '.*Starting kernel \.\.\..*' came$"):
+            flash.over_the_line(console, case64.deployment, layout, "none")
 
 
 def test_a_line_that_swallows_is_one_error(case64: Case, monkeypatch: pytest.MonkeyPatch) -> None:
