@@ -1,4 +1,4 @@
-"""What the tables of errata say of the rows that are left to a guest's kernel, avoided, or the firmware's, as far as images show it.
+"""What the tables of errata say of the rows that are left to a guest's kernel, avoided, or the firmware's, and of those of `code` that only an image shows.
 
 Of arm64 every such row shows. Of arm32 not: 798181 is avoided by an order in time (arm/run.py), and bits of a diagnostic register can be
 read and written in secure state alone, so that only this can be seen: that the image never touches that register, which would be undefined.
@@ -6,7 +6,9 @@ read and written in secure state alone, so that only this can be seen: that the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import capstone
 import pytest
@@ -56,16 +58,22 @@ def system64(image64: Image) -> Code:
 
 
 @pytest.fixture(scope="module")
-def system32(xenarm32: Hypervisor) -> Code:
-    """Every access of the 32-bit image to a coprocessor's register."""
+def code32(xenarm32: Hypervisor) -> Code:
+    """Every instruction of the 32-bit image, in its order."""
     engines = {"a": capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM), "t": capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB)}
     code: Code = []
     for start, data, kind in image_of(xenarm32).runs():
         if kind in engines:
             engines[kind].skipdata = True
             found = engines[kind].disasm_lite(data, start)
-            code += [(address, f"{name} {operands}") for address, _, name, operands in found if name.startswith(("mcr", "mrc"))]
+            code += [(address, f"{name} {operands}") for address, _, name, operands in found]
     return code
+
+
+@pytest.fixture(scope="module")
+def system32(code32: Code) -> Code:
+    """Every access of the 32-bit image to a coprocessor's register."""
+    return [(address, said) for address, said in code32 if said.startswith(("mcr", "mrc"))]
 
 
 def operations(code: Code, name: str) -> set[str]:
@@ -147,6 +155,62 @@ def test_no_cpu_leaves_coherency_and_no_diagnostic_register_is_touched(system32:
     assert [text for _, text in system32 if text.startswith("mrc") and "c1, c0, #1" in text], "ACTLR"
     assert not [text for _, text in system32 if text.startswith("mcr") and "c1, c0, #1" in text]
     assert not [text for _, text in system32 if "p15" in text and " c15," in text.replace("#", " ")]
+
+
+def test_maintenance_by_set_and_way_is_done_before_anything_else_is(code32: Code) -> None:
+    """814220: DCCISW, and DCISW and DCCSW were there any, with a DSB right behind."""
+    by_set_and_way = re.compile(r"mcr p15, #?0, \w+, c7, c(6|10|14), #?2$")
+    after = [code32[n + 1][1].split()[0] for n, (_, said) in enumerate(code32) if by_set_and_way.match(said)]
+    assert after and set(after) == {"dsb"}
+
+
+# ---- pairs of instructions ------------------------------------------------------------------------------------------------
+
+
+def is_memory_access(word: int) -> bool:
+    """Loads, stores, prefetches (DDI 0487 C4.1: op0 is x1x0)."""
+    return word & 0x0A00_0000 == 0x0800_0000
+
+
+def is_multiply_accumulate(word: int) -> bool:
+    """Of 64 bits (C4.1, three sources): MADD, MSUB, SMADDL and its like; with XZR nothing is accumulated."""
+    return word & 0xFF00_0000 == 0x9B00_0000 and word >> 21 & 7 in (0, 1, 5) and word >> 10 & 31 != 31
+
+
+def accumulates_after_memory(first: int, second: int) -> bool:
+    """835769."""
+    return is_memory_access(first) and is_multiply_accumulate(second)
+
+
+def loads_by_a_wrong_page(address: int, words: list[int]) -> bool:
+    """843419, as lld's AArch64ErrataFix.cpp has it: ADRP in a page's last two words, a load or store, at most one instruction that is no branch,
+    a load or store of an unsigned offset from ADRP's register."""
+    adrp, first, third, fourth = words
+    if address & 0xFFF < 0xFF8 or adrp & 0x9F00_0000 != 0x9000_0000 or not is_memory_access(first):
+        return False
+
+    def by_page(word: int) -> bool:
+        return word & 0x3B00_0000 == 0x3900_0000 and word >> 5 & 31 == adrp & 31
+
+    return by_page(third) or (by_page(fourth) and third & 0x1C00_0000 != 0x1400_0000)
+
+
+LDR, ADD, BRANCH, ADRP = 0xF940_0041, 0x8B02_0020, 0x1400_0002, 0x9000_0000  # of x1 from x2; adrp x0
+MADD, MUL, SMADDL, LDR_X0 = 0x9B02_0C20, 0x9B02_7C20, 0x9B22_0C20, 0xF940_0001
+
+
+def test_the_pairs_are_known_where_they_are() -> None:
+    assert accumulates_after_memory(LDR, MADD) and accumulates_after_memory(LDR, SMADDL)
+    assert not accumulates_after_memory(LDR, MUL) and not accumulates_after_memory(ADD, MADD)
+    assert loads_by_a_wrong_page(0x1FF8, [ADRP, LDR, LDR_X0, ADD]) and loads_by_a_wrong_page(0x1FFC, [ADRP, LDR, ADD, LDR_X0])
+    assert not loads_by_a_wrong_page(0x1FF4, [ADRP, LDR, LDR_X0, ADD]) and not loads_by_a_wrong_page(0x1FF8, [ADRP, LDR, BRANCH, LDR_X0])
+
+
+def test_a_cortex_a53_computes_rightly(image64: Image) -> None:
+    words = [(address, int.from_bytes(word, "little")) for address, word in a64_words(image64)]
+    assert [word for _, word in words if is_multiply_accumulate(word)] and [at for at, word in words if at & 0xFFF >= 0xFF8 and word & 0x9F00_0000 == 0x9000_0000]
+    assert [hex(at) for (at, first), (_, second) in pairwise(words) if accumulates_after_memory(first, second)] == []
+    assert [hex(words[n][0]) for n in range(len(words) - 3) if loads_by_a_wrong_page(words[n][0], [word for _, word in words[n : n + 4]])] == []
 
 
 OPERATIONS: dict[str, Callable[[int, list[int]], int]] = {

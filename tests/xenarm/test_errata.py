@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from freestanding import hosted, u32, zeroed
+from freestanding.functions import Operation
 from tests.xenarm.gic_model import machine
 from tests.xenarm.test_psci import call
+from tests.xenarm.test_stage2 import reset, tables
 from xenarm.abi.psci import Smccc
 from xenarm.arm import instructions, link
+from xenarm.arm.aborts import trap_data_abort
 from xenarm.arm.errata import AVOIDED, CODE, NEVER_FIXED, Erratum, erratum_matches
 from xenarm.arm.processor import OPTIONS, Mitigation, take_option
+from xenarm.arm.traps import trap_serror
 from xenarm.arm.vcpu import CPUS
-from xenarm.arm64 import errata, switch, vectors
+from xenarm.arm.verdict import Verdict
+from xenarm.arm64 import errata, registers, switch, vectors
+from xenarm.arm64.aarch32 import aarch32_arrives
 from xenarm.arm64.errata import CORES, ERRATA, ERRATUM_ROWS, core_of, midr
 from xenarm.arm64.processor import PROCESSORS, SPECULATION, Judgement, judge, processors_judge, workaround_for_guests
+from xenarm.arm64.registers import PSR_RESET, Ec, Hcr
 from xenarm.arm64.traced import CODE as TRACED
 from xenarm.arm64.vectors import CALL, HARDENED, LOOP, Harden, vectors_used
+from xenarm.core.domain import SLOTS, DomainState, Extra, Vcpu
+from xenarm.core.log import LOG
+from xenarm.core.result import Result
+from xenarm.p2m.stage2 import ROOT_PAGES, p2m_init
+from xenarm.p2m.state import Vmid
+
+__all__ = ["tables"]
 
 pytestmark = pytest.mark.board("arm64")
 
@@ -54,6 +69,21 @@ def describe(
     p = PROCESSORS[cpu]
     p.midr, p.revidr, p.csv2, p.ssbs, p.clears_history, p.has_clear = midr_el1, 0, csv2, ssbs, ecbhb, clear
     p.v2, p.store, p.history = firmware
+
+
+Test = TypeVar("Test", bound=Callable[..., None])
+HELD: dict[str, set[int]] = {}
+"""By the module of its tests, the errata of `code` that a test holds to what the table says."""
+
+
+def holds(*errata: int) -> Callable[[Test], Test]:
+    """What a test is of."""
+
+    def mark(test: Test) -> Test:
+        HELD.setdefault(test.__module__, set()).update(errata)
+        return test
+
+    return mark
 
 
 # ---- which cores have what ------------------------------------------------------------------------------------------------
@@ -107,28 +137,31 @@ def test_no_line_is_cleaned_without_being_invalidated() -> None:
     assert not [text for text in sources if re.search(r'"dc c(va|sw)', text)]
 
 
+@holds(835769, 843419)
 def test_the_compiler_and_the_linker_are_told() -> None:
-    """835769, 843419."""
+    """And do it: tests/boards/test_errata_image.py."""
     toolchain = (Path(__file__).parents[2] / "freestanding" / "toolchain.py").read_text()
     assert "-mfix-cortex-a53-835769" in link.CFLAGS and "--fix-cortex-a53-843419" in toolchain
 
 
+@holds(832075)
 def test_devices_are_read_by_load_acquire() -> None:
-    """832075."""
-    operations = [getattr(instructions, name) for name in ("mmio_read8", "mmio_read16", "mmio_read32", "mmio_read64", "mmio_read32_of")]
+    operations = [each for name, each in vars(instructions).items() if name.startswith("mmio_read") and isinstance(each, Operation)]
+    assert len(operations) == 5
     for operation in (*operations, instructions.mmio_reader32(0), instructions.mmio_reader32(12)):
         assert "ldar" in operation.templates["aarch64"] and "ldr" not in operation.templates["aarch64"]
 
 
+@holds(1286807)
 def test_invalidation_that_others_take_part_in_is_done_twice() -> None:
-    """1286807."""
     for name in ("tlb_invalidate_el2", "tlb_invalidate_guest", "tlb_invalidate_guest_stage1", "tlb_invalidate_el2_va", "tlb_invalidate_guest_ipa"):
         first, barrier, second = getattr(instructions, name).templates["aarch64"].split("\n")
         assert first == second.strip() and first.startswith("tlbi") and barrier.strip() == "dsb ish", name
 
 
+@holds(1319537, 1319367, 1530924, 1165522)
 def test_no_walk_happens_between_one_guests_tables_and_anothers() -> None:
-    """1319537, 1319367, 1530924, 1165522: walks are off, and known to be, before anything is loaded; they come back last, stage 1's switch first."""
+    """Walks are off, and known to be, before anything is loaded; they come back last, stage 1's switch first."""
     code = [line.strip() for line in switch.load_system().splitlines()]
     writes = [line for line in code if line.startswith(("msr", "isb"))]
     assert writes[:4] == ["msr tcr_el1, x3", "isb", "msr sctlr_el1, x3", "isb"]
@@ -136,6 +169,72 @@ def test_no_walk_happens_between_one_guests_tables_and_anothers() -> None:
     between = " ".join(writes[4:-4])
     assert "ttbr0_el1" in between and "vttbr_el2" in between and "tcr_el1" not in between and "sctlr_el1" not in between
     assert switch.NO_WALKS == 1 << 23 | 1 << 7 | 1
+
+
+class Order(dict[str, int]):
+    """System registers that know in which order they were written."""
+
+    def __init__(self, **values: int) -> None:
+        super().__init__(values)
+        self.written: list[str] = []
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self.written.append(name)
+        super().__setitem__(name, value)
+
+
+@holds(852523, 853709)
+def test_registers_of_el1_are_written_after_what_only_aarch32_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what they held."""
+    order = Order(tcr_el1=0x8080_3520, sctlr_el1=0x00C5_187D)
+    monkeypatch.setattr(registers, "MODEL", order)
+    v: Vcpu = SLOTS[9].vcpu
+    v.aarch32.dacr = 0x5555_5555
+    aarch32_arrives(v)
+    after = order.written[order.written.index("dacr32_el2") + 1 :]
+    assert {"tcr_el1", "sctlr_el1"} <= set(after)
+    assert (order["dacr32_el2"], order["tcr_el1"], order["sctlr_el1"]) == (0x5555_5555, 0x8080_3520, 0x00C5_187D)
+
+
+TRANSLATION, PERMISSION = 0x06, 0x0E
+PAR_FAULT = 1
+WRITTEN = 1 << 6
+NOWHERE = 0x7000_0000
+
+
+@holds(834220)
+@pytest.mark.parametrize("fault", [TRANSLATION, PERMISSION])
+@pytest.mark.parametrize("write", [0, WRITTEN])
+@pytest.mark.parametrize("of_stage1", [True, False])
+def test_a_guest_is_told_of_no_bad_access_that_its_own_tables_stop(fault: int, write: int, of_stage1: bool) -> None:
+    """It is tried again, which gives the guest its own fault; and nothing is said."""
+    written = LOG.written
+    esr = Ec.DATA_ABORT_LOWER << 26 | 1 << 25 | write | fault
+    registers.MODEL.update(esr_el2=esr, hpfar_el2=NOWHERE >> 8, far_el2=0x1FFD, elr_el2=0x4000_1000, spsr_el2=PSR_RESET, vbar_el1=0x8000)
+    with machine() as m:
+        reset()
+        assert p2m_init(m.domain.p2m, Vmid(1), ROOT_PAGES) == Result.OK
+        registers.MODEL["par_el1"] = PAR_FAULT if of_stage1 else NOWHERE
+        assert trap_data_abort(m.vcpus[0], esr) == Verdict.STAY
+        assert registers.MODEL["elr_el2"] == (0x4000_1000 if of_stage1 else 0x8200)
+        assert LOG.written == written or not of_stage1
+
+
+@holds(1349291)
+def test_an_serror_of_a_guest_is_its_own_whatever_it_says_of_itself() -> None:
+    """Uncontainable (ESR_EL2.AET 0, with DFSC 0x11), as any other."""
+    for syndrome in (0x11, 0x11 | 3 << 10, 1 << 24, 0):
+        with machine(2) as m:
+            m.vcpus[0].extra = m.vcpus[1].extra = 0
+            registers.MODEL.update(esr_el2=Ec.SERROR << 26 | 1 << 25 | syndrome, hcr_el2=0)
+            trap_serror(m.vcpus[0])
+            assert registers.MODEL["hcr_el2"] == int(Hcr(VSE=True)) and m.vcpus[0].extra == Extra.SERROR
+            assert m.vcpus[1].extra == 0 and m.domain.state.value == int(DomainState.RUNNING)
+            m.vcpus[0].extra = 0
+
+
+def test_each_erratum_that_code_sees_to_has_a_test() -> None:
+    assert HELD[__name__] == {e.number for e in ERRATA if e.kind == CODE}
 
 
 # ---- mitigations ----------------------------------------------------------------------------------------------------------------

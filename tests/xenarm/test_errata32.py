@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freestanding import zeroed
-from tests.xenarm.test_errata import manual_rows, manual_table
+from tests.xenarm.test_errata import HELD, holds, manual_rows, manual_table
 from xenarm.abi.psci import Smccc
 from xenarm.arm.cpu import Harden
 from xenarm.arm.errata import CODE, NEVER_FIXED, Erratum, erratum_matches
@@ -65,6 +65,14 @@ def test_an_erratum_is_of_its_revisions_alone(erratum: Erratum) -> None:
     for revision in range(0x40):
         found = [row.number for row in ERRATUM_ROWS if erratum_matches(row, midr(e.core, revision), 0)]
         assert (e.number in found) == (e.first <= revision <= e.last)
+
+
+SEEN_IN_THE_IMAGE = {814220}
+"""tests/boards/test_errata_image.py"""
+
+
+def test_each_erratum_that_code_sees_to_has_a_test() -> None:
+    assert HELD[__name__] | SEEN_IN_THE_IMAGE == {e.number for e in ERRATA if e.kind == CODE}
 
 
 def test_766422_and_773022() -> None:
@@ -206,6 +214,7 @@ print("all well")
 """
 
 
+@holds(766422)
 def test_the_cores_with_766422_have_their_own_way_in(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(expand(ROOT / "configs" / "qemu-virt-arm32_defconfig"))
