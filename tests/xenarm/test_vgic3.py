@@ -110,20 +110,33 @@ def test_a_redistributor_wakes_and_sleeps() -> None:
         assert rd_base(m, 1, Gicr.WAKER) == 6
 
 
+def distributor_has(offset: int, width: int) -> tuple[bool, bool]:
+    """Whether the distributor takes such an access, and whether the place is reserved."""
+    row = next((r for r in REGISTERS3 if r[0] <= offset < r[0] + r[1]), None)
+    router = Gicd3.IROUTER + 32 * 8 <= offset < Gicd3.IROUTER + CONFIG.VGIC_INTIDS * 8
+    sound = (width == 4 and offset % 4 == 0) or (width == 1 and row is not None and row[2]) or (width == 8 and router and offset % 8 == 0)
+    return sound, row is None and not router and offset < Gicd3.ID
+
+
+def redistributor_has(inside: int, width: int) -> tuple[bool, bool]:
+    """The same of a redistributor."""
+    in_sgi = inside - Gicr.SGI_BASE
+    row = next((r for r in REGISTERS_SGI if r[0] <= in_sgi < r[0] + r[1]), None)
+    sound = (width == 4 and inside % 4 == 0) or (width == 1 and row is not None and row[2]) or (inside == Gicr.TYPER and width == 8)
+    return sound, row is None and not (Gicr.IIDR <= inside < Gicr.TYPER + 8 or Gicr.WAKER <= inside < Gicr.WAKER + 4 or Gicr.ID <= inside < Gicr.SGI_BASE)
+
+
 @given(st.integers(0, GUEST_GICD3_SIZE - 1), st.sampled_from([1, 2, 4, 8]), st.integers(0, 2**64 - 1))
 @settings(max_examples=300, deadline=None)
 def test_sizes_and_reserved_places_of_the_distributor(offset: int, width: int, value: int) -> None:
     """What takes no such access reads as zero and ignores writes; nothing stops the host."""
-    row = next((r for r in REGISTERS3 if r[0] <= offset < r[0] + r[1]), None)
-    router = Gicd3.IROUTER + 32 * 8 <= offset < Gicd3.IROUTER + CONFIG.VGIC_INTIDS * 8
-    sound = (width == 4 and offset % 4 == 0) or (width == 1 and row is not None and row[2]) or (width == 8 and router and offset % 8 == 0)
+    sound, reserved = distributor_has(offset, width)
     with machine3(2) as m:
         before = [gicd(m, at) for at in (0, Gicd.ISENABLER + 4, Gicd.ICFGR + 8, Gicd.IPRIORITYR + 32)]
         gicd(m, offset, width, value & (1 << 8 * width) - 1)
         if not sound:
             assert gicd(m, offset, width) == 0
             assert before == [gicd(m, at) for at in (0, Gicd.ISENABLER + 4, Gicd.ICFGR + 8, Gicd.IPRIORITYR + 32)]
-        reserved = row is None and not router and offset < Gicd3.ID
         if reserved:
             assert gicd(m, offset, width) == 0
 
@@ -135,14 +148,44 @@ def test_sizes_and_reserved_places_of_a_redistributor(offset: int, width: int, v
         owner, inside = divmod(offset, GUEST_GICR_FRAME)
         rd_base(m, owner, inside, width, value & (1 << 8 * width) - 1)
         loaded = rd_base(m, owner, inside, width)
-        in_sgi = inside - Gicr.SGI_BASE
-        row = next((r for r in REGISTERS_SGI if r[0] <= in_sgi < r[0] + r[1]), None)
-        byte = width == 1 and row is not None and row[2]
-        kind = inside == Gicr.TYPER and width == 8
-        if not ((width == 4 and offset % 4 == 0) or byte or kind):
+        sound, reserved = redistributor_has(inside, width)
+        if reserved or not sound:
             assert loaded == 0
-        if in_sgi >= 0 and row is None:
-            assert loaded == 0
+
+
+FRAMES = {
+    "distributor": (vgicd3_access, int(GUEST_GICD_BASE), GUEST_GICD3_SIZE, distributor_has),
+    "redistributor": (vgicr_access, int(GUEST_GICR_BASE) + GUEST_GICR_FRAME, GUEST_GICR_FRAME, redistributor_has),
+}
+"""What answers, where and how large, and what it has."""
+SPARSE = 61
+"""Of blocks of 256 bytes that are reserved, one offset of so many: each alignment comes."""
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_each_offset_answers_each_width_by_one_rule(frame: str) -> None:
+    """What is reserved, or takes no such access, reads as zero and ignores ones; all else answers. Another vCPU's redistributor, the last."""
+    access, base, size, has = FRAMES[frame]
+    used = {offset >> 8 for offset in range(0, size, 4) if not has(offset, 4)[1]}
+    with machine3(2) as m:
+
+        def answer(offset: int, width: int, value: int | None = None) -> int:
+            outcome, loaded = access(m.domain, m.vcpus[0], Access(GuestPhys(base + offset), width, value is not None, value or 0))
+            assert outcome == Outcome.HANDLED, (hex(offset), width)
+            return int(loaded)
+
+        words = [answer(offset, 4) for offset in range(0, size, 4)]
+        assert any(words)
+        for offset in (at for at in range(size) if at >> 8 in used or at % SPARSE == 0):
+            for width in (1, 2, 4, 8):
+                sound, reserved = has(offset, width)
+                if reserved or not sound:
+                    answer(offset, width, (1 << 8 * width) - 1)
+                    assert answer(offset, width) == 0, (hex(offset), width)
+                else:
+                    answer(offset, width)
+        m.settle()
+        assert words == [answer(offset, 4) for offset in range(0, size, 4)]
 
 
 def test_nothing_lies_behind_the_last_redistributor() -> None:

@@ -117,7 +117,8 @@ def most_urgent_of(d: Domain, v: Vcpu, groups: u32) -> tuple[u32, u32]:
 @fn
 def most_urgent(d: Domain, v: Vcpu, groups: u32) -> tuple[u32, u32]:
     """(intid, urgency) of what should be listed next; NOTHING when all is. What the guest's CPU interface does not take (`groups`) is less urgent than all
-    that it does: it must not keep the other group out (IHI 0069 4.7, ICC_IGRPEN<n>_EL1).
+    that it does: an interface releases what is pending in it when its group is turned off (IHI 0069 12.2, ICC_IGRPEN0_EL1), so that none of the
+    other group is kept out (4.7).
     """
     best, priority = most_urgent_of(d, v, groups)
     if best != NOTHING or groups == GROUP0 | GROUP1:
