@@ -2,15 +2,15 @@
 
 # O= receives what is built, and .config; KCONFIG_CONFIG= is another file instead of that.
 ifdef O
-export XENARM_O := $(abspath $(O))
+export XENARM_O := $(O)
 endif
 ifdef KCONFIG_CONFIG
-export KCONFIG_CONFIG := $(abspath $(KCONFIG_CONFIG))
+export KCONFIG_CONFIG
 endif
 export KCONFIG_SEED
 
 # The board that .config is for, unless another is asked for.
-DOT_CONFIG := $(or $(KCONFIG_CONFIG),$(if $(O),$(abspath $(O))/).config)
+DOT_CONFIG := $(or $(KCONFIG_CONFIG),$(if $(O),$(O)/).config)
 board ?= $(or $(shell sed -n 's/^CONFIG_BOARD="\(.*\)"$$/\1/p' '$(DOT_CONFIG)' 2>/dev/null),qemu-virt-arm64)
 GUEST ?= hello
 CPUS ?= 1
@@ -74,10 +74,11 @@ test: $(STAMP) ## run all tests, with board=<name> on the command line those tha
 	@$(PY) -m pytest -n 2 tests $(if $(TEST_BOARD),--board '$(TEST_BOARD)') $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations of all boards, a build without each switch, each 32-bit tree of Debian's: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n
+test-long: $(STAMP) ## ten thousand random programs on every engine, a hundred random configurations of all boards, a build without each switch, the image of each board, each 32-bit tree of Debian's: XENARM_PROGRAMS=n XENARM_CONFIGURATIONS=n XENARM_SEED=n
 	@XENARM_PROFILE=long $(PY) -m pytest -o faulthandler_timeout=0 -s tests/engines/test_programs.py $(PYTEST_ARGS)
 	@XENARM_CONFIGURATIONS=$(or $(XENARM_CONFIGURATIONS),100) $(PY) -m pytest -o faulthandler_timeout=0 -s tests/boards/test_random_configurations.py $(PYTEST_ARGS)
 	@XENARM_SWITCHES=all $(PY) -m pytest -o faulthandler_timeout=0 tests/boards/test_switches.py $(PYTEST_ARGS)
+	@XENARM_BOARDS=all $(PY) -m pytest -o faulthandler_timeout=0 tests/boards/test_board_images.py $(PYTEST_ARGS)
 	@XENARM_TREES=all $(PY) -m pytest tests/xenarm/test_tree_doctor.py $(PYTEST_ARGS)
 
 .PHONY: trace
@@ -99,6 +100,7 @@ bench-language: $(STAMP) ## measure the language against C by the same compiler
 
 .PHONY: build
 build: $(STAMP) ## build build/<board>/xenarm (the default target) and the files that carry a deployment: DEPLOY=<name>, V=1 shows the commands, -j<n> builds as many at once
+	@$(if $(DEPLOY),$(PY) -m xenarm.tools.deploy --board $(board) --deploy '$(DEPLOY)' --check)
 	@$(PY) -m xenarm.tools.build --board $(board) $(if $(filter 1,$(V)),--verbose)
 	@$(PY) -m xenarm.tools.image --board $(board) --no-build $(if $(DEPLOY),--deploy '$(DEPLOY)')
 

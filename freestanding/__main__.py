@@ -135,7 +135,8 @@ def load(name: str) -> ModuleType:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
         own = [f for f in frames if Path(f.filename).parent != Path(__file__).parent] or frames
         where = f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
-        raise UsageError(f"{where}{type(error).__name__}: {error}") from None
+        said = isinstance(error, AssertionError) and str(error)
+        raise UsageError(where + (said or f"{type(error).__name__}: {error}")) from None
 
 
 def loaded(options: argparse.Namespace) -> list[ModuleType]:

@@ -4,13 +4,14 @@ with XENARM_SWITCHES=all, as `make test-long` has it, a build without each, and 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import kconfiglib
 import pytest
 
-from tests.boards.switches import ARM32, ARM64, SWITCHES, Built, left_of, missing_of, read
-from xenarm.tools import build, doctor, kconfig
+from tests.boards.switches import ARM32, ARM64, SWITCHES, Built, Switch, left_of, missing_of, read
+from xenarm.tools import build, doctor, kconfig, reference
 
 pytestmark = pytest.mark.board(ARM64, ARM32)
 
@@ -53,6 +54,11 @@ def default(request: pytest.FixtureRequest) -> dict[str, Built]:
 
 def test_every_switch_is_in_the_table() -> None:
     assert set(SWITCHES) == set(switch_symbols(ARM64))
+
+
+def test_the_reference_says_what_cannot_be_looked_for() -> None:
+    exceptions = reference.INTRODUCTION.partition("only choose other instructions")[2]
+    assert set(re.findall(r"`(\w+)`", exceptions)) == {name for name, switch in SWITCHES.items() if switch == Switch()}
 
 
 def test_what_is_on_is_found(default: dict[str, Built]) -> None:

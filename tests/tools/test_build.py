@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kconfiglib
 import pytest
 
 from tests.conftest import own_output
@@ -22,10 +23,14 @@ from xenarm.tools.paths import DEFAULT_BOARD, ROOT
 CARRIERS = ("host.dtb", "xenarm.itb", "boot.scr", "xenarm.uimg", "sdcard.img", "flash.img")
 
 
+def clean_environment() -> dict[str, str]:
+    """Without what make and our tools would take from it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("XENARM", "KCONFIG", "MAKE"))}
+
+
 def make(directory: Path, *words: str) -> str:
     """Run make in a directory that has an environment already; its standard output."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XENARM", "KCONFIG", "MAKE"))}
-    result = subprocess.run(["make", *words], cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=350)
+    result = subprocess.run(["make", *words], cwd=directory, env=clean_environment(), capture_output=True, text=True, check=False, timeout=350)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -53,15 +58,33 @@ def test_the_same_bytes_in_another_directory_and_what_is_said(tmp_path: Path, re
     """Another checkout, out of tree and with -j, against the plain build: the image, for 32 bits packed, and what carries a deployment."""
     plain: Hypervisor = request.getfixturevalue(image)
     board = plain.machine.name
-    said = make(elsewhere, "-j4", f"O={tmp_path / 'out'}", f"board={board}")
+    said = make(elsewhere, "-j4", f"O={tmp_path / 'out of tree'}", f"board={board}")
     assert not (elsewhere / "build").exists()
     with own_output(tmp_path / "own", board) as own:
         subprocess.run([sys.executable, "-m", "xenarm.tools.image", "--board", board, "--no-build"], cwd=ROOT, check=True, timeout=300)
         here = files(own)
     assert {"xenarm.elf", "xenarm.c", *(f"deploy/hello/{name}" for name in CARRIERS)} <= set(here)
-    there = files(tmp_path / "out" / board)
+    there = files(tmp_path / "out of tree" / board)
     assert {name: there[name] for name in here} == here
-    check_quiet(said, (tmp_path / "out" / board / "xenarm").stat().st_size, plain)
+    check_quiet(said, (tmp_path / "out of tree" / board / "xenarm").stat().st_size, plain)
+
+
+def test_a_mistake_in_the_deployment_is_said_before_anything_is_built(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('[domain.a]\nkernel = "guest:hello"\nmemory = "no size"\n')
+    words = [f"O={tmp_path / 'out'}", "board=qemu-virt-arm64", f"DEPLOY={tmp_path / 'bad.toml'}"]
+    result = subprocess.run(["make", *words], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False, timeout=350)
+    assert result.returncode == 2
+    assert re.search(r"^error: \S*bad\.toml:3: memory ", result.stderr, re.MULTILINE), result.stderr
+    assert "BUILD" not in result.stdout and not (tmp_path / "out" / DEFAULT_BOARD / "xenarm").exists()
+
+
+def test_every_switch_has_a_name_in_the_summary() -> None:
+    tree = kconfig.empty()
+    switches = {str(s.name) for s in tree.unique_defined_syms if s.orig_type == kconfiglib.BOOL and kconfig.promptable(s) and s.choice is None}
+    unsaid = {name for name in switches if name.startswith("CHECK_")}  # on in every image but those that someone measures with
+    assert len(unsaid) == 7
+    assert set(build.FEATURES) == switches - unsaid
+    assert len(set(build.FEATURES.values())) == len(build.FEATURES)
 
 
 def test_the_commands_are_shown_when_asked_for(tmp_path: Path) -> None:

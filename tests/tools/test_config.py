@@ -28,8 +28,8 @@ def test_attributes_are_the_symbols_with_their_types() -> None:
 
 def test_everything_that_can_be_chosen_says_what_it_is() -> None:
     tree = kconfig()
-    choosable = [symbol for symbol in tree.unique_defined_syms if any(node.prompt for node in symbol.nodes)]
-    silent = [symbol.name for symbol in choosable if not any(node.help for node in symbol.nodes)]
+    choosable = [item for item in (*tree.unique_defined_syms, *tree.unique_choices) if any(node.prompt for node in item.nodes)]
+    silent = [item.nodes[0].prompt[0] for item in choosable if not any(node.help for node in item.nodes)]
     assert not silent
     assert not tree.warnings
 

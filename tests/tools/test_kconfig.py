@@ -94,6 +94,10 @@ CONTRADICTIONS = [
     ("CONFIG_TRACE=y", "CONFIG_TRACE=maybe", r"\.config:\d+: 'maybe' is not a valid value for the bool symbol TRACE: correct it, or .*olddefconfig"),
     ("CONFIG_MAX_MODULES=32", "CONFIG_MAX_MODULES=many", r"\.config: the value 'many' is invalid for MAX_MODULES, which has type int: correct it"),
     ("CONFIG_TRACE=y", "CONFIG_TRACE", r"\.config:\d+: ignoring malformed line 'CONFIG_TRACE': correct it"),
+    ("CONFIG_LOG_RING_SIZE=4096", "CONFIG_LOG_RING_SIZE=5000", r"CONFIG_LOG_RING_SIZE: .*\.config says 5000, and it has to be a power of two: give 4096 or 8192,"),
+    ("CONFIG_SERIAL_RING_SIZE=4096", "CONFIG_SERIAL_RING_SIZE=65535", "CONFIG_SERIAL_RING_SIZE: .*says 65535, and it has to be a power of two: give 32768 or 65536,"),
+    ("CONFIG_TRACE_RECORDS=2048", "CONFIG_TRACE_RECORDS=2049", "CONFIG_TRACE_RECORDS: .*says 2049, and it has to be a power of two: give 2048 or 4096,"),
+    ("CONFIG_VGIC_INTIDS=256", "CONFIG_VGIC_INTIDS=250", "CONFIG_VGIC_INTIDS: .*says 250, and it has to be a multiple of 32: give 224 or 256,"),
 ]
 
 
@@ -107,6 +111,37 @@ def test_a_line_that_the_files_own_board_cannot_have_is_refused(dot: Path, old: 
         kconfig.up_to_date(BOARD)
     kconfig.olddefconfig("zcu102")
     assert kconfig.up_to_date("zcu102")
+
+
+def test_what_kconfig_cannot_say_of_numbers_is_in_its_help_and_in_the_tables() -> None:
+    """And the ends of their ranges, which `make menuconfig` shows, are such numbers."""
+    helps = {symbol.name: symbol.nodes[0].help or "" for symbol in kconfig.empty().unique_defined_syms}
+    assert {name for name, text in helps.items() if re.match("A power of two", text)} == set(kconfig.POWERS_OF_TWO)
+    assert {name: int(found[1]) for name, text in helps.items() if (found := re.match(r"A multiple of (\d+)", text))} == kconfig.MULTIPLES
+    for name in (*kconfig.POWERS_OF_TWO, *kconfig.MULTIPLES):
+        for end in kconfig.empty().syms[name].ranges[0][:2]:
+            assert kconfig.around(name, int(end.str_value)) == (int(end.str_value), int(end.str_value))
+
+
+def test_a_defconfig_with_such_a_number_is_refused_and_chance_does_not_take_it_over(dot: Path, defconfigs: Path) -> None:
+    path = defconfigs / "odd_defconfig"
+    path.write_text('CONFIG_BOARD_CUSTOM=y\nCONFIG_BOARD="odd"\nCONFIG_LOG_RING_SIZE=5000\n')
+    for made in (kconfig.randomised("odd", 1), kconfig.uniform("odd", 2)):
+        assert made.syms["LOG_RING_SIZE"].str_value == "4096"
+        assert kconfig.board_of(made) == "odd"
+    (defconfigs / f"{BOARD}_defconfig").write_text("CONFIG_LOG_RING_SIZE=5000\n")
+    with pytest.raises(ToolError, match=f"CONFIG_LOG_RING_SIZE: .*{BOARD}_defconfig says 5000, and it has to be a power of two"):
+        kconfig.up_to_date(BOARD)
+
+
+def test_more_domains_than_arm32_has_addresses_for_are_refused_in_one_line(tmp_path: Path) -> None:
+    kconfig.changed(BOARD32, {"MAX_DOMAINS": "64"}, tmp_path / "config")
+    command = [sys.executable, "-m", "freestanding", "check", "xenarm.arm.layout", "--target", "armv7"]
+    environment = {**os.environ, "XENARM_CONFIG": str(tmp_path / "config")}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert result.returncode == 1
+    said = r"error: \S*xenarm/arm/layout\.py:\d+: stacks and domains take \d+ KiB of addresses, and there are 2048: lower CONFIG_MAX_DOMAINS=64 \(\d+ KiB each\) or .*\n"
+    assert re.fullmatch(said, result.stderr), result.stderr
 
 
 def test_a_line_without_effect_is_noted(dot: Path) -> None:
@@ -219,6 +254,10 @@ def test_make_builds_for_the_board_of_dot_config(dot: Path) -> None:
     assert "tools.build --board zcu102" in make(f"O={dot.parent}")
     assert "tools.build --board qemu-virt-arm32" in make(f"O={dot.parent}", "board=qemu-virt-arm32")
     assert "tools.build --board qemu-virt-arm64" in make("O=/nonexistent")
+    spaced = dot.parent / "a directory"
+    spaced.mkdir()
+    assert "tools.build --board zcu102" in make(f"O={dot.rename(spaced / '.config').parent}")
+    assert "tools.build --board zcu102" in make(f"KCONFIG_CONFIG={spaced / '.config'}")
     assert "--verbose" in make("O=/nonexistent", "V=1")
     assert "kconfig defconfig --board tiny" in make("tiny_defconfig")
 

@@ -80,4 +80,8 @@ SECTIONS = (
 """Page-aligned runs of the image, and how each is mapped."""
 
 assert IMAGE_VIRT % IMAGE_ALIGN == 0 and PAGE_SIZE * ENTRIES == IMAGE_ALIGN
-assert IMAGE_VIRT + IMAGE_TABLES * IMAGE_ALIGN <= 1 << VA_BITS, "the window of stacks and domains is too large: lower CONFIG_MAX_VCPUS or CONFIG_MAX_DOMAINS"
+ROOM = ((1 << VA_BITS) - IMAGE_VIRT - IMAGE_ALIGN) // KIB
+assert WINDOW_ROOM <= ROOM * KIB, (
+    f"stacks and domains take {-(-WINDOW_ROOM // KIB)} KiB of addresses, and there are {ROOM}: lower CONFIG_MAX_DOMAINS={CONFIG.MAX_DOMAINS} "
+    f"({(size_of(Domain) + GUEST_TREE_ROOM + BESIDE_DOMAIN) // KIB} KiB each) or CONFIG_MAX_VCPUS={CONFIG.MAX_VCPUS} ({SLOT_SIZE // KIB} KiB each)"
+)

@@ -22,6 +22,13 @@ def build_guests(deployment: Deployment, board: str, only_missing: bool) -> None
             build.build_guest(guest_board, guest)
 
 
+def check(deployment: Deployment, board: str) -> None:
+    """Everything that can be wrong before anything is built, for the board itself. Raises ToolError."""
+    board_named(board)
+    doctor.provide("run")
+    plan.machine_for(deployment, board, hardware=True)
+
+
 def composed(deployment: Deployment, board: str, may_build: bool = True, hardware: bool = False) -> Layout:
     """Everything checked, built, and placed: for QEMU's machine, or with `hardware` for the board itself where there is one."""
     board_named(board)
@@ -54,8 +61,12 @@ def main() -> None:
     parser.add_argument("--board", default=DEFAULT_BOARD)
     parser.add_argument("--deploy", default=DEFAULT_DEPLOYMENT, metavar="NAME", help="a name in deploy/, or a file: TOML, or ImageBuilder's")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
+    parser.add_argument("--check", action="store_true", help="only say what is wrong with it, and build nothing")
     arguments = parser.parse_args()
     deployment = plan.find(arguments.deploy)
+    if arguments.check:
+        check(deployment, arguments.board)
+        return
     layout = composed(deployment, arguments.board, not arguments.no_build, hardware=True)
     show(deployment, layout)
     output = board_dir(arguments.board) / "deploy" / deployment.name / "host.dtb"

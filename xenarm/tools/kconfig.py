@@ -28,6 +28,10 @@ UNDEFINED = "to the undefined symbol "
 IGNORED = r"warning: | \(defined at [^)]*\)|(\.| --) [Aa]ssignment ignored\.?"
 """Parts of what kconfiglib says."""
 
+POWERS_OF_TWO = ("LOG_RING_SIZE", "SERIAL_RING_SIZE", "TRACE_RECORDS")
+MULTIPLES = {"VGIC_INTIDS": 32}
+"""Numbers that Kconfig's language has no word for but a range, whose ends are such numbers."""
+
 
 def user_path() -> Path:
     """The user's configuration, which need not exist."""
@@ -172,6 +176,36 @@ def refuse_contradictions(user: kconfiglib.Kconfig, source: str) -> None:
             raise refuse(board_of(user), source, symbol, wish, "let 'make olddefconfig' do it")
 
 
+def around(name: str, value: int) -> tuple[int, int]:
+    """The next numbers down and up that a symbol of the tables above can have; twice the value itself, where it is one."""
+    if name in MULTIPLES:
+        step = MULTIPLES[name]
+        return value // step * step, -(-value // step) * step
+    return 1 << value.bit_length() - 1, 1 << (value - 1).bit_length()
+
+
+def misfits(kconfig: kconfiglib.Kconfig) -> list[str]:
+    """Symbols whose number is in Kconfig's range, and none that the image can have."""
+    values = {name: int(kconfig.syms[name].str_value) for name in (*POWERS_OF_TWO, *MULTIPLES)}
+    return [name for name, value in values.items() if around(name, value) != (value, value)]
+
+
+def refuse_misfits(kconfig: kconfiglib.Kconfig, source: str) -> None:
+    """Raises ToolError for the first."""
+    for name in misfits(kconfig):
+        value = kconfig.syms[name].str_value
+        kind = f"a multiple of {MULTIPLES[name]}" if name in MULTIPLES else "a power of two"
+        below, above = around(name, int(value))
+        raise ToolError(f"CONFIG_{name}: {source} says {value}, and it has to be {kind}: give {below} or {above}, or let 'make olddefconfig' take the default")
+
+
+def mended(kconfig: kconfiglib.Kconfig) -> kconfiglib.Kconfig:
+    """The same, with the defaults in the place of such numbers."""
+    for name in misfits(kconfig):
+        kconfig.syms[name].unset_value()
+    return kconfig
+
+
 def notes() -> list[str]:
     """What stands in the user's file to no effect: switches that others keep off, symbols that are gone."""
     if not user_path().exists():
@@ -201,6 +235,7 @@ def up_to_date(board: str) -> Path:
     """The board's complete configuration, written anew from its defconfig and the user's `.config`."""
     kconfig = configured(board)
     refuse_other_board(kconfig, board)
+    refuse_misfits(kconfig, shown(user_path() if user_path().exists() else defconfig_path(board)))
     return write(kconfig, config_path(board))
 
 
@@ -248,8 +283,8 @@ def from_defconfig(name: str) -> None:
 
 
 def olddefconfig(board: str) -> None:
-    """Give symbols that are new since the file was written their defaults, and drop those that are gone."""
-    save(current(board))
+    """Give symbols that are new since the file was written, and numbers that cannot be, their defaults; drop symbols that are gone."""
+    save(mended(current(board)))
 
 
 def edit(board: str, module: str) -> None:
@@ -318,7 +353,7 @@ def for_board(board: str) -> kconfiglib.Kconfig:
     kconfig = empty()
     choice = next((symbol for symbol in kconfig.unique_defined_syms if is_board(symbol) and symbol.name == board_symbol(board)), None)
     if choice is None:
-        return loaded(defconfig_path(board))  # BOARD_CUSTOM
+        return mended(loaded(defconfig_path(board)))  # BOARD_CUSTOM
     choice.set_value(2)
     return kconfig
 

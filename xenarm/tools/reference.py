@@ -14,7 +14,8 @@ REFERENCE = ROOT / "docs" / "kconfig.md"
 INTRODUCTION = """# The switches
 
 Written from `Kconfig` by `make reference`; change them there. `make menuconfig` edits them, `docs/getting-started.md` says how a configuration gets
-into an image. In the source a switch `NAME` is `CONFIG.NAME`, in a file `CONFIG_NAME=`. What is off leaves no byte in the image.
+into an image. In the source a switch `NAME` is `CONFIG.NAME`, in a file `CONFIG_NAME=`. What is off leaves no byte in the image,
+but for switches that only choose other instructions: `ERRATUM_832075`, `GIC_HW_TIMER_LINK` and `HIGH_DEVICES`.
 """
 TYPES = {kconfiglib.BOOL: "switch", kconfiglib.INT: "number", kconfiglib.HEX: "number", kconfiglib.STRING: "text"}
 
