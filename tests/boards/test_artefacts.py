@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from boards import board as board_named
+from tests.boards.test_debian import ask, power_off, shell
 from tests.conftest import BOARD32, build_once
 from xenarm.flash.table import TABLE_AT
-from xenarm.tools import build, image
+from xenarm.tools import build, debian, image
 from xenarm.tools.artefacts import nor
 from xenarm.tools.deployment import plan
+from xenarm.tools.hypervisor import ours
 from xenarm.tools.layout import Layout, compose
 from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.qemu import flash_command, machine_command
@@ -62,6 +65,18 @@ def both_guests_speak(session: Session) -> None:
 def test_the_flash_starts_everything_from_reset(carried: Carried) -> None:
     with started(carried.flashed(), f"flash-{carried.layout.machine.board.name}") as session:
         both_guests_speak(session)
+
+
+def test_the_flash_starts_debian(built_board: str, tmp_path: Path) -> None:
+    """Its kernel and a RAM disk: tens of megabytes out of the flash, each whole."""
+    text = '[domain.debian]\nkernel = "debian:kernel"\nramdisk = "debian:ramdisk"\nbootargs = "console=ttyAMA0"\nmemory = "256 MiB"\n'
+    (tmp_path / "debian.toml").write_text(text)
+    layout = compose(plan.machine_for(plan.find(str(tmp_path / "debian.toml")), built_board))
+    flash = image.write_flash(tmp_path, layout.machine, layout, nor.build_stage(built_board))
+    with started(flash_command(layout.machine.board, 1, layout.machine.memory_mib, flash), "flash-debian") as session:
+        console = shell(session, ours(built_board))
+        ask(console, "sha256sum /bin/busybox", hashlib.sha256(debian.busybox()).hexdigest())
+        power_off(session, ours(built_board))
 
 
 def test_memory_is_what_the_machine_has(carried: Carried) -> None:

@@ -144,7 +144,7 @@ def on_a_terminal() -> Iterator[Console]:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     person = Console(os.fdopen(ours, "r+b", buffering=0))
-    reading = threading.Thread(target=person.drain_until_closed, args=(2 * SECONDS,))  # a terminal that nobody reads takes some kilobytes
+    reading = threading.Thread(target=person.drain_until_closed, args=(10 * SECONDS,), daemon=True)  # a terminal that nobody reads takes some kilobytes
     with os.fdopen(theirs, "w") as screen, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", screen)
         reading.start()

@@ -1,16 +1,18 @@
-"""`make run` as a person has it: a terminal, every key for the guest, and a way out."""
+"""`make run` and `make console` as a person has them: a terminal, every key for the guest, and a way out."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from boards import BOARDS
+from tests.conftest import own_output
 from xenarm.tools.console import Console
 from xenarm.tools.paths import BUILD, ROOT
 from xenarm.tools.run import GUEST_NAMES
@@ -18,11 +20,19 @@ from xenarm.tools.run import GUEST_NAMES
 SECONDS = 60
 
 
-@contextmanager
-def terminal(*arguments: str) -> Iterator[tuple[Console, subprocess.Popen[bytes]]]:
+Terminal = tuple[Console, subprocess.Popen[bytes]]
+
+
+def terminal(*arguments: str) -> AbstractContextManager[Terminal]:
     """The run verb on a terminal of its own."""
+    return verb_on_terminal("run", f"run-{'-'.join(arguments)}", "--no-build", *arguments)
+
+
+@contextmanager
+def verb_on_terminal(verb: str, name: str, *arguments: str) -> Iterator[Terminal]:
+    """A verb on a terminal of its own; the transcript has the name."""
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "xenarm.tools.run", "--no-build", *arguments]
+    command = [sys.executable, "-m", f"xenarm.tools.{verb}", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     console = Console(os.fdopen(ours, "r+b", buffering=0))
@@ -31,7 +41,7 @@ def terminal(*arguments: str) -> Iterator[tuple[Console, subprocess.Popen[bytes]
     finally:
         process.kill()
         process.wait()
-        console.save(BUILD / "transcripts" / f"run-{'-'.join(arguments)}.log")
+        console.save(BUILD / "transcripts" / f"{name}.log")
         console.close()
 
 
@@ -55,6 +65,33 @@ def test_the_machine_ends_with_its_guest(built_board: str) -> None:
         console.send_line("poweroff -f")
         assert console.drain_until_closed(SECONDS)
         assert process.wait(SECONDS) == 0
+
+
+TWO = "".join(f'[domain.{name}]\nkernel = "guest:hello"\nmemory = "32 MiB"\n' for name in ("one", "two"))
+
+
+def test_the_console_of_a_machine_with_two_domains(built_board: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One domain's lines alone, the input moved to it, everything in the log; who quits may come again."""
+    directory = tmp_path_factory.mktemp("c")  # short: a socket's path is in it
+    (directory / "two.toml").write_text(TWO)
+    chosen = ("--domains", "two", "--log", str(directory / "log"))
+    with own_output(directory, built_board), verb_on_terminal("run", "run-console", "--no-build", "--console", "--deploy", str(directory / "two.toml")) as (machine, _):
+        machine.expect("QEMU waiting for connection", SECONDS)
+        with verb_on_terminal("terminal", "console-first", *chosen) as (person, process):
+            person.expect(r"only lines of two are shown", SECONDS)
+            person.expect(r"\(two\) Type 'help'", SECONDS)
+            person.send("\x1dsecho moved\r")
+            person.expect(r"\(two\) moved", SECONDS)
+            person.send("\x1dx")
+            assert process.wait(SECONDS) == 0
+        assert "(one)" not in person.text() and "(xenarm)" not in person.text()
+        with verb_on_terminal("terminal", "console-again", *chosen) as (person, process):
+            person.expect(r"only lines of two are shown", SECONDS)
+            person.send("echo back\r")
+            person.expect(r"\(two\) back", SECONDS)
+    log = (directory / "log").read_text()
+    for line in (r"\(one\) Hello from a guest", r"\(two\) Hello from a guest", r"\(xenarm\) .*input goes to two", r"\(two\) moved", r"\(two\) back"):
+        assert re.search(rf"^\[\d\d:\d\d:\d\d\.\d{{3}}\] {line}", log, re.MULTILINE), line
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -117,14 +118,14 @@ def test_two_builds_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     new = built(tmp_path / "new", words=16, constant=1, more=MORE, use=" + another(COUNT.value)")
     _, before = size.read(old)
     _, after = size.read(new)
-    found = {name: (word, b, a) for word, name, b, a in size.changes(size.by_function(before), size.by_function(after))}
-    word, was, size_now = found["program.another"]
-    assert (word, was) == ("added", 0)
-    assert 0 < size_now < 200
-    assert found["program.WORDS"] == ("grown", 32, 64)
-    assert "program.helper" not in found or found["program.helper"][1] != found["program.helper"][2]
+    found = {row.name: row for row in size.changes(size.by_function(before), size.by_function(after))}
+    added = found["program.another"]
+    assert (added.word, added.file[0]) == ("added", 0)
+    assert 0 < added.file[1] < 200
+    assert (found["program.WORDS"].word, found["program.WORDS"].file, found["program.WORDS"].bss) == ("grown", (0, 0), (32, 64))
+    assert "program.helper" not in found or found["program.helper"].in_file
     assert "program.COUNT" not in found
-    back = {name: word for word, name, _, _ in size.changes(size.by_function(after), size.by_function(before))}
+    back = {row.name: row.word for row in size.changes(size.by_function(after), size.by_function(before))}
     assert back["program.another"] == "removed"
     assert back["program.WORDS"] == "shrunk"
     size.compare(Console(width=150), before, after)
@@ -137,7 +138,23 @@ def test_the_same_build_has_no_changes(xenarm: Hypervisor) -> None:
     pieces = pieces_of(xenarm.image)
     assert size.changes(size.by_module(pieces), size.by_module(pieces)) == []
     grown = [replace(pieces[0], size=pieces[0].size + 4), *pieces[1:]]
-    assert [row[0] for row in size.changes(size.by_module(pieces), size.by_module(grown))] == ["grown"]
+    assert [row.word for row in size.changes(size.by_module(pieces), size.by_module(grown))] == ["grown"]
+
+
+def test_the_verb_compares_two_images(xenarm: Hypervisor, xenarm32: Hypervisor) -> None:
+    """By module and by function the rows add up to what the files differ by, and bss's to what that does."""
+    command = [sys.executable, "-m", "xenarm.tools.size", "--elf", f"{xenarm.image}.elf", "--against", str(xenarm32.image.parent)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    old, new = (pieces_of(hypervisor.image) for hypervisor in (xenarm32, xenarm))
+    in_file, in_bss = (sum(p.size for p in new if p.loaded is loaded) - sum(p.size for p in old if p.loaded is loaded) for loaded in (True, False))
+    assert done.stdout.splitlines()[-1] == f"image: {len(plain_of(xenarm32.image)):,} bytes before, {len(plain_of(xenarm.image)):,} after, {in_file:+,}"
+    modules, functions = done.stdout.split("Functions and statics that changed")
+    for shown in (modules, functions):
+        rows = re.findall(r"^ ?(\S.*?) +(added|removed|grown|shrunk) [ \d,]+ ([+-][\d,]+|0) +([+-][\d,]+|0) *$", shown, re.MULTILINE)
+        assert [sum(int(row[column].replace(",", "")) for row in rows) for column in (2, 3)] == [in_file, in_bss]
+        assert re.search(r"^ ?sum +([+-][\d,]+) +([+-][\d,]+) *$", shown, re.MULTILINE)
+        assert any(row[0].startswith("xenarm.arm64.mmu") or row[0].startswith("xenarm.arm32.") for row in rows)
 
 
 def test_the_table_sums_up(xenarm: Hypervisor, capsys: pytest.CaptureFixture[str]) -> None:

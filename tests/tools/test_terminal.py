@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from xenarm.tools.console import Console, LineTaken, serial_port
+from xenarm.tools.console import Console, LineTaken, Port, serial_port
 from xenarm.tools.paths import ROOT
-from xenarm.tools.terminal import Formatter, Terminal, UnixPort
+from xenarm.tools.terminal import Formatter, Terminal, UnixPort, connector
 
 SECONDS = 30
 TWO = b"(xenarm) booting\r\n(alpha) hello\r\n(beta) there\r\n(alpha) # "
@@ -105,7 +105,7 @@ def received(board: socket.socket, end: bytes) -> bytes:
 
 
 @contextmanager
-def terminal(connect: Callable[[], UnixPort], formatter: Formatter, again: bool = True) -> Iterator[tuple[Terminal, int, io.StringIO]]:
+def terminal(connect: Callable[[], Port], formatter: Formatter, again: bool = True) -> Iterator[tuple[Terminal, int, io.StringIO]]:
     """One that runs; its keys come from a pipe."""
     keys, typing = os.pipe()
     screen, log = io.StringIO(), io.StringIO()
@@ -159,6 +159,46 @@ def test_a_line_that_went_comes_back(tmp_path: Path) -> None:
     text = screen.getvalue()
     waiting = text.index("the line closed; waiting for it to come back")
     assert text.index("before") < waiting < text.index("connected", waiting) < text.index("after")
+
+
+@contextmanager
+def plugged(device: Path) -> Iterator[Console]:
+    """A pty in the place of a serial adapter, and the board's end of it."""
+    ours, theirs = os.openpty()
+    device.symlink_to(os.ttyname(theirs))
+    board = Console(os.fdopen(ours, "r+b", buffering=0))
+    try:
+        yield board
+    finally:
+        device.unlink()
+        os.close(theirs)
+        board.close()
+
+
+def shown(screen: io.StringIO, text: str, times: int = 1) -> None:
+    """Wait until the person has seen a text so often."""
+    deadline = time.monotonic() + SECONDS
+    while screen.getvalue().count(text) < times:
+        assert time.monotonic() < deadline, screen.getvalue()
+        time.sleep(0.01)
+
+
+def test_a_serial_adapter_may_be_pulled_out_and_put_back(tmp_path: Path) -> None:
+    device = tmp_path / "ttyUSB0"
+    with ExitStack() as adapter:
+        board = adapter.enter_context(plugged(device))
+        with terminal(connector("qemu-virt-arm64", str(device), 115200), plain()) as (_, typing, screen):
+            shown(screen, "-- connected")
+            board.send("before\r\n")
+            shown(screen, "before")
+            adapter.close()
+            shown(screen, "-- the line closed; waiting for it to come back")
+            board = adapter.enter_context(plugged(device))
+            shown(screen, "-- connected", 2)
+            board.send("after\r\n")
+            shown(screen, "after")
+            os.write(typing, b"ls\r")
+            board.expect(r"^ls\r", SECONDS)
 
 
 def test_the_verb_on_a_terminal_with_a_log(tmp_path: Path) -> None:

@@ -145,27 +145,55 @@ def show(console: Console, pieces: list[Piece], everything: bool, module: str) -
     console.print(shares_table(f"The {LARGEST} largest functions and statics (ALL=1 shows all)", functions, largest_first(functions)[:LARGEST], "all others"))
 
 
-def changes(old: Shares, new: Shares) -> list[tuple[str, str, int, int]]:
-    """(what happened, name, file bytes before, after) of each that differs, the largest change first."""
+@dataclass(frozen=True)
+class Change:
+    """Bytes of one owner in two builds, of the file and of bss."""
+
+    name: str
+    file: tuple[int, int]
+    bss: tuple[int, int]
+
+    @property
+    def in_file(self) -> int:
+        return self.file[1] - self.file[0]
+
+    @property
+    def in_bss(self) -> int:
+        return self.bss[1] - self.bss[0]
+
+    @property
+    def word(self) -> str:
+        """What happened; the file's bytes decide, where they are the same bss's."""
+        if not any((self.file[0], self.bss[0])):
+            return "added"
+        if not any((self.file[1], self.bss[1])):
+            return "removed"
+        return "grown" if (self.in_file or self.in_bss) > 0 else "shrunk"
+
+
+def changes(old: Shares, new: Shares) -> list[Change]:
+    """Each that differs, the largest change of the file first."""
     rows = []
     for name in {*old, *new}:
         before, after = old.get(name, Share()), new.get(name, Share())
-        if before.by_kind != after.by_kind and (before.file, before.by_kind["bss"]) != (after.file, after.by_kind["bss"]):
-            size = (before.file, after.file) if before.file != after.file else (before.total, after.total)
-            word = "added" if name not in old else "removed" if name not in new else "grown" if size[1] > size[0] else "shrunk"
-            rows.append((word, name, *size))
-    return sorted(rows, key=lambda row: (-abs(row[3] - row[2]), row[1]))
+        row = Change(name, (before.file, after.file), (before.by_kind["bss"], after.by_kind["bss"]))
+        if row.in_file or row.in_bss:
+            rows.append(row)
+    return sorted(rows, key=lambda row: (-abs(row.in_file), -abs(row.in_bss), row.name))
 
 
-def changes_table(title: str, rows: list[tuple[str, str, int, int]]) -> Table:
-    made = table(title, "", "before", "after", "change")
-    for word, name, before, after in rows:
-        made.add_row(Text(name), word, number(before), number(after), difference(after - before))
+def changes_table(title: str, rows: list[Change]) -> Table:
+    """Bytes of the file, and beside them how bss changed; the sums are the two images' difference."""
+    made = table(title, "", "before", "after", "change", "bss")
+    for row in rows:
+        made.add_row(Text(row.name), row.word, number(row.file[0]), number(row.file[1]), difference(row.in_file), difference(row.in_bss))
+    made.add_section()
+    made.add_row("sum", "", "", "", difference(sum(row.in_file for row in rows)), difference(sum(row.in_bss for row in rows)))
     return made
 
 
 def compare(console: Console, old: list[Piece], new: list[Piece]) -> None:
-    """Two builds: what each module and each function lost or won. Bytes of the file; where those are the same, with bss."""
+    """Two builds: what each module and each function lost or won."""
     before, after = (sum(piece.size for piece in pieces if piece.loaded) for pieces in (old, new))
     console.print(changes_table("Modules that changed", changes(by_module(old), by_module(new))))
     console.print(changes_table("Functions and statics that changed", changes(by_function(old), by_function(new))))

@@ -351,8 +351,8 @@ def main() -> None:
     formatter = Formatter(frozenset(filter(None, arguments.domains.split(","))), not arguments.no_times, not arguments.no_colours and sys.stdout.isatty())
     terminal = Terminal(connect, formatter, sys.stdout, log, sys.stdin.fileno(), not arguments.once)
     terminal.port = port
-    print(f"{HELP}\nconnected to {arguments.port or arguments.board}; {formatter.shows()}", flush=True)
-    with raw(sys.stdin.fileno()):
+    with raw(sys.stdin.fileno()):  # which forgets what has been typed before it
+        print(f"{HELP}\r\nconnected to {arguments.port or arguments.board}; {formatter.shows()}\r", flush=True)
         terminal.run()
     print("\r")
 
