@@ -163,7 +163,7 @@ def test_from_the_prompt_to_the_guest(either: Case, capfd: pytest.CaptureFixture
     assert re.findall(r"^  (\w+)", said, re.MULTILINE) == ["catch", "transfer", "transfer", "transfer", "boot"]
     assert "sent again" not in said
     bars = re.findall(r"\r +([\w.-]+): +(\d+)%\|.*?B/s\]", person.text())
-    assert [name for name, share in bars if share == "0"] == ["xenarm", "host.dtb", "one-kernel"]
+    assert list(dict.fromkeys(name for name, _ in bars)) == ["xenarm", "host.dtb", "one-kernel"]
     shares = [int(share) for name, share in bars if name == "xenarm"]
     assert shares == sorted(shares) and any(0 < share < 100 for share in shares)
 
