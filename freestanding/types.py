@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable as AbcCallable
 from dataclasses import dataclass
 from functools import cache
@@ -12,12 +13,13 @@ from .integers import Distinct, Integer, u32, u64, u8, u16, usize
 from .structs import (REFERENCE, Array, Atomic, BitField, Bits, IntEnum, Ptr, Slice, Struct, Table, Union, View)
 
 
-class Type:
+class Type(ABC):
     """Base of all descriptors; equal when they describe the same type."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        raise NotImplementedError(type(self).__name__)
+        """As the programmer writes it."""
 
     def __str__(self) -> str:
         return self.name

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+from abc import ABC
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class Scope:
     cleanups: int = 0                                           # the caller's `with` exits, in a generator
 
 
-class Core:
+class Core(ABC):
     """State of one function being lowered."""
 
     def __init__(self, frontend: Frontend, source: Source, result: t.Type) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -475,8 +476,9 @@ class Expressions(Core):
         items = self.operands([lambda n=n: self.value(n) for n in node.elts], self.site(node))   # type: ignore[misc]
         return ir.MakeTuple(t.TupleType(tuple(i.type for i in items)), items)
 
+    @abstractmethod
     def call(self, node: ast.Call) -> Expr:
-        raise NotImplementedError                                      # Calls provides it
+        """A call; `Calls` has it."""
 
 
 def _narrow(kind: t.Type) -> t.Type:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import re
+from abc import abstractmethod
 from typing import Any, cast
 
 from .. import ir, types as t
@@ -20,8 +21,9 @@ I64 = t.IntType(i64)
 class Text(Expressions):
     """Expansion of `printk(f"...")`."""
 
+    @abstractmethod
     def direct(self, function: Function, receiver: list[Expr], node: ast.Call) -> Expr:
-        raise NotImplementedError                                      # Calls provides it
+        """A call of a known function; `Calls` has it."""
 
     def printed(self, printer: Printer, node: ast.Call) -> Expr:
         if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], (ast.JoinedStr, ast.Constant)):

@@ -5,6 +5,8 @@ until its handler; the handler's first instruction branches into a slide of NOPs
 (16 instructions under QEMU) divides out: the mean over SLIDE delays is exact.
 """
 
+from collections.abc import Callable
+
 from freestanding import external, u64, usize
 from xenarm.config import CONFIG
 
@@ -48,94 +50,56 @@ SGI_OVERHEAD = 2  # that, and reading the counter before
 REMOTE_OVERHEAD = 2  # reading the counter before, and the YIELD
 
 
-@external("loop_empty")
-def loop_empty(count: usize, address: usize, value: usize) -> u64:
-    """What a loop with a function number loaded costs by itself."""
-    raise NotImplementedError("an instruction needs a CPU")
+Loop = Callable[[usize, usize, usize], u64]
+"""Count, an address, a value: what so many instructions took."""
+Sample = Callable[[usize, usize, usize, usize], u64]
 
 
-@external("loop_hvc")
-def loop_hvc(count: usize, address: usize, value: usize) -> u64:
-    """PSCI_VERSION by HVC."""
-    raise NotImplementedError("an instruction needs a CPU")
+def loop(symbol: str) -> Loop:
+    @external(symbol)
+    def run(count: usize, address: usize, value: usize) -> u64:
+        raise NotImplementedError("an instruction needs a CPU")
+
+    found: Loop = run
+    return found
 
 
-@external("loop_nothing")
-def loop_nothing(count: usize, address: usize, value: usize) -> u64:
-    """What a loop costs by itself."""
-    raise NotImplementedError("an instruction needs a CPU")
+def sample(symbol: str) -> Sample:
+    @external(symbol)
+    def run(a: usize, b: usize, c: usize, d: usize) -> u64:
+        raise NotImplementedError("an instruction needs a CPU")
+
+    found: Sample = run
+    return found
 
 
-@external("loop_load")
-def loop_load(count: usize, address: usize, value: usize) -> u64:
-    """32-bit loads from a device."""
-    raise NotImplementedError("an instruction needs a CPU")
+def both(symbol: str) -> tuple[Sample, Sample]:
+    """With a GICv2 and with a GICv3."""
+    return sample(symbol), sample(f"{symbol}_v3")
 
 
-@external("loop_store")
-def loop_store(count: usize, address: usize, value: usize) -> u64:
-    """32-bit stores to a device."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("sample_sgi")
-def sample_sgi(sgir: usize, value: usize, gicc: usize, delay: usize) -> u64:
-    """One software-generated interrupt to this CPU."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("sample_sgi_v3")
-def sample_sgi_v3(sgir: usize, value: usize, gicc: usize, delay: usize) -> u64:
-    """The same with a GICv3."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("sample_timer")
-def sample_timer(steps: usize, sleep: usize, gicc: usize, delay: usize) -> u64:
-    """One expiry of the virtual timer `steps` from now; the result counts from then."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("sample_timer_v3")
-def sample_timer_v3(steps: usize, sleep: usize, gicc: usize, delay: usize) -> u64:
-    """The same with a GICv3."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("use_bench_vectors")
-def use_bench_vectors() -> None:
-    """From now on interrupts go to the samples' handler."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("use_bench_vectors_v3")
-def use_bench_vectors_v3() -> None:
-    """The same with a GICv3."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("loop_no_yield")
-def loop_no_yield(count: usize, address: usize, value: usize) -> u64:
-    """What a loop that yields costs by itself."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("loop_yield")
-def loop_yield(count: usize, address: usize, value: usize) -> u64:
-    """Xen's SCHEDOP_yield."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("loop_ping")
-def loop_ping(count: usize, sgir: usize, value: usize, gicc: usize) -> u64:
-    """An interrupt to the other CPU, and asleep until its answer."""
-    raise NotImplementedError("an instruction needs a CPU")
-
-
-@external("loop_ping_v3")
-def loop_ping_v3(count: usize, sgir: usize, value: usize, gicc: usize) -> u64:
-    """The same with a GICv3."""
-    raise NotImplementedError("an instruction needs a CPU")
+loop_empty = loop("loop_empty")
+"""What a loop with a function number loaded costs by itself."""
+loop_hvc = loop("loop_hvc")
+"""PSCI_VERSION by HVC."""
+loop_nothing = loop("loop_nothing")
+"""What a loop costs by itself."""
+loop_load = loop("loop_load")
+"""32-bit loads from a device."""
+loop_store = loop("loop_store")
+"""32-bit stores to a device."""
+loop_no_yield = loop("loop_no_yield")
+"""What a loop that yields costs by itself."""
+loop_yield = loop("loop_yield")
+"""Xen's SCHEDOP_yield."""
+sample_sgi, sample_sgi_v3 = both("sample_sgi")
+"""SGIR's address, what is stored there, GICC, a delay: one software-generated interrupt to this CPU."""
+sample_timer, sample_timer_v3 = both("sample_timer")
+"""Steps, whether to sleep, GICC, a delay: one expiry of the virtual timer so many steps from now; the result counts from then."""
+sample_remote, sample_remote_v3 = both("sample_remote")
+"""As `sample_sgi` to a CPU that runs `answer`, with the counter's place in GICC's: what the counter steps until its handler runs."""
+loop_ping, loop_ping_v3 = both("loop_ping")
+"""Count, SGIR's address, what is stored there, GICC: an interrupt to the other CPU, and asleep until its answer."""
 
 
 @external("loop_pong")
@@ -162,14 +126,14 @@ def answer_v3(gicc: usize, counter: usize, sleep: usize) -> None:
     raise NotImplementedError("an instruction needs a CPU")
 
 
-@external("sample_remote")
-def sample_remote(sgir: usize, value: usize, counter: usize, delay: usize) -> u64:
-    """One software-generated interrupt to a CPU that runs `answer`; what the counter steps until its handler runs."""
+@external("use_bench_vectors")
+def use_bench_vectors() -> None:
+    """From now on interrupts go to the samples' handler."""
     raise NotImplementedError("an instruction needs a CPU")
 
 
-@external("sample_remote_v3")
-def sample_remote_v3(sgir: usize, value: usize, counter: usize, delay: usize) -> u64:
+@external("use_bench_vectors_v3")
+def use_bench_vectors_v3() -> None:
     """The same with a GICv3."""
     raise NotImplementedError("an instruction needs a CPU")
 

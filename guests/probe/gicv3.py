@@ -9,6 +9,7 @@ from guests.probe.processors import took, took_soon
 from guests.probe.report import expect, expect_true
 from guests.runtime.gic import GIC, gic_own_target, gic_redistributor, gic_registers, gic_sgi_value
 from guests.runtime.machine import MACHINE
+from xenarm.abi.affinity import MPIDR_AFFINITY
 from xenarm.arm.instructions import (
     data_sync_all,
     instruction_sync,
@@ -23,7 +24,7 @@ from xenarm.arm.instructions import (
 )
 from xenarm.arm64.registers import Reader, Writer, read_aa64pfr0, read_mpidr_el1, reader, writer
 from xenarm.gic.registers import Gicd
-from xenarm.gic.registers3 import AFFINITY, Gicd3, Gicr, read_icc_iar1, write_icc_bpr1, write_icc_ctlr, write_icc_dir, write_icc_eoir1
+from xenarm.gic.registers3 import Gicd3, Gicr, read_icc_iar1, write_icc_bpr1, write_icc_ctlr, write_icc_dir, write_icc_eoir1
 from xenarm.gic.registers3 import write_icc_igrpen1, write_icc_pmr, write_icc_sgi1r
 
 __all__ = ["probe_gicv3", "probe_gicv3_processors"]
@@ -122,7 +123,7 @@ def probe_routes() -> None:
     expect(b"route-high", u64(mmio_read32(route + 4)), 0)
     mmio_write32(route, 0x0000_0105)
     expect(b"route-by-halves", mmio_read64(route), 0x105)
-    mmio_write64(route, gic_own_target() & AFFINITY)
+    mmio_write64(route, gic_own_target() & MPIDR_AFFINITY)
 
 
 @fn

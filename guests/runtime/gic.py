@@ -17,14 +17,13 @@ from xenarm.arm.instructions import (
     mmio_write32,
     mmio_write64,
 )
+from xenarm.abi.affinity import MPIDR_AFFINITY
 from xenarm.config import CONFIG
 from xenarm.core.result import Result
 from xenarm.devicetree.reader import NO_NODE, Fdt, Node
 from xenarm.devicetree.values import fdt_find_compatible, fdt_reg, fdt_u32
 from xenarm.gic.registers import INTID_MASK, INTID_SPURIOUS, SGIR_TARGETS_SHIFT, Gicc, GiccControl, Gicd
 from xenarm.gic.registers3 import (
-    AFFINITY,
-    ICC_SGI_AFF1_SHIFT,
     Gicd3,
     GicdControl,
     Gicr,
@@ -76,7 +75,7 @@ LAST = int(GicrType(LAST=True))
 TO_OTHERS = int(IccSgi(IRM=True))
 FILTER_OTHERS = 1 << 24
 SGI_SHIFT = 24
-PLACE = AFFINITY | 1 << 31  # of MPIDR_EL1; bit 31 is always set, so that no target is 0
+PLACE = MPIDR_AFFINITY | 1 << 31  # of MPIDR_EL1; bit 31 is always set, so that no target is 0
 
 
 class Region(Struct):
@@ -240,7 +239,7 @@ def gic_registers(intid: u32) -> u64:
 def gic_route(intid: u32, target: u64) -> None:
     """Send a shared interrupt to a CPU."""
     if HAS_V3 and GIC.v3:
-        mmio_write64(GIC.gicd + u64(Gicd3.IROUTER + intid * 8), target & AFFINITY)
+        mmio_write64(GIC.gicd + u64(Gicd3.IROUTER + intid * 8), target & MPIDR_AFFINITY)
     else:
         mmio_write8(GIC.gicd + u64(Gicd.ITARGETSR + intid), truncate(u8, target))
 
@@ -295,7 +294,7 @@ def gic_end(iar: u32) -> None:
 def sgi_value_v3(target: u64, sgi: u32) -> u64:
     """For ICC_SGI1R_EL1."""
     low = target & 0xFF
-    upper = (target >> 32 & 0xFF) << 48 | (low >> 4) << 44 | (target >> 16 & 0xFF) << 32 | (target >> 8 & 0xFF) << ICC_SGI_AFF1_SHIFT
+    upper = (target >> 32 & 0xFF) << 48 | (low >> 4) << 44 | (target >> 16 & 0xFF) << 32 | (target >> 8 & 0xFF) << 16
     return upper | u64(sgi) << SGI_SHIFT | u64(1) << (low & 15)
 
 

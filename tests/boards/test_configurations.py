@@ -7,17 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import kconfiglib
 import pytest
 from elftools.elf.elffile import ELFFile
 
 from tests.boards import beacon
 from tests.boards.test_shared_memory import EAST_AT, SIZE, machine_tree, pair, share
 from tests.conftest import Boot
-from xenarm.tools import build
+from xenarm.tools import build, kconfig
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
-from xenarm.tools.kconfig import defconfig_path
-from xenarm.tools.paths import DEFAULT_BOARD, KCONFIG
+from xenarm.tools.paths import DEFAULT_BOARD
 from xenarm.tools.run import own_domain
 
 CHECKS = tuple(f"CHECK_{kind}" for kind in "OVERFLOW BOUNDS NARROWING SHIFT DIVISION ENUM ASSERT".split())
@@ -30,24 +28,14 @@ VARIANTS: dict[str, dict[str, str]] = {
 }
 
 
-def configure(path: Path, values: dict[str, str]) -> Path:
-    """A configuration that differs from the default in these values."""
-    kconfig = kconfiglib.Kconfig(str(KCONFIG), warn_to_stderr=False)
-    kconfig.load_config(str(defconfig_path(DEFAULT_BOARD)))
-    for name, value in values.items():
-        assert kconfig.syms[name].set_value(value), name
-        assert kconfig.syms[name].str_value == value, f"{name} cannot be {value}"
-    kconfig.write_config(str(path), save_old=False)
-    return path
-
-
 @pytest.fixture
 def variant(xenarm: Hypervisor, scratch: Path) -> Callable[[dict[str, str]], Hypervisor]:
     """Builds the hypervisor by another configuration."""
 
     def make(values: dict[str, str]) -> Hypervisor:
         job = build.Job(build.HYPERVISOR, scratch / "xenarm")
-        build.compile_job(DEFAULT_BOARD, job, configure(scratch / "config", values))
+        kconfig.changed(DEFAULT_BOARD, values, scratch / "config")
+        build.compile_job(DEFAULT_BOARD, job, scratch / "config")
         return replace(xenarm, image=job.output)
 
     return make

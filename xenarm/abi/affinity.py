@@ -11,7 +11,7 @@ from xenarm.config import CONFIG
 __all__ = ["MPIDR_AFFINITY", "NO_VCPU", "Affinities", "affinity_mpidr", "affinity_of", "vcpu_of_affinity", "vcpu_of_mpidr"]
 
 NO_VCPU = 0xFFFF_FFFF
-MPIDR_AFFINITY = 0xFF_00FF_FFFF
+MPIDR_AFFINITY = 0xFF_00FF_FFFF  # of MPIDR_EL1; GICD_IROUTER<n> has them so too
 LEVEL_BITS = 8
 LOWEST_BITS = 4
 LOWEST = (1 << LOWEST_BITS) - 1

@@ -2,6 +2,7 @@
 
 from freestanding import Ptr, Struct, fn, linker_symbol, size_of, u32, u64, usize
 
+from xenarm.abi.affinity import MPIDR_AFFINITY
 from xenarm.arm.instructions import data_memory_barrier, data_sync_all, dcache_clean_invalidate_va
 from xenarm.config import CONFIG
 from xenarm.gic.controller import GIC
@@ -12,7 +13,7 @@ MAPS_MEMORY = True
 
 ALONE = linker_symbol("secondary_alone")
 PLACE = linker_symbol("secondary_handover")
-AFFINITY = 0xFF_00FF_FFFF if CONFIG.ARM64 else 0xFF_FFFF
+AFFINITY = MPIDR_AFFINITY if CONFIG.ARM64 else MPIDR_AFFINITY & 0xFFFF_FFFF
 
 
 class Handover(Struct):

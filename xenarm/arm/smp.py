@@ -2,6 +2,7 @@
 
 from freestanding import IntEnum, View, export, fn, linker_symbol, truncate, u8, u32, u64, usize
 
+from xenarm.abi.affinity import MPIDR_AFFINITY
 from xenarm.arm.handover import ALONE, handover
 from xenarm.arm.instructions import cpu_relax, data_sync_all, send_event, wait_for_event
 from xenarm.arm.machine import arch_counter, arch_counter_hz
@@ -29,7 +30,6 @@ __all__ = ["cpu_init", "cpus_start"]
 
 SECONDARY_START = linker_symbol("secondary_start")
 FROM_RESET = linker_symbol("secondary_from_reset")
-MPIDR_AFFINITY = 0xFF_00FF_FFFF
 MPIDR_THREADS = 1 << 24
 PATIENCE_MS = 1000  # an emulated machine on a busy host takes its time
 

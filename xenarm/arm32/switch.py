@@ -277,7 +277,7 @@ def vcpu_address(v: Vcpu) -> u64:
 @external("vcpu_begin")
 def vcpu_begin() -> None:
     """Where a vCPU's stack begins: `vcpu_main`."""
-    raise NotImplementedError
+    raise NotImplementedError("a switch needs an emulated CPU")
 
 
 @fn

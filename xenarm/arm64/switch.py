@@ -306,7 +306,7 @@ def fp_forget(v: Vcpu) -> None:
 @external("vcpu_begin")
 def vcpu_begin() -> None:
     """Where a vCPU's stack begins: `vcpu_main`."""
-    raise NotImplementedError
+    raise NotImplementedError("a switch needs an emulated CPU")
 
 
 @fn(inline=True)

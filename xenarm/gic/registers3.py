@@ -7,9 +7,7 @@ from freestanding import Bits, bits, fn, operation, u32, u64
 
 from xenarm.arm64.registers import MODEL, Reader, Writer, reader, writer
 
-__all__ = ["AFFINITY", "ICC_SGI_AFF1_SHIFT", "Gicd3", "GicdControl", "Gicr", "GicrType", "GicrWaker", "IccControl", "IccSgi", "IchControl", "IchType", "Typer3", "sgi_target"]
-
-AFFINITY = 0xFF_00FF_FFFF  # of MPIDR_EL1, and as GICD_IROUTER<n> has it
+__all__ = ["Gicd3", "GicdControl", "Gicr", "GicrType", "GicrWaker", "IccControl", "IccSgi", "IchControl", "IchType", "Typer3", "sgi_target"]
 
 
 class Gicd3:
@@ -94,10 +92,6 @@ class IccSgi(Bits, type=u64):
     IRM: bool = bits(40)  # to all but the sender
     RS: u32 = bits(47, 44)  # which sixteen of affinity 0
     AFF3: u32 = bits(55, 48)
-
-
-ICC_SGI_AFF1_SHIFT = 16
-"""Where `IccSgi` has affinity 1."""
 
 
 @fn

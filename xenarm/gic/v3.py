@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from freestanding import Array, Struct, array, export, fn, truncate, u32, u64, zeroed
 
+from xenarm.abi.affinity import MPIDR_AFFINITY
 from xenarm.arm.hw import Hcr, read_hcr_el2, write_hcr_el2
 from xenarm.arm.instructions import (
     cpu_relax,
@@ -34,7 +35,6 @@ from xenarm.devicetree.values import fdt_compatible, fdt_interrupt, fdt_reg, fdt
 from xenarm.gic.controller import GIC, PPI_HYP_TIMER, PPI_VIRTUAL_TIMER, PRIORITIES_DEFAULT, PRIORITY_MAINTENANCE, PRIORITY_MASK_ALL, SGI_KICK, SGI_POST, SGI_STOP
 from xenarm.gic.registers import Gicd, GichControl, GichMachineControl, LrState
 from xenarm.gic.registers3 import (
-    AFFINITY,
     Gicd3,
     GicdControl,
     Gicr,
@@ -369,7 +369,7 @@ def redistributor_init(base: u64) -> bool:
 @fn
 def note_affinity(cpu: u32, mpidr: u64) -> None:
     """How others reach this CPU."""
-    REDIST.affinity[cpu] = mpidr & AFFINITY
+    REDIST.affinity[cpu] = mpidr & MPIDR_AFFINITY
     REDIST.kick[cpu] = sgi_target(truncate(u32, type_affinity(mpidr) >> 32)) | u64(SGI_KICK) << 24
     SCHED_CPUS[cpu].doorbell = REDIST.kick[cpu] | u64(SGI_POST) << 24
 

@@ -7,6 +7,7 @@ nothing of the rest of the project: gdb brings a Python of its own.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -188,7 +189,7 @@ def named(memory: Memory, text: str) -> gdb.Value:
     raise gdb.GdbError(f"there is no domain '{text}': xenarm-domains lists them")
 
 
-class Command(gdb.Command):  # type: ignore[misc]
+class Command(gdb.Command, ABC):  # type: ignore[misc]
     """One of ours: it reads, and its mistakes are a line each."""
 
     def __init__(self) -> None:
@@ -201,8 +202,9 @@ class Command(gdb.Command):  # type: ignore[misc]
         except (gdb.error, gdb.MemoryError) as error:
             raise gdb.GdbError(f"{error}") from None
 
+    @abstractmethod
     def show(self, memory: Memory, words: list[str]) -> None:
-        raise NotImplementedError
+        """Answer, with the words that were typed behind the command's name."""
 
 
 class Domains(Command):
