@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +157,15 @@ def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
 def image_at(hypervisor: Hypervisor) -> int:
     """Where QEMU puts an image."""
     return hypervisor.machine.hardware.load_address
+
+
+IMAGE_AT = -1
+"""Stands for the image's place among words that are known before the board is."""
+
+
+def with_image(hypervisor: Hypervisor, words: Iterable[int]) -> list[int]:
+    """The words, with the first page of the image in that place."""
+    return [image_at(hypervisor) & ~0xFFF if word == IMAGE_AT else word for word in words]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import FIRST_TARGET, Boot, image_at, on_both_widths
+from tests.conftest import FIRST_TARGET, IMAGE_AT, Boot, on_both_widths, with_image
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.layout import compose
@@ -129,7 +129,6 @@ def test_debian_sees_it(boot: Boot, xenarm: Hypervisor) -> None:
         console.expect("debian: shut down", SECONDS)
 
 
-IMAGE_AT = 0  # stands for where the image lies
 WRONG = {
     "not aligned": ((PLACE + 4, WEST_AT, SIZE), {}, "xen,shared-mem is not in whole pages"),
     "no memory": ((0x1000_0000, WEST_AT, SIZE), {}, "xen,shared-mem is not in the machine's memory"),
@@ -149,7 +148,7 @@ def test_what_is_wrong_is_named_and_the_other_starts(boot: Boot, target: Hypervi
     domains = pair(target)
     tree = machine_tree(target, domains)
     share(tree, "east", PLACE, EAST_AT, SIZE, role="owner")
-    share(tree, "west", *(image_at(target) if word == IMAGE_AT else word for word in words), **changes)
+    share(tree, "west", *with_image(target, words), **changes)
     with boot(target, *domains, cpus=2, dtb=tree.blob()) as session:
         session.console.expect(f"west does not start: /chosen/west/shm: {line}", SECONDS)
         session.console.expect("hello> ", SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import FIRST_TARGET, Boot, image_at, on_both_widths
+from tests.conftest import FIRST_TARGET, IMAGE_AT, Boot, on_both_widths, with_image
 from xenarm.tools.dtb import Tree
 from xenarm.tools.hypervisor import SWITCH_INPUT, Hypervisor
 from xenarm.tools.layout import compose
@@ -46,7 +46,6 @@ def test_ram_lies_where_it_is_told_to(boot: Boot, target: Hypervisor) -> None:
         session.wait_off(SECONDS)
 
 
-IMAGE_AT = 0  # stands for where the image lies
 WRONG = {
     "too little": ((BASE, SIZE // 2), 1, "memory asks for 65536 KiB of xen,static-mem, 32768 KiB"),
     "no page": ((BASE + 1, SIZE), 1, "xen,static-mem is not in whole pages"),
@@ -64,8 +63,7 @@ ON_ARM32 = ("image", "itself", "beyond 4 GiB")
 )
 def test_what_is_wrong_is_named(boot: Boot, target: Hypervisor, case: str) -> None:
     words, cells, line = WRONG[case]
-    page = image_at(target) & ~0xFFF
-    tree = blob(target, *(page if word == IMAGE_AT else word for word in words), cells=cells)
+    tree = blob(target, *with_image(target, words), cells=cells)
     with boot(target, own_domain(target.board, "hello"), memory_mib=MEMORY_MIB, dtb=tree) as session:
         session.console.expect(f"hello does not start: /chosen/hello: {line}", SECONDS)
         session.wait_off(SECONDS)

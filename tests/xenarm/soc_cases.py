@@ -18,11 +18,11 @@ from freestanding import View, external, fn, u64, usize, zeroed
 from tests.boards.assembly import assemble
 from tests.xenarm import soc_models as models
 from xenarm.arm import instructions
-from xenarm.arm32 import head
 from xenarm.arm32 import registers as cp15
 from xenarm.core.addresses import HostPhys
 from xenarm.devicetree.reader import Fdt, FdtError, fdt_open
 from xenarm.soc import exynos5250, hip04, omap5, registers, table
+from xenarm.soc.rcar_h2_secure import TWO_CLUSTERS
 from xenarm.soc.registers import Started
 from xenarm.tools.dtb import Tree
 from xenarm.tools.layout import source_dtb
@@ -212,7 +212,7 @@ class Cci:
 
 def test_rcar_h2s_clusters_are_coherent(tmp_path: Path) -> None:
     """What a CPU of its does out of reset, in secure state, before its caches are on."""
-    code, cci, at = assemble(head.TWO_CLUSTERS, "armv7-none-eabi", tmp_path), Cci(), 0x4000_0000
+    code, cci, at = assemble(TWO_CLUSTERS, "armv7-none-eabi", tmp_path), Cci(), 0x4000_0000
     emulator = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_ARM)
     emulator.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_A15)
     emulator.mem_map(at, 0x1000)

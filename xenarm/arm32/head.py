@@ -14,6 +14,7 @@ from xenarm.arm32.errata import BRANCHES_INVALID, ERRATA, LOOP_BUFFER_OFF, midr
 from xenarm.arm32.registers import HSCTLR_RES1, SCTLR_RESET, Htcr, Mode, Sctlr, Ttbcr, coprocessor, coprocessor_wide
 from xenarm.core.addresses import PAGE_SIZE
 from xenarm.core.domain import FIRST_SLOT_MEMORY, SLOT_SHIFT, SLOT_SIZE, Slot, Vcpu
+from xenarm.soc.rcar_h2_secure import TWO_CLUSTERS
 
 __all__ = ["ZIMAGE_MAGIC"]
 
@@ -33,9 +34,6 @@ TLBIALLH = "p15, 4, r0, c8, c7, 0"
 TLBIALL = "p15, 0, r0, c8, c7, 0"
 ICIALLU = "p15, 0, r0, c7, c5, 0"
 BPIALL = "p15, 0, r0, c7, c5, 6"
-L2CTLR = "p15, 1, r0, c9, c0, 2"
-L2ACTLR = "p15, 1, r0, c15, c0, 0"
-CCI = 0xF009_0000  # of R-Car H2
 
 
 def move(register: str, value: int) -> str:
@@ -216,39 +214,6 @@ ASK_FOR_HYP = f"""
     movwne r12, #0x102
     smcne #0
 1:
-"""
-
-# R-Car H2's two clusters. The firmware has set up the second-level cache of the one that boots; a Cortex-A15's needs other latencies than at reset (L2CTLR: data
-# RAM 4 cycles and set-up 1, tag RAM 3; L2ACTLR bit 3; as U-Boot's board/renesas/lager/lowlevel_init.S). Then snoops and DVM messages for both at the CCI-400, whose
-# registers answer secure state alone (DDI 0470, 3.3: slave interfaces 3 and 4, Snoop Control, Status).
-TWO_CLUSTERS = f"""
-    mrc {coprocessor("mpidr", "r0")}
-    tst r0, #0xf00
-    bne 2f
-    mrc {L2CTLR}
-    and r1, r0, #7
-    cmp r1, #3
-    beq 2f
-    bic r0, r0, #0xe7
-    orr r0, r0, #0xa3
-    mcr {L2CTLR}
-    mrc {L2ACTLR}
-    orr r0, r0, #8
-    mcr {L2ACTLR}
-2:
-{move("r2", CCI)}
-    add r3, r2, #0x4000
-    ldr r0, [r3]
-    orr r0, r0, #3
-    str r0, [r3]
-    add r3, r3, #0x1000
-    ldr r0, [r3]
-    orr r0, r0, #3
-    str r0, [r3]
-    dsb
-3:  ldr r0, [r2, #0xc]
-    tst r0, #1
-    bne 3b
 """
 
 # A CPU out of reset is in secure SVC mode. What secure state alone can do: coherency on (ACTLR.SMP), what the errata and the branches of a Cortex-A15 ask for, its interrupts to group 1 (GICD_IGROUPR0),

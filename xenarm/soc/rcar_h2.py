@@ -1,7 +1,7 @@
 """Renesas' R-Car H2 (its User's Manual: APMU, RST, SYSC, CPG, RWDT; what is beside it is in Linux's mach-shmobile and in U-Boot's PSCI for it).
 
 The APMU wakes the CPUs of a cluster one by one, out of reset and in secure state, at the boot address of the cluster: a few words of on-chip RAM.
-The cluster that did not boot needs power for its snoop control unit first. What its CPUs do about coherency is secure state's: `arm32/head.py`.
+The cluster that did not boot needs power for its snoop control unit first. What its CPUs do about coherency is secure state's: `rcar_h2_secure.py`.
 """
 
 from freestanding import Array, Struct, array, fn, table, u32, u64, usize, zeroed
