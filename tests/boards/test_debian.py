@@ -66,7 +66,7 @@ COMBINATIONS = [
     (BOARD32, 2, "armhf", 4),
 ]
 """All that there are. Debian's 32-bit kernel is built with NR_CPUS=8, so there is none with 128; a GICv2 has eight CPUs at most, of a machine and of a
-guest; Cortex-A15 and A7, the 32-bit machines, have a GICv2. A guest's GICv2 on a GICv3 is in tests/xenarm/test_legacy.py alone, on models: QEMU 7.2 has no
+guest; Cortex-A15 and A7, the 32-bit machines, have a GICv2. A guest's GICv2 on a GICv3 is in tests/xenarm/test_gicv2_on_v3.py alone, on models: QEMU 7.2 has no
 machine with one."""
 
 ON_XEN = [row for row in COMBINATIONS if row[2] == "arm64" and row[3] <= 4] + [(DEFAULT_BOARD, 2, "armhf", 1)]

@@ -26,7 +26,7 @@ GICH = 0x0803_0000
 GICD = 0x0800_0000
 TDS = 1 << 19  # of ICH_VTR_EL2
 V2_ON_V3 = 23
-"""In the place of a version: the machine has a GICv3, the domain sees a GICv2 (legacy_model.py)."""
+"""In the place of a version: the machine has a GICv3, the domain sees a GICv2 (gicv2_on_v3_model.py)."""
 
 
 class VirtualInterface:
@@ -294,4 +294,4 @@ def machine(cpus: int = 1, lists: int = 4, version: int = 2) -> Iterator[Machine
 
 
 if CONFIG.GICV2_ON_V3:
-    import tests.xenarm.legacy_model  # noqa: F401  # adds to KINDS
+    import tests.xenarm.gicv2_on_v3_model  # noqa: F401  # adds to KINDS

@@ -116,7 +116,7 @@ def test_what_each_domain_gets() -> None:
     ],
 )
 def test_a_domains_interrupt_controller(asked: str, says: str) -> None:
-    """On a GICv3: legacy_cases.py."""
+    """On a GICv3: gicv2_on_v3_cases.py."""
     domain = f"""d {{ compatible = "xen,domain"; #address-cells = <1>; #size-cells = <1>; memory = <0 65536>; cpus = <1>; xenarm,gic-version = {asked};
         module@48000000 {{ compatible = "multiboot,kernel", "multiboot,module"; reg = <0x48000000 0x1000>; }}; }};"""
     assert found(examine(host(chosen='stdout-path = "/serial@9000000";' + domain), PLACE)) == [says]

@@ -1,6 +1,6 @@
 """An image that has GICv2s on a GICv3 (CONFIG_GICV2_ON_V3), where no domain asks for one: it serves the others as one without.
 
-Domains with a GICv2 there run in tests/xenarm/test_legacy.py alone: QEMU 7.2 has no GICv3 with the interface that they need.
+Domains with a GICv2 there run in tests/xenarm/test_gicv2_on_v3.py alone: QEMU 7.2 has no GICv3 with the interface that they need.
 """
 
 from __future__ import annotations

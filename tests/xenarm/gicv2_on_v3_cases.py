@@ -1,6 +1,6 @@
 """GICv2s on a GICv3, in a configuration that has them: what the tree and the CPUs must offer, a guest's GICv2 driver over the model, switches, what is undefined.
 
-`test_legacy.py` runs these, and the cases of test_vgic.py and its like that have this as one more version.
+`test_gicv2_on_v3.py` runs these, and the cases of test_vgic.py and its like that have this as one more version.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.xenarm.gic_model import V2_ON_V3, Machine, machine
-from tests.xenarm.legacy_model import ACK_CTL, AEOIR, AHPPIR, AIAR, ABPR, EOI, EOI_MODE, FIQ_EN, GROUP0, GROUP1, HPPIR, SPURIOUS, SPURIOUS_GROUP1, LegacyInterface, to_gich, to_ich
+from tests.xenarm.gicv2_on_v3_model import ACK_CTL, AEOIR, AHPPIR, AIAR, ABPR, EOI, EOI_MODE, FIQ_EN, GROUP0, GROUP1, HPPIR, SPURIOUS, SPURIOUS_GROUP1, LegacyInterface, to_gich, to_ich
 from tests.xenarm.test_gic_host import FIRST, GICD, ONE_REGION, SECOND, Controller, start, tree
 from tests.xenarm.test_vgic import SPI, TIMER, enable, priority, read, target, write
 from tests.xenarm.trees import compile_source

@@ -13,7 +13,7 @@ from xenarm.config import ROOT
 from xenarm.tools import kconfig
 from xenarm.tools.paths import DEFAULT_BOARD
 
-CASES = "tests/xenarm/legacy_cases.py"
+CASES = "tests/xenarm/gicv2_on_v3_cases.py"
 AS_ANY_VERSION = [f"tests/xenarm/test_vgic{name}.py" for name in ("", "_switch", "_overflow")]
 MANY_CPUS = {"MAX_DOMAIN_CPUS": "16", "MAX_VCPUS": "16"}
 """More than a GICv2 has room for."""
@@ -22,7 +22,7 @@ LINK = {"GIC_HW_TIMER_LINK": "y"}
 
 @pytest.mark.parametrize(
     ("values", "arguments"),
-    [({}, [CASES, *AS_ANY_VERSION, "-k", "legacy_cases or 2on3 or bare_controllers"]), (LINK, [CASES, "-k", "sender or timer"])],
+    [({}, [CASES, *AS_ANY_VERSION, "-k", "gicv2_on_v3_cases or 2on3 or bare_controllers"]), (LINK, [CASES, "-k", "sender or timer"])],
     ids=["all of it", "with the timer linked"],
 )
 def test_a_gicv2_on_a_gicv3(tmp_path: Path, values: dict[str, str], arguments: list[str]) -> None:
